@@ -1,0 +1,100 @@
+/**
+ * The cluster's configuration: one numbered value that says who is a member, who votes, which keyspaces there are and which peers
+ * own which partition. Number i+1 is chosen by one instance of single-decree Paxos among the acceptors that number i names
+ * (`synod.ts`), so one number never has two contents.
+ *
+ * A change of the ring is three decisions, as in Raft's joint consensus (Ongaro and Ousterhout 2014, section 6):
+ * begin (write to the old and the new layout, read the old), switch (read the new), finish (the new alone).
+ */
+import type { Bytes } from '../base/bytes.ts'
+import type { ClusterId, KeyspaceId, NodeId } from '../base/ids.ts'
+
+export const DEFAULT_PARTITION_COUNT = 512
+/** Longest preference list, and so the largest N of strategy `ring`. */
+export const MAX_REPLICAS = 7
+export const MAX_ACCEPTORS = 7
+export const MAX_MEMBERS = 4096
+export const MAX_KEYSPACES = 256
+
+export interface Member {
+  readonly nodeId: NodeId
+  /** Replicas of a partition go to distinct zones first. '' when the operator named none: then all are alike. */
+  readonly zone: string
+  /** Share of the ring relative to the others; 1 … 1000. */
+  readonly weight: number
+}
+
+/** A vote belongs to (nodeId, acceptorId): a peer that lost its votes has a new acceptorId and no vote until it is named again. */
+export interface Acceptor {
+  readonly nodeId: NodeId
+  readonly acceptorId: string
+}
+
+export type Strategy = 'ring' | 'full'
+export type Conflicts = 'siblings' | 'lww'
+export type QuorumKind = 'sloppy' | 'strict'
+export type Durability = 'disk' | 'os'
+/** How many answers: a number, or one, a majority of the owners, all owners. */
+export type Level = number | 'one' | 'quorum' | 'all'
+
+export interface Keyspace {
+  readonly id: KeyspaceId
+  readonly name: string
+  readonly strategy: Strategy
+  /** N, for strategy `ring`; with fewer peers than N, every peer holds everything. */
+  readonly replicas: number
+  readonly conflicts: Conflicts
+  readonly quorum: QuorumKind
+  /** Defaults of requests that name none. */
+  readonly r: Level
+  readonly w: Level
+  readonly durability: Durability
+}
+
+/** Who owns what: a table computed by the proposer and shipped, so that no two versions of the code can disagree about it. */
+export interface Layout {
+  /** Rows refer to positions in this list. */
+  readonly members: readonly NodeId[]
+  /** Length of every preference list: min(members, MAX_REPLICAS). */
+  readonly depth: number
+  /** partitionCount × depth positions, unsigned 16-bit big-endian: partition p's list starts at byte 2·p·depth. */
+  readonly rows: Bytes
+}
+
+/** `stable`: one layout. `begun`: [old, new], reads use the old. `switched`: [old, new], reads use the new. */
+export type Phase = 'stable' | 'begun' | 'switched'
+
+export interface Configuration {
+  readonly clusterId: ClusterId
+  /** 1 for the configuration a new cluster starts with. */
+  readonly number: number
+  /** Power of two; fixed for the life of the cluster. */
+  readonly partitionCount: number
+  readonly phase: Phase
+  /** Everyone in either layout, by nodeId. */
+  readonly members: readonly Member[]
+  /** Members nobody waits for any more; they come back only as catching-up. */
+  readonly excluded: readonly NodeId[]
+  /** Never members again. */
+  readonly removed: readonly NodeId[]
+  readonly acceptors: readonly Acceptor[]
+  readonly keyspaces: readonly Keyspace[]
+  readonly nextKeyspaceId: KeyspaceId
+  /** One in phase `stable`, otherwise [old, new]. Writes go to all of them. */
+  readonly layouts: readonly [Layout] | readonly [Layout, Layout]
+  /** What made it, for history: `create`, `begin join of 2`, `switch`, … */
+  readonly reason: string
+  /** Wall-clock ms of the proposer, for people only. */
+  readonly decidedAtMs: number
+}
+
+/** The layout that reads use. */
+export function readLayout(configuration: Configuration): Layout {
+  const [first, second] = configuration.layouts
+  return configuration.phase === 'switched' && second !== undefined ? second : first
+}
+
+/** The layout the cluster has or is moving to. */
+export function targetLayout(configuration: Configuration): Layout {
+  return configuration.layouts[1] ?? configuration.layouts[0]
+}

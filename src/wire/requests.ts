@@ -1,0 +1,116 @@
+/**
+ * What can be asked of any peer, and what it answers: the words shared by the client library, the node and its faces.
+ * Contexts are text here (base64url of the encoded context with its checksum): opaque to everyone but `protocol/context.ts`.
+ */
+import type { Bytes } from '../base/bytes.ts'
+import type { Conflicts, Durability, Keyspace, Level, Phase, QuorumKind, Strategy } from '../protocol/configuration.ts'
+
+export const MAX_KEY_BYTES = 1024
+export const DEFAULT_MAX_VALUE_BYTES = 1024 * 1024
+export const DEFAULT_KEYSPACE = 'default'
+export const DEFAULT_TIMEOUT_MS = 5000
+
+export interface PutRequest {
+  readonly keyspace: string
+  /** 1 to MAX_KEY_BYTES bytes. */
+  readonly key: Bytes
+  /** Null deletes: it leaves a tombstone. */
+  readonly value: Bytes | null
+  readonly contentType: string | null
+  /** From an earlier read or write of the same key: replaces exactly what that saw. Null: what a quorum holds. */
+  readonly context: string | null
+  /** Without a context: replace only what the coordinator holds, and skip asking the others. */
+  readonly blind: boolean
+  readonly w: Level | null
+  /** Names this write: sent again under the same name it is applied once. A nanoid. */
+  readonly writeId: string
+  readonly timeoutMs: number
+}
+
+export interface PutReply {
+  /** The context that was replaced plus this write: pass it to the next put of the key. */
+  readonly context: string
+  /** How many owners, and how many stand-ins, have it on disk. */
+  readonly owners: number
+  readonly standIns: number
+}
+
+export interface GetRequest {
+  readonly keyspace: string
+  readonly key: Bytes
+  readonly r: Level | null
+  readonly timeoutMs: number
+}
+
+export interface FoundValue {
+  readonly value: Bytes
+  readonly contentType: string | null
+  /** Wall-clock ms of the coordinator at the write. */
+  readonly timestampMs: number
+}
+
+export interface GetReply {
+  /** None: not found. More than one: siblings, written concurrently. Ordered by timestamp, newest first. */
+  readonly values: readonly FoundValue[]
+  /** Covers everything that was read, tombstones too; null when nothing was ever seen. */
+  readonly context: string | null
+  readonly owners: number
+  readonly standIns: number
+}
+
+export interface KeyspaceOptions {
+  readonly strategy: Strategy
+  readonly replicas: number
+  readonly conflicts: Conflicts
+  readonly quorum: QuorumKind
+  readonly r: Level
+  readonly w: Level
+  readonly durability: Durability
+}
+
+export const DEFAULT_KEYSPACE_OPTIONS: KeyspaceOptions = {
+  strategy: 'ring',
+  replicas: 3,
+  conflicts: 'siblings',
+  quorum: 'sloppy',
+  r: 'quorum',
+  w: 'quorum',
+  durability: 'disk',
+}
+
+/** First letter U up, D down; second N normal, J joining, L leaving. */
+export type PeerState = 'UN' | 'DN' | 'UJ' | 'DJ' | 'UL' | 'DL'
+
+export interface PeerStatus {
+  readonly id: string
+  readonly address: string
+  readonly zone: string
+  readonly state: PeerState
+  /** Of the ring: 0 … 1. */
+  readonly share: number
+  /** Null when the peer did not answer in time. */
+  readonly keys: number | null
+  readonly bytes: number | null
+  readonly hints: number | null
+  /** Since it was last heard of by the peer asked; 0 for itself. */
+  readonly heartbeatAgeMs: number
+  readonly version: string | null
+}
+
+export interface ClusterStatus {
+  readonly clusterId: string
+  readonly nodeId: string
+  readonly layout: { readonly version: number; readonly phase: Phase; readonly pending: string | null }
+  readonly peers: readonly PeerStatus[]
+  readonly faults: readonly string[]
+  /** Each is one sentence about something that needs a person. */
+  readonly warnings: readonly string[]
+}
+
+export interface PartitionOwners {
+  readonly partition: number
+  /** Addresses, in order of preference. */
+  readonly owners: readonly string[]
+}
+
+export type KeyspaceInfo = Keyspace
