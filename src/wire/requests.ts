@@ -114,3 +114,31 @@ export interface PartitionOwners {
 }
 
 export type KeyspaceInfo = Keyspace
+
+export interface RingInfo {
+  readonly partitionCount: number
+  readonly layoutVersion: number
+  readonly partitions: readonly PartitionOwners[]
+}
+
+/** Where a key lives in a keyspace: its partition and all its owners in order of preference. */
+export interface KeyLocation extends PartitionOwners {
+  readonly replicas: number
+}
+
+/**
+ * Everything a peer does for others. The node implements it for its faces; the client library implements it by asking a peer.
+ * Every method rejects with a KvError.
+ */
+export interface KvService {
+  put(request: PutRequest): Promise<PutReply>
+  get(request: GetRequest): Promise<GetReply>
+  status(): Promise<ClusterStatus>
+  ring(): Promise<RingInfo>
+  locate(keyspace: string, key: Bytes): Promise<KeyLocation>
+  keyspaces(): Promise<readonly KeyspaceInfo[]>
+  /** @throws CONFLICT when the name is taken with other options (the same ones: it succeeds) */
+  createKeyspace(name: string, options: KeyspaceOptions): Promise<KeyspaceInfo>
+  /** @throws NOT_FOUND; INVALID_ARGUMENT for the default keyspace */
+  dropKeyspace(name: string): Promise<void>
+}
