@@ -19,3 +19,8 @@ export function hash32(bytes: Bytes, seed = 0): number {
 export function hash64(bytes: Bytes, seed = 0n): bigint {
   return xxhash.h64Raw(bytes, seed)
 }
+
+/** 32 unsigned bits of a text's UTF-8. */
+export function hashText32(text: string, seed = 0): number {
+  return xxhash.h32(text, seed)
+}

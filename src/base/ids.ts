@@ -48,7 +48,10 @@ export function parseActorId(text: unknown): ActorId {
 export function parseAddress(text: unknown): Address {
   const match = typeof text === 'string' ? ADDRESS.exec(text) : null
   if (match !== null && Number(match.groups?.port) <= 65535) return text as Address
-  throw new KvError('INVALID_ARGUMENT', `'${String(text)}' is not an address; write host:port, as in 127.0.0.1:7001`)
+  throw new KvError(
+    'INVALID_ARGUMENT',
+    `'${String(text)}' is not an address; write host:port, as in 127.0.0.1:7001`,
+  )
 }
 
 export function makeAddress(host: string, port: number): Address {

@@ -30,6 +30,7 @@ export function unpackFrame(frame: Bytes): unknown[] {
     // Whatever garbage makes msgpackr throw (RangeError on deep nesting included) is the sender's mistake.
     throw new MalformedMessage(error instanceof Error ? error.message : 'not msgpack')
   }
-  if (!Array.isArray(raw) || raw.length > MAX_FRAME_MESSAGES) throw new MalformedMessage('a frame is an array of messages')
+  if (!Array.isArray(raw) || raw.length > MAX_FRAME_MESSAGES)
+    throw new MalformedMessage('a frame is an array of messages')
   return raw
 }

@@ -3,7 +3,15 @@
  * Contexts are text here (base64url of the encoded context with its checksum): opaque to everyone but `protocol/context.ts`.
  */
 import type { Bytes } from '../base/bytes.ts'
-import type { Conflicts, Durability, Keyspace, Level, Phase, QuorumKind, Strategy } from '../protocol/configuration.ts'
+import type {
+  Conflicts,
+  Durability,
+  Keyspace,
+  Level,
+  Phase,
+  QuorumKind,
+  Strategy,
+} from '../protocol/configuration.ts'
 
 export const MAX_KEY_BYTES = 1024
 export const DEFAULT_MAX_VALUE_BYTES = 1024 * 1024

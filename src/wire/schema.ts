@@ -4,7 +4,7 @@
  *
  * Fields are only ever added at the end of a message, as `optional`: an older peer ignores them, a newer one reads null.
  */
-import { EMPTY_BYTES, type Bytes } from '../base/bytes.ts'
+import { type Bytes, EMPTY_BYTES } from '../base/bytes.ts'
 
 export class MalformedMessage extends Error {
   constructor(what: string) {
@@ -67,12 +67,21 @@ export function createMessageCodec<T extends MessageTable>(table: T): MessageCod
 
 type FieldList = readonly (readonly [string, Field<unknown>])[]
 
-function encodeFields(out: unknown[], fields: FieldList, value: Readonly<Record<string, unknown>>): unknown[] {
+function encodeFields(
+  out: unknown[],
+  fields: FieldList,
+  value: Readonly<Record<string, unknown>>,
+): unknown[] {
   for (const [name, field] of fields) out.push(field.encode(value[name]))
   return out
 }
 
-function decodeFields(into: Record<string, unknown>, fields: FieldList, raw: readonly unknown[], offset: number): void {
+function decodeFields(
+  into: Record<string, unknown>,
+  fields: FieldList,
+  raw: readonly unknown[],
+  offset: number,
+): void {
   let index = offset
   for (const [name, field] of fields) into[name] = field.decode(raw[index++])
 }
@@ -86,7 +95,10 @@ export function uint(max: number = Number.MAX_SAFE_INTEGER): Field<number> {
   return {
     encode: (value) => value,
     decode(raw) {
-      check(typeof raw === 'number' && Number.isInteger(raw) && raw >= 0 && raw <= max, 'not a whole number in range')
+      check(
+        typeof raw === 'number' && Number.isInteger(raw) && raw >= 0 && raw <= max,
+        'not a whole number in range',
+      )
       return raw
     },
   }
