@@ -1,0 +1,65 @@
+/**
+ * Logs on standard error: one JSON line an event, or readable text when somebody watches it on a terminal. Written at once, not
+ * buffered: the last line before a crash is the one that matters.
+ */
+import type { Log, LogFields } from '../effects/log.ts'
+
+export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const
+export type LogLevel = (typeof LOG_LEVELS)[number]
+
+export interface LogOptions {
+  readonly level: LogLevel
+  /** In every line. */
+  readonly fields?: LogFields
+  /** A file descriptor; standard error by default. */
+  readonly fd?: number
+  /** Readable text instead of JSON; by default when `fd` is a terminal. */
+  readonly pretty?: boolean
+}
+
+export async function createLog(options: LogOptions): Promise<Log> {
+  if (options.level === 'silent') return SILENT_LOG
+  const { fd = 2, level, fields = {} } = options
+  const { pino } = await import('pino')
+  const pretty = options.pretty ?? (fd === 2 && process.stderr.isTTY === true)
+  const settings = {
+    level,
+    base: fields,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    messageKey: 'event',
+    formatters: { level: (label: string) => ({ level: label }), log: spellErrors },
+  }
+  const logger = pino(settings, pretty ? await prettyStream(fd) : pino.destination({ fd, sync: true }))
+  const at =
+    (name: Exclude<LogLevel, 'silent'>) =>
+    (event: string, eventFields: LogFields = {}): void =>
+      logger[name](eventFields, event)
+  return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
+}
+
+const ignore = (): void => {}
+const SILENT_LOG: Log = { debug: ignore, info: ignore, warn: ignore, error: ignore }
+
+async function prettyStream(fd: number): Promise<NodeJS.WritableStream> {
+  const { PinoPretty } = await import('pino-pretty')
+  return PinoPretty({
+    destination: fd,
+    sync: true,
+    colorize: true,
+    messageKey: 'event',
+    translateTime: 'HH:MM:ss.l',
+  })
+}
+
+/** JSON of an Error is `{}`: say what it says instead. */
+function spellErrors(fields: Record<string, unknown>): Record<string, unknown> {
+  if (!Object.values(fields).some((value) => value instanceof Error)) return fields
+  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, spelled(value)]))
+}
+
+function spelled(value: unknown): unknown {
+  if (!(value instanceof Error)) return value
+  const { name, message, stack, cause } = value
+  const code = (value as { code?: unknown }).code
+  return { name, message, code, stack, cause: cause === undefined ? undefined : spelled(cause) }
+}

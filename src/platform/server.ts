@@ -1,0 +1,250 @@
+/**
+ * The listening side: one port for links and HTTP. Strangers can connect to it, so everything they can hold is bounded in number,
+ * size and time, and whatever they send ends at worst their own connection.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import { WebSocketServer } from 'ws'
+import { type ErrorCode, KvError } from '../base/error.ts'
+import { type Address, makeAddress, splitAddress } from '../base/ids.ts'
+import type { Link, LinkPurpose, Listener } from '../effects/network.ts'
+import { makeProblem, PROBLEM_CONTENT_TYPE } from '../wire/problem.ts'
+import { purposeOfPath, WsLink, webSocketOptions } from './ws-link.ts'
+import type { RequestHandler, SystemNetworkLimits } from './ws-network.ts'
+
+const MAX_HEADER_BYTES = 16 * 1024
+const IDLE_HTTP_TIMEOUT_MS = 30_000
+/** The kernel asks a host that has been silent this long whether it is still there. */
+const TCP_KEEP_ALIVE_MS = 30_000
+
+type Accept = (link: Link, purpose: LinkPurpose) => void
+
+/** @throws INVALID_ARGUMENT when the address is in use or not ours */
+export async function startServer(
+  address: Address,
+  accept: Accept,
+  requestHandler: () => RequestHandler | null,
+  limits: SystemNetworkLimits,
+): Promise<Listener> {
+  const { host, port } = splitAddress(address)
+  const server = createServer({
+    noDelay: true,
+    keepAlive: true,
+    keepAliveInitialDelay: TCP_KEEP_ALIVE_MS,
+    keepAliveTimeout: IDLE_HTTP_TIMEOUT_MS,
+    headersTimeout: Math.min(limits.strangerTimeoutMs, limits.requestTimeoutMs),
+    requestTimeout: limits.requestTimeoutMs,
+    connectionsCheckingInterval: Math.min(1_000, limits.strangerTimeoutMs),
+    maxHeaderSize: MAX_HEADER_BYTES,
+    insecureHTTPParser: false,
+  })
+  server.maxConnections = limits.maxConnections
+  const connections = new Connections(server, limits.maxStrangers)
+  const links = new Links(connections, accept, limits)
+  const serve = (request: IncomingMessage, response: ServerResponse): void => {
+    connections.began(request, response)
+    const handler = requestHandler()
+    if (handler === null) answerProblem(response, 'UNAVAILABLE', 'this peer is starting; try again')
+    else handler(request, response)
+  }
+  server.on('request', serve)
+  // The handler knows what it takes and says "continue", or refuses before the body is sent.
+  server.on('checkContinue', serve)
+  server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
+    connections.began(request, response)
+    answerProblem(response, 'INVALID_ARGUMENT', 'no expectation but 100-continue is met here', 417)
+  })
+  server.on('upgrade', (request, socket, head) => links.upgrade(request, socket as Socket, head))
+  server.on('clientError', (error, socket) => connections.failed(error, socket as Socket))
+  await bind(server, host, port)
+  const bound = server.address()
+  const realPort = typeof bound === 'object' && bound !== null ? bound.port : port
+  let closing: Promise<void> | null = null
+  return {
+    address: makeAddress(host, realPort),
+    close() {
+      closing ??= connections.close(() => links.close(), limits.closeTimeoutMs)
+      return closing
+    },
+  }
+}
+
+async function bind(server: Server, host: string, port: number): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => reject(bindError(error, host, port)))
+    server.listen({ host, port, backlog: 1024 }, () => {
+      server.removeAllListeners('error')
+      // An error of accept(), such as too many open files, concerns the connection that did not come to be.
+      server.on('error', () => {})
+      resolve()
+    })
+  })
+}
+
+function bindError(error: NodeJS.ErrnoException, host: string, port: number): KvError {
+  const fail = (message: string): KvError => new KvError('INVALID_ARGUMENT', message, { cause: error })
+  switch (error.code) {
+    case 'EADDRINUSE':
+      return fail(`port ${port} on ${host} is taken; choose another with --port, or stop what uses it`)
+    case 'EADDRNOTAVAIL':
+    case 'EINVAL':
+      return fail(
+        `${host} is not an address of this machine; choose one that is with --host, or 0.0.0.0 for all`,
+      )
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return fail(`the host name ${host} does not resolve; choose an address of this machine with --host`)
+    case 'EACCES':
+      return fail(`no permission to listen at port ${port} on ${host}; choose one above 1023 with --port`)
+    case 'EAFNOSUPPORT':
+      return fail(`this machine does not speak the protocol of ${host}; choose another address with --host`)
+    default:
+      return fail(`cannot listen at port ${port} on ${host}: ${error.message}`)
+  }
+}
+
+/** Every open socket, and which of them have not yet said what they want. */
+class Connections {
+  readonly #server: Server
+  readonly #open = new Set<Socket>()
+  /** The oldest first. */
+  readonly #strangers = new Set<Socket>()
+  readonly #answering = new Map<Socket, ServerResponse>()
+  #isClosing = false
+
+  constructor(server: Server, maxStrangers: number) {
+    this.#server = server
+    server.on('connection', (socket: Socket) => {
+      this.#open.add(socket)
+      this.#strangers.add(socket)
+      socket.on('error', ignoreError)
+      socket.on('close', () => {
+        this.#open.delete(socket)
+        this.#strangers.delete(socket)
+        this.#answering.delete(socket)
+      })
+      const [oldest] = this.#strangers
+      if (this.#strangers.size > maxStrangers) oldest?.destroy()
+    })
+  }
+
+  /** It is no stranger any more. */
+  introduce(socket: Socket): void {
+    this.#strangers.delete(socket)
+  }
+
+  began(request: IncomingMessage, response: ServerResponse): void {
+    const { socket } = request
+    this.introduce(socket)
+    this.#answering.set(socket, response)
+    response.on('close', () => {
+      if (this.#answering.get(socket) === response) this.#answering.delete(socket)
+    })
+    response.on('error', ignoreError)
+    request.on('error', ignoreError)
+    if (this.#isClosing) response.setHeader('connection', 'close')
+  }
+
+  /** What came is not HTTP, or too slow, or too long. */
+  failed(error: Error, socket: Socket): void {
+    const { code } = error as NodeJS.ErrnoException
+    // An answer under way cannot be told from a second one: the connection ends as it is.
+    if (!socket.writable || code === 'ECONNRESET' || this.#answering.has(socket)) socket.destroy()
+    else if (code === 'HPE_HEADER_OVERFLOW') {
+      refuse(socket, 'TOO_LARGE', `the request line and headers may have ${MAX_HEADER_BYTES} bytes`, 431)
+    } else if (code === 'ERR_HTTP_REQUEST_TIMEOUT') {
+      refuse(socket, 'INVALID_ARGUMENT', 'the request did not arrive in time', 408)
+    } else refuse(socket, 'INVALID_ARGUMENT', `not HTTP: ${error.message}`)
+  }
+
+  /** Resolves when every socket is closed, `timeoutMs` from now at the latest. */
+  async close(closeLinks: () => void, timeoutMs: number): Promise<void> {
+    this.#isClosing = true
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    closeLinks()
+    for (const socket of this.#strangers) socket.destroy()
+    for (const response of this.#answering.values()) {
+      if (!response.headersSent) response.setHeader('connection', 'close')
+    }
+    this.#server.closeIdleConnections()
+    const timer = setTimeout(() => {
+      for (const socket of this.#open) socket.destroy()
+    }, timeoutMs)
+    await closed
+    clearTimeout(timer)
+  }
+}
+
+/** The WebSockets among the connections. */
+class Links {
+  readonly #connections: Connections
+  readonly #accept: Accept
+  readonly #limits: SystemNetworkLimits
+  readonly #server: WebSocketServer
+  readonly #links = new Set<Link>()
+
+  constructor(connections: Connections, accept: Accept, limits: SystemNetworkLimits) {
+    this.#connections = connections
+    this.#accept = accept
+    this.#limits = limits
+    this.#server = new WebSocketServer({ ...webSocketOptions(limits), noServer: true, clientTracking: false })
+    this.#server.on('wsClientError', (error, socket) => {
+      refuse(socket as Socket, 'INVALID_ARGUMENT', `not a WebSocket handshake: ${error.message}`)
+    })
+  }
+
+  upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
+    this.#connections.introduce(socket)
+    const purpose = purposeOfPath(request.url ?? '')
+    if (purpose === null) {
+      refuse(socket, 'NOT_FOUND', 'no WebSocket is served at this path')
+    } else if (request.headers.origin !== undefined) {
+      // Browsers let any web page open a WebSocket to any host, and name the page here: none is meant to be a client.
+      refuse(socket, 'FORBIDDEN', 'web pages cannot connect here; use HTTP')
+    } else {
+      this.#server.handleUpgrade(request, socket, head, (webSocket) => {
+        const link = new WsLink(`${socket.remoteAddress}:${socket.remotePort}`, this.#limits)
+        this.#links.add(link)
+        webSocket.on('close', () => this.#links.delete(link))
+        link.adopt(webSocket, socket)
+        this.#accept(link, purpose)
+      })
+    }
+  }
+
+  close(): void {
+    for (const link of this.#links) link.close()
+  }
+}
+
+function ignoreError(): void {
+  // What a socket's error means shows in its 'close'; unheard it would end the process.
+}
+
+function problemBody(
+  code: ErrorCode,
+  detail: string,
+  status: number | undefined,
+): { status: number; body: string } {
+  const problem = makeProblem(code, detail, status)
+  return { status: problem.status, body: JSON.stringify(problem) }
+}
+
+function answerProblem(response: ServerResponse, code: ErrorCode, detail: string, as?: number): void {
+  const { status, body } = problemBody(code, detail, as)
+  response.writeHead(status, { 'content-type': PROBLEM_CONTENT_TYPE, connection: 'close' })
+  response.end(body)
+}
+
+/** Answers on a socket that has no HTTP response object, and ends it. */
+function refuse(socket: Socket, code: ErrorCode, detail: string, as?: number): void {
+  const { status, body } = problemBody(code, detail, as)
+  const head = [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+    `Content-Type: ${PROBLEM_CONTENT_TYPE}`,
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    'Connection: close',
+  ]
+  socket.once('finish', () => socket.destroy())
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`)
+}
