@@ -1,0 +1,263 @@
+/**
+ * How one configuration follows from another. Each function takes a decided configuration and gives the value to propose for the next
+ * number; the Synod (`synod.ts`) decides which proposal becomes it.
+ *
+ * A change of the ring is three of them, after the joint consensus of Raft (Ongaro and Ousterhout, "In Search of an Understandable
+ * Consensus Algorithm", 2014, section 6): `beginJoin` (write to both layouts, read the old), `switchOver` (read the new), `finish` (the
+ * new alone). In Raft the two configurations must both agree to everything; here both layouts must take every write, and the
+ * reads move in between, because data has to be where reads look for it.
+ *
+ * Invariant. Between two successive numbers either the layouts that take writes share one, or the set that reads use stays; a peer
+ * that was removed never comes back; a keyspace id never names two keyspaces. When a step is safe to propose (who must have
+ * acknowledged what) is for the proposer to see to: `cluster/configuration-driver.ts`.
+ */
+import { assert, present } from '../base/assert.ts'
+import { KvError } from '../base/error.ts'
+import type { ClusterId, KeyspaceId, NodeId } from '../base/ids.ts'
+import {
+  type Acceptor,
+  type Configuration,
+  type Keyspace,
+  type Layout,
+  MAX_ACCEPTORS,
+  MAX_KEYSPACES,
+  MAX_MEMBERS,
+  type Member,
+  targetLayout,
+} from './configuration.ts'
+import {
+  findFlaw,
+  findKeyspaceOptionFlaw,
+  findMemberOptionFlaw,
+  MAX_REASON_LENGTH,
+} from './configuration-check.ts'
+
+export type PlanLayout = (input: {
+  readonly members: readonly Member[]
+  readonly previous: Layout | null
+  readonly partitionCount: number
+}) => Layout
+
+/** Everything about a keyspace that is chosen by the one who makes it. */
+export type KeyspaceSettings = Omit<Keyspace, 'id' | 'name'>
+
+const DEFAULT_KEYSPACE_NAME = 'default'
+const DEFAULT_KEYSPACE_SETTINGS: KeyspaceSettings = {
+  strategy: 'ring',
+  replicas: 3,
+  conflicts: 'siblings',
+  quorum: 'sloppy',
+  r: 'quorum',
+  w: 'quorum',
+  durability: 'disk',
+}
+
+/** Number 1: what a new cluster starts with. It is not voted on, because its one member is all there is. */
+export function firstConfiguration(
+  founder: {
+    readonly clusterId: ClusterId
+    readonly member: Member
+    readonly acceptorId: string
+    readonly partitionCount: number
+    readonly nowMs: number
+  },
+  planLayout: PlanLayout,
+): Configuration {
+  const { clusterId, member, acceptorId, partitionCount, nowMs } = founder
+  checkMember(member)
+  return sound({
+    clusterId,
+    number: 1,
+    partitionCount,
+    phase: 'stable',
+    members: [member],
+    excluded: [],
+    removed: [],
+    acceptors: [{ nodeId: member.nodeId, acceptorId }],
+    keyspaces: [{ id: 1 as KeyspaceId, name: DEFAULT_KEYSPACE_NAME, ...DEFAULT_KEYSPACE_SETTINGS }],
+    nextKeyspaceId: 2 as KeyspaceId,
+    layouts: [planLayout({ members: [member], previous: null, partitionCount })],
+    reason: 'create',
+    decidedAtMs: Math.floor(nowMs),
+  })
+}
+
+/**
+ * Opens a change that adds members.
+ * @throws CONFLICT when a change is open, a peer is a member already, or was removed; INVALID_ARGUMENT
+ */
+export function beginJoin(
+  configuration: Configuration,
+  newMembers: readonly Member[],
+  planLayout: PlanLayout,
+  nowMs: number,
+): Configuration {
+  if (configuration.phase !== 'stable') {
+    throw new KvError(
+      'CONFLICT',
+      `a change of the ring is open (${configuration.reason}); it has to finish first`,
+    )
+  }
+  if (newMembers.length === 0) throw new KvError('INVALID_ARGUMENT', 'no peer to join')
+  for (const member of newMembers) checkJoin(configuration, member)
+  const members = [...configuration.members, ...newMembers].sort((a, b) => (a.nodeId < b.nodeId ? -1 : 1))
+  if (members.length > MAX_MEMBERS) {
+    throw new KvError('CONFLICT', `a cluster has at most ${MAX_MEMBERS} members`)
+  }
+  const isTwice = members.some((member, i) => member.nodeId === members[i - 1]?.nodeId)
+  if (isTwice) throw new KvError('INVALID_ARGUMENT', 'a peer cannot join twice')
+  const [previous] = configuration.layouts
+  const planned = planLayout({ members, previous, partitionCount: configuration.partitionCount })
+  return next(configuration, nowMs, {
+    phase: 'begun',
+    members,
+    layouts: [previous, planned],
+    reason: `begin join of ${newMembers.length}`,
+  })
+}
+
+/** @throws CONFLICT when the peer cannot join: it was removed, or is a member; INVALID_ARGUMENT */
+export function checkJoin(configuration: Configuration, member: Member): void {
+  checkMember(member)
+  if (configuration.removed.includes(member.nodeId)) {
+    const advice = 'to join as a new peer it needs an empty data directory'
+    throw new KvError('CONFLICT', `peer ${member.nodeId} was removed from this cluster; ${advice}`)
+  }
+  if (configuration.members.some(({ nodeId }) => nodeId === member.nodeId)) {
+    throw new KvError('CONFLICT', `peer ${member.nodeId} is a member already`)
+  }
+}
+
+/** From now on reads use the new layout. @throws CONFLICT when no change is open or reads were switched already */
+export function switchOver(configuration: Configuration, nowMs: number): Configuration {
+  if (configuration.phase !== 'begun') {
+    throw new KvError('CONFLICT', `there is nothing to switch in phase ${configuration.phase}`)
+  }
+  return next(configuration, nowMs, { phase: 'switched', reason: 'switch' })
+}
+
+/**
+ * Closes the change: the new layout alone, and new acceptors.
+ * @param electable who may be an acceptor: alive, complete; peers that are not members are passed over
+ * @throws CONFLICT when reads were not switched yet; UNAVAILABLE when nobody can be an acceptor
+ */
+export function finish(
+  configuration: Configuration,
+  electable: readonly Acceptor[],
+  nowMs: number,
+): Configuration {
+  if (configuration.phase !== 'switched') {
+    throw new KvError('CONFLICT', `there is nothing to finish in phase ${configuration.phase}`)
+  }
+  const { members, acceptors } = configuration
+  return next(configuration, nowMs, {
+    phase: 'stable',
+    acceptors: electAcceptors(members, electable, acceptors),
+    layouts: [targetLayout(configuration)],
+    reason: 'finish',
+  })
+}
+
+/**
+ * Adds a keyspace. It holds no data yet, so this is one decision in any phase.
+ * @returns the same configuration when it has that very keyspace
+ * @throws CONFLICT when the name is taken with other settings, or there are too many; INVALID_ARGUMENT
+ */
+export function createKeyspace(
+  configuration: Configuration,
+  name: string,
+  settings: KeyspaceSettings,
+  nowMs: number,
+): Configuration {
+  const { strategy, replicas, conflicts, quorum, r, w, durability } = settings
+  const keyspace: Omit<Keyspace, 'id'> = { name, strategy, replicas, conflicts, quorum, r, w, durability }
+  const flaw = findKeyspaceOptionFlaw(keyspace)
+  if (flaw !== null) throw new KvError('INVALID_ARGUMENT', flaw)
+  const taken = configuration.keyspaces.find((other) => other.name === name)
+  if (taken !== undefined) {
+    if (isSameKeyspace(taken, keyspace)) return configuration
+    throw new KvError('CONFLICT', `keyspace '${name}' exists with other options`)
+  }
+  if (configuration.keyspaces.length >= MAX_KEYSPACES) {
+    throw new KvError('CONFLICT', `a cluster has at most ${MAX_KEYSPACES} keyspaces; drop one first`)
+  }
+  const id = configuration.nextKeyspaceId
+  return next(configuration, nowMs, {
+    keyspaces: [...configuration.keyspaces, { id, ...keyspace }],
+    nextKeyspaceId: (id + 1) as KeyspaceId,
+    reason: `create keyspace ${name}`,
+  })
+}
+
+/** Forgets a keyspace and, with it, its records. @throws NOT_FOUND; INVALID_ARGUMENT for the default keyspace */
+export function dropKeyspace(configuration: Configuration, name: string, nowMs: number): Configuration {
+  if (name === DEFAULT_KEYSPACE_NAME) {
+    throw new KvError('INVALID_ARGUMENT', `keyspace '${name}' cannot be dropped`)
+  }
+  const keyspaces = configuration.keyspaces.filter((keyspace) => keyspace.name !== name)
+  if (keyspaces.length === configuration.keyspaces.length) {
+    throw new KvError('NOT_FOUND', `there is no keyspace '${name}'`)
+  }
+  return next(configuration, nowMs, { keyspaces, reason: `drop keyspace ${name}` })
+}
+
+/**
+ * An odd number of acceptors, as many as can be up to MAX_ACCEPTORS. Zones are filled evenly; within that, who votes already goes on.
+ * @throws UNAVAILABLE when nobody is electable
+ */
+export function electAcceptors(
+  members: readonly Member[],
+  electable: readonly Acceptor[],
+  incumbents: readonly Acceptor[],
+): readonly Acceptor[] {
+  const zones = new Map<NodeId, string>(members.map(({ nodeId, zone }) => [nodeId, zone]))
+  const votesNow = new Set(incumbents.map(({ nodeId }) => nodeId))
+  const rank = ({ nodeId }: Acceptor): string => `${votesNow.has(nodeId) ? 0 : 1}${nodeId}`
+  const waiting = electable
+    .filter(({ nodeId }) => zones.has(nodeId))
+    .sort((a, b) => (rank(a) < rank(b) ? -1 : 1))
+  if (waiting.length === 0) throw new KvError('UNAVAILABLE', 'no peer can be an acceptor; try again')
+  const fitting = Math.min(waiting.length, MAX_ACCEPTORS)
+  const count = fitting % 2 === 1 ? fitting : fitting - 1
+  const seats = new Map<string, number>()
+  const elected: Acceptor[] = []
+  while (elected.length < count) {
+    const seatsOf = (acceptor: Acceptor): number => seats.get(zones.get(acceptor.nodeId) as string) ?? 0
+    const fewest = Math.min(...waiting.map(seatsOf))
+    const index = waiting.findIndex((acceptor) => seatsOf(acceptor) === fewest)
+    const [acceptor] = waiting.splice(index, 1)
+    const chosen = present(acceptor, 'somebody waits')
+    elected.push(chosen)
+    seats.set(zones.get(chosen.nodeId) as string, seatsOf(chosen) + 1)
+  }
+  return elected.sort((a, b) => (a.nodeId < b.nodeId ? -1 : 1))
+}
+
+function next(configuration: Configuration, nowMs: number, change: Partial<Configuration>): Configuration {
+  const reason = (change.reason ?? configuration.reason).slice(0, MAX_REASON_LENGTH)
+  const number = configuration.number + 1
+  return sound({ ...configuration, ...change, number, reason, decidedAtMs: Math.floor(nowMs) })
+}
+
+function sound(configuration: Configuration): Configuration {
+  const flaw = findFlaw(configuration)
+  assert(flaw === null, `a transition gives a sound configuration, but ${flaw}`)
+  return configuration
+}
+
+function checkMember(member: Member): void {
+  const flaw = findMemberOptionFlaw(member)
+  if (flaw !== null) throw new KvError('INVALID_ARGUMENT', flaw)
+}
+
+function isSameKeyspace(a: Omit<Keyspace, 'id'>, b: Omit<Keyspace, 'id'>): boolean {
+  return (
+    a.strategy === b.strategy &&
+    a.replicas === b.replicas &&
+    a.conflicts === b.conflicts &&
+    a.quorum === b.quorum &&
+    a.r === b.r &&
+    a.w === b.w &&
+    a.durability === b.durability
+  )
+}

@@ -1,0 +1,90 @@
+/**
+ * Between peers about the configuration: the Synod's questions and answers, the spreading of what was decided, and joining. Every one of
+ * these is a request or the reply to one; a reply carries the id of its request.
+ */
+
+import { MAX_WEIGHT, MAX_ZONE_LENGTH } from '../protocol/configuration-check.ts'
+import { VOTE_REFUSALS } from '../protocol/synod.ts'
+import { MAX_ACCEPTOR_ID_LENGTH, MAX_CONFIGURATION_BYTES } from './configuration-codec.ts'
+import * as field from './fields.ts'
+import {
+  bool,
+  bytes,
+  type MessageOf,
+  type MessageTable,
+  optional,
+  string,
+  struct,
+  uint,
+  word,
+} from './schema.ts'
+
+export const MAX_PENDING_LENGTH = 1024
+
+const id = field.requestId
+const number = field.configurationNumber
+const ballot = struct({ round: uint(), nodeId: field.nodeId, bootNonce: string(64) })
+const configuration = bytes(MAX_CONFIGURATION_BYTES, 1)
+const pending = optional(string(MAX_PENDING_LENGTH))
+
+export const configurationRequests = {
+  prepare: [40, { id, number, ballot }],
+  vote: [41, { id, number, ballot, value: configuration }],
+  /**
+   * Take this decided configuration, and acknowledge it. Without the bytes: acknowledge `number`, which you should have.
+   * `pending`: what the open change waits for, for people who ask you.
+   */
+  adopt: [42, { id, number, configuration: optional(configuration), pending }],
+  /** Make this peer a member. `isForwarded`: do not hand the request on. */
+  joinRequest: [
+    43,
+    {
+      id,
+      nodeId: field.nodeId,
+      zone: string(MAX_ZONE_LENGTH),
+      weight: uint(MAX_WEIGHT),
+      isForwarded: bool,
+    },
+  ],
+  /** Give me your configuration if its number is above this. */
+  fetchConfiguration: [44, { id, above: number }],
+} as const satisfies MessageTable
+
+export const configurationReplies = {
+  /** `accepted`: the vote it cast last, if any. */
+  promise: [45, { id, number, ballot, accepted: optional(struct({ ballot, value: configuration })) }],
+  voted: [46, { id, number, ballot }],
+  /** `promised` goes with the reason of that name; `configuration`, the newest decided one, with the reason `decided`. */
+  voteRefused: [
+    47,
+    {
+      id,
+      number,
+      ballot,
+      reason: word(VOTE_REFUSALS),
+      promised: optional(ballot),
+      configuration: optional(configuration),
+    },
+  ],
+  /**
+   * The sender has configuration `number` on disk, has ended its requests below it and refuses such from now on; 0: it has none.
+   * `holdsRecords`: its store holds records that were written before the open change began.
+   */
+  adopted: [48, { id, number, holdsRecords: bool, acceptorId: string(MAX_ACCEPTOR_ID_LENGTH) }],
+  /** `refusal`: it will never be; null: it will be made a member soon, unless `pending` says what that waits for. */
+  joinReply: [49, { id, refusal: optional(string(MAX_PENDING_LENGTH)), pending }],
+  /** Null: nothing above the number asked about. */
+  configurationReply: [50, { id, configuration: optional(configuration) }],
+} as const satisfies MessageTable
+
+export const configurationMessages = { ...configurationRequests, ...configurationReplies } as const
+
+export type ConfigurationRequest = MessageOf<typeof configurationRequests>
+export type ConfigurationReply = MessageOf<typeof configurationReplies>
+export type ConfigurationMessage = ConfigurationRequest | ConfigurationReply
+
+type WithoutId<M> = M extends unknown ? Omit<M, 'id'> : never
+/** A request that has no id yet. */
+export type ConfigurationQuestion = WithoutId<ConfigurationRequest>
+/** A reply that has no id yet. */
+export type ConfigurationAnswer = WithoutId<ConfigurationReply>
