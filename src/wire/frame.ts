@@ -1,8 +1,8 @@
 /**
  * A frame: the messages to one receiver in one turn of the event loop, packed together with msgpackr as an array of messages.
  */
-import { Packr, Unpackr } from 'msgpackr'
 import type { Bytes } from '../base/bytes.ts'
+import { pack, unpack } from './msgpack.ts'
 import { MalformedMessage } from './schema.ts'
 
 /** The version of everything in `wire/`; peers and clients of another one are refused in the handshake. */
@@ -13,24 +13,16 @@ export const MAX_FRAME_BYTES = 16 * 1024 * 1024
 export const FRAME_TARGET_BYTES = 1024 * 1024
 export const MAX_FRAME_MESSAGES = 16 * 1024
 
-const packr = new Packr({ useRecords: false, variableMapSize: true })
-const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: false })
-
 /** @param messages what codecs' `encode` gave. The result is the caller's. */
 export function packFrame(messages: readonly unknown[][]): Bytes {
-  return packr.pack(messages)
+  return pack(messages)
 }
 
 /** Messages for codecs' `decode`; bytes in them are views into the frame. @throws MalformedMessage */
 export function unpackFrame(frame: Bytes): unknown[] {
-  let raw: unknown
-  try {
-    raw = unpackr.unpack(frame)
-  } catch (error) {
-    // Whatever garbage makes msgpackr throw (RangeError on deep nesting included) is the sender's mistake.
-    throw new MalformedMessage(error instanceof Error ? error.message : 'not msgpack')
-  }
-  if (!Array.isArray(raw) || raw.length > MAX_FRAME_MESSAGES)
+  const raw = unpack(frame)
+  if (!Array.isArray(raw) || raw.length > MAX_FRAME_MESSAGES) {
     throw new MalformedMessage('a frame is an array of messages')
+  }
   return raw
 }

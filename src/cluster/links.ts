@@ -1,0 +1,239 @@
+/**
+ * Our links to the other peers: at most a pair per peer and purpose, whoever dialled. Sending dials when there is none; a link that owes
+ * an answer and stays silent is cut, because a socket across a one-way cut stays open and buffers without end.
+ */
+import { HASH_NAME } from '../base/hash.ts'
+import type { Address, ClusterId, NodeId } from '../base/ids.ts'
+import type { Timer } from '../effects/clock.ts'
+import type { Effects } from '../effects/effects.ts'
+import type { CloseCause, Link, LinkPurpose } from '../effects/network.ts'
+import { PROTOCOL_VERSION } from '../wire/frame.ts'
+import type { Hello, PeerFacts, Welcome } from '../wire/handshake-messages.ts'
+import type { PeerMessage } from '../wire/peer-messages.ts'
+import { PeerLink, type PeerLinkOwner } from './peer-link.ts'
+
+const SILENCE_LIMIT_MS = 3000
+const SWEEP_INTERVAL_MS = 500
+/** After a failed dial the next one to that address waits: 100 ms, doubling to this. */
+const MAX_BACKOFF_MS = 1000
+/** More unsent bytes than this, and the other side is not reading. */
+const MAX_BUFFERED_BYTES = 64 * 1024 * 1024
+
+/** What we tell others about ourselves; a function, because the cluster is learnt later and the address with the port. */
+export interface SelfFacts {
+  readonly clusterId: ClusterId | null
+  readonly partitionCount: number
+  readonly nodeId: NodeId
+  readonly generation: number
+  readonly bootNonce: string
+  readonly address: Address
+  readonly zone: string
+  readonly weight: number
+  readonly version: string
+}
+
+export interface LinksHandler {
+  self(): SelfFacts
+  /** Removed peers stay away. */
+  isBarred(nodeId: NodeId): boolean
+  /** A handshake went well. */
+  met(facts: PeerFacts, purpose: LinkPurpose): void
+  received(from: NodeId, message: PeerMessage, link: PeerLink): void
+  /** A link to a peer ended, or a dial to the place where it was to be failed. */
+  lost(nodeId: NodeId, link: PeerLink, cause: CloseCause): void
+  /** Somebody would not have us, or we him. */
+  turnedAway(address: Address | null, reason: string): void
+}
+
+interface Backoff {
+  readonly untilMs: number
+  readonly delayMs: number
+}
+
+export class Links implements PeerLinkOwner {
+  readonly #effects: Pick<Effects, 'clock' | 'network' | 'log'>
+  readonly #handler: LinksHandler
+  readonly #all = new Set<PeerLink>()
+  /** Links that were sent something that wants an answer. */
+  readonly #awaiting = new Set<PeerLink>()
+  /** Open links and those being dialled, by purpose and node. */
+  readonly #byNode = { control: new Map<NodeId, PeerLink>(), data: new Map<NodeId, PeerLink>() }
+  readonly #backoffs = new Map<Address, Backoff>()
+  #sweepTimer: Timer | null = null
+  #isStopped = false
+
+  constructor(effects: Pick<Effects, 'clock' | 'network' | 'log'>, handler: LinksHandler) {
+    this.#effects = effects
+    this.#handler = handler
+  }
+
+  /** Takes a link that a peer dialled. */
+  accept(link: Link, purpose: LinkPurpose): void {
+    const peerLink = new PeerLink(this, this.#effects.clock, purpose, null)
+    this.#begin(peerLink)
+    peerLink.channel.attach(link)
+    link.setHandler(peerLink.channel)
+  }
+
+  /** Finds out who is at an address; the handler's `met` tells. */
+  dial(address: Address): void {
+    if (this.#mayDial(address)) this.#dial(address, null, 'control')
+  }
+
+  /** The link that would carry a message now, dialled when there is none; null when the last dial failed a moment ago. */
+  to(nodeId: NodeId, address: Address, purpose: 'control' | 'data'): PeerLink | null {
+    const existing = this.#byNode[purpose].get(nodeId)
+    if (existing !== undefined) return existing
+    if (this.#isStopped || !this.#mayDial(address)) return null
+    const link = this.#dial(address, nodeId, purpose)
+    if (!link.isClosed) this.#byNode[purpose].set(nodeId, link)
+    return link
+  }
+
+  /** Sends on a link and holds it to an answer. False: dropped. */
+  ask(link: PeerLink, message: PeerMessage, payloadBytes: number): boolean {
+    link.expectAnswer(this.#effects.clock.monotonic())
+    this.#awaiting.add(link)
+    this.#sweepTimer ??= this.#effects.clock.setTimer(SWEEP_INTERVAL_MS, this.#sweep)
+    return link.send(message, payloadBytes)
+  }
+
+  /** Ends every link to a peer: it was declared dead, or removed. */
+  cut(nodeId: NodeId, reason: string): void {
+    for (const link of this.#all) {
+      if (link.facts?.nodeId === nodeId || link.expects === nodeId) link.terminate(reason)
+    }
+  }
+
+  stop(): void {
+    this.#isStopped = true
+    this.#sweepTimer?.cancel()
+    this.#sweepTimer = null
+    for (const link of [...this.#all]) link.close()
+  }
+
+  hello(expects: NodeId | null): Hello {
+    return { ...this.#facts(), type: 'hello', expects }
+  }
+
+  judge(facts: PeerFacts, expects: NodeId | null): Welcome | { readonly refused: string } {
+    const self = this.#handler.self()
+    const refused = (reason: string) => ({ refused: reason })
+    if (this.#isStopped) return refused('this peer is stopping')
+    if (facts.protocolVersion !== PROTOCOL_VERSION)
+      return refused(
+        `protocol version ${facts.protocolVersion}, here it is ${PROTOCOL_VERSION}: run the same kvnode version`,
+      )
+    if (facts.hashName !== HASH_NAME) return refused(`hash ${facts.hashName}, here it is ${HASH_NAME}`)
+    if (facts.nodeId === self.nodeId) return refused('this address is that of the peer itself')
+    if (expects !== null && expects !== self.nodeId)
+      return refused(`node ${expects} was expected here, but this is ${self.nodeId}`)
+    if (facts.clusterId !== null && self.clusterId !== null && facts.clusterId !== self.clusterId)
+      return refused(`cluster ${facts.clusterId}, here it is ${self.clusterId}: these are two clusters`)
+    if (facts.clusterId === null && self.clusterId === null)
+      return refused('neither peer is in a cluster yet')
+    if (
+      facts.partitionCount !== 0 &&
+      self.partitionCount !== 0 &&
+      facts.partitionCount !== self.partitionCount
+    )
+      return refused(`${facts.partitionCount} partitions, here there are ${self.partitionCount}`)
+    if (this.#handler.isBarred(facts.nodeId))
+      return refused(`node ${facts.nodeId} was removed from this cluster and cannot come back`)
+    return { ...this.#facts(), type: 'welcome' }
+  }
+
+  opened(link: PeerLink): void {
+    const facts = link.facts
+    if (facts === null || link.purpose === 'client') return
+    if (link.dialledAddress !== null) this.#backoffs.delete(link.dialledAddress)
+    if (link.expects !== null && link.expects !== facts.nodeId) {
+      link.terminate('somebody else is at this address')
+      return
+    }
+    for (const other of this.#all) {
+      if (other.facts?.nodeId === facts.nodeId && other.facts.generation < facts.generation)
+        other.terminate('restarted')
+    }
+    const links = this.#byNode[link.purpose]
+    const existing = links.get(facts.nodeId)
+    // Two peers may dial each other at once: both links live, and both sides send on the one the smaller id dialled.
+    if (
+      existing === undefined ||
+      !existing.isOpen ||
+      this.#dialler(link, facts) < this.#dialler(existing, facts)
+    ) {
+      links.set(facts.nodeId, link)
+    }
+    this.#handler.met(facts, link.purpose)
+  }
+
+  received(link: PeerLink, message: PeerMessage): void {
+    if (link.facts !== null) this.#handler.received(link.facts.nodeId, message, link)
+  }
+
+  closed(link: PeerLink, cause: CloseCause, reason: string | null): void {
+    this.#all.delete(link)
+    this.#awaiting.delete(link)
+    const nodeId = link.facts?.nodeId ?? link.expects
+    if (link.dialledAddress !== null && link.facts === null) this.#backOff(link.dialledAddress)
+    if (reason !== null && link.facts === null) this.#handler.turnedAway(link.dialledAddress, reason)
+    if (nodeId === null || link.purpose === 'client') return
+    const links = this.#byNode[link.purpose]
+    if (links.get(nodeId) === link) {
+      links.delete(nodeId)
+      for (const other of this.#all) {
+        if (other.isOpen && other.purpose === link.purpose && other.facts?.nodeId === nodeId)
+          links.set(nodeId, other)
+      }
+    }
+    if (!this.#isStopped) this.#handler.lost(nodeId, link, cause)
+  }
+
+  #facts(): PeerFacts {
+    return { ...this.#handler.self(), protocolVersion: PROTOCOL_VERSION, hashName: HASH_NAME }
+  }
+
+  #dialler(link: PeerLink, facts: PeerFacts): NodeId {
+    return link.dialledAddress === null ? facts.nodeId : this.#handler.self().nodeId
+  }
+
+  #dial(address: Address, expects: NodeId | null, purpose: 'control' | 'data'): PeerLink {
+    const link = new PeerLink(this, this.#effects.clock, purpose, { address, expects })
+    this.#begin(link)
+    link.channel.attach(this.#effects.network.dial(address, purpose, link.channel))
+    return link
+  }
+
+  #begin(link: PeerLink): void {
+    this.#all.add(link)
+  }
+
+  #mayDial(address: Address): boolean {
+    const backoff = this.#backoffs.get(address)
+    return !this.#isStopped && (backoff === undefined || backoff.untilMs <= this.#effects.clock.monotonic())
+  }
+
+  #backOff(address: Address): void {
+    const delayMs = Math.min(MAX_BACKOFF_MS, 2 * (this.#backoffs.get(address)?.delayMs ?? 50))
+    this.#backoffs.set(address, { delayMs, untilMs: this.#effects.clock.monotonic() + delayMs })
+  }
+
+  readonly #sweep = (): void => {
+    this.#sweepTimer = null
+    const now = this.#effects.clock.monotonic()
+    for (const link of [...this.#awaiting]) {
+      const silenceMs = link.silenceMs(now)
+      if (silenceMs === 0) this.#awaiting.delete(link)
+      else if (silenceMs > SILENCE_LIMIT_MS) link.terminate('silent for too long')
+      else if (link.channel.bufferedBytes > MAX_BUFFERED_BYTES)
+        link.terminate('does not read what it is sent')
+    }
+    for (const [address, backoff] of this.#backoffs) {
+      if (backoff.untilMs + 10 * MAX_BACKOFF_MS < now) this.#backoffs.delete(address)
+    }
+    if (this.#awaiting.size > 0 && !this.#isStopped) {
+      this.#sweepTimer = this.#effects.clock.setTimer(SWEEP_INTERVAL_MS, this.#sweep)
+    }
+  }
+}

@@ -1,0 +1,150 @@
+/** One link to one peer, from the first word of the handshake on. Whoever dialled says hello; both know who they talk to before anything else. */
+import type { Address, NodeId } from '../base/ids.ts'
+import type { Clock, Timer } from '../effects/clock.ts'
+import type { CloseCause, LinkPurpose } from '../effects/network.ts'
+import { Channel, type ChannelHandler } from '../wire/channel.ts'
+import type { Hello, PeerFacts, Welcome } from '../wire/handshake-messages.ts'
+import { type PeerMessage, peerCodec } from '../wire/peer-messages.ts'
+
+const HANDSHAKE_TIMEOUT_MS = 2000
+/** Messages that wait for a link to open; more are dropped, as a network would. */
+const MAX_WAITING = 4096
+
+export interface PeerLinkOwner {
+  hello(expects: NodeId | null): Hello
+  /** Judges a stranger: our own facts when he is welcome, otherwise why not. */
+  judge(facts: PeerFacts, expects: NodeId | null): Welcome | { readonly refused: string }
+  opened(link: PeerLink): void
+  received(link: PeerLink, message: PeerMessage): void
+  /** Once. `link.facts` says who it was, when that was ever known. */
+  closed(link: PeerLink, cause: CloseCause, reason: string | null): void
+}
+
+export class PeerLink implements ChannelHandler<PeerMessage> {
+  readonly purpose: LinkPurpose
+  readonly dialledAddress: Address | null
+  /** Who was to be at the dialled address. */
+  readonly expects: NodeId | null
+  readonly channel: Channel<PeerMessage, PeerMessage>
+  readonly #owner: PeerLinkOwner
+  readonly #handshakeTimer: Timer
+  #facts: PeerFacts | null = null
+  #waiting: { message: PeerMessage; payloadBytes: number }[] = []
+  #isOpen = false
+  #isClosed = false
+  #awaitingSinceMs: number | null = null
+
+  constructor(
+    owner: PeerLinkOwner,
+    clock: Clock,
+    purpose: LinkPurpose,
+    dialled: { readonly address: Address; readonly expects: NodeId | null } | null,
+  ) {
+    this.purpose = purpose
+    this.dialledAddress = dialled?.address ?? null
+    this.expects = dialled?.expects ?? null
+    this.#owner = owner
+    this.channel = new Channel(peerCodec, peerCodec, clock, this)
+    this.#handshakeTimer = clock.setTimer(HANDSHAKE_TIMEOUT_MS, () => this.terminate('no handshake in time'))
+  }
+
+  /** Null until the handshake is over. */
+  get facts(): PeerFacts | null {
+    return this.#facts
+  }
+
+  get isOpen(): boolean {
+    return this.#isOpen
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed
+  }
+
+  /** Sends now, or when the handshake is over. False: dropped. */
+  send(message: PeerMessage, payloadBytes: number): boolean {
+    if (this.#isOpen) {
+      this.channel.send(message, payloadBytes)
+      return true
+    }
+    if (this.#isClosed || this.#waiting.length >= MAX_WAITING) return false
+    this.#waiting.push({ message, payloadBytes })
+    return true
+  }
+
+  /** Something was sent that wants an answer: silence from now on counts. */
+  expectAnswer(nowMs: number): void {
+    this.#awaitingSinceMs ??= nowMs
+  }
+
+  /** How long an answer has been owed without a single frame arriving; 0 when none is owed. */
+  silenceMs(nowMs: number): number {
+    if (this.#awaitingSinceMs === null) return 0
+    if (this.channel.lastReceivedMs >= this.#awaitingSinceMs) {
+      this.#awaitingSinceMs = null
+      return 0
+    }
+    return nowMs - this.#awaitingSinceMs
+  }
+
+  close(): void {
+    this.channel.close()
+  }
+
+  terminate(reason: string): void {
+    this.channel.terminate(reason)
+  }
+
+  opened(): void {
+    this.channel.send(this.#owner.hello(this.expects))
+  }
+
+  received(message: PeerMessage): void {
+    if (this.#isClosed) return
+    if (this.#isOpen) this.#owner.received(this, message)
+    else if (this.dialledAddress === null) this.#greeted(message)
+    else this.#answered(message)
+  }
+
+  closed(cause: CloseCause, reason: string | null): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#isOpen = false
+    this.#waiting = []
+    this.#handshakeTimer.cancel()
+    this.#owner.closed(this, cause, reason)
+  }
+
+  /** We were dialled: the first message must be a hello. */
+  #greeted(message: PeerMessage): void {
+    if (message.type !== 'hello') return this.terminate('spoke before saying hello')
+    const verdict = this.#owner.judge(message, message.expects)
+    if ('refused' in verdict) {
+      this.channel.send({ type: 'refuse', reason: verdict.refused })
+      this.close()
+      return
+    }
+    this.#facts = message
+    this.channel.send(verdict)
+    this.#open()
+  }
+
+  /** We dialled and said hello: welcome or refuse. */
+  #answered(message: PeerMessage): void {
+    if (message.type === 'refuse') return this.terminate(`refused: ${message.reason}`)
+    if (message.type !== 'welcome') return this.terminate('did not answer our hello')
+    const verdict = this.#owner.judge(message, null)
+    if ('refused' in verdict) return this.terminate(verdict.refused)
+    this.#facts = message
+    this.#open()
+  }
+
+  #open(): void {
+    this.#handshakeTimer.cancel()
+    this.#isOpen = true
+    this.#owner.opened(this)
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const { message, payloadBytes } of waiting) this.channel.send(message, payloadBytes)
+  }
+}

@@ -1,0 +1,28 @@
+/** What every operation of the coordinator works with. */
+import type { KvError } from '../base/error.ts'
+import type { NodeId } from '../base/ids.ts'
+import type { Rpc } from '../cluster/rpc.ts'
+import type { Clock } from '../effects/clock.ts'
+import type { Log } from '../effects/log.ts'
+import type { Ring } from '../protocol/ring.ts'
+import type { Store } from '../store/store.ts'
+import type { HedgeBudget } from './hedge-budget.ts'
+
+export interface Coordination {
+  readonly selfId: NodeId
+  readonly clock: Clock
+  readonly log: Log
+  readonly rpc: Rpc
+  readonly store: Store
+  /** `hashText32` of the cluster's id: what contexts are bound to. */
+  readonly clusterSeed: number
+  readonly hedges: HedgeBudget
+  /** Of the current configuration; another one after each adoption. */
+  ring(): Ring
+  isAlive(nodeId: NodeId): boolean
+  /** Somebody works under a newer configuration than ours: fetch it. */
+  sawNumber(from: NodeId, number: number): void
+}
+
+/** Called once: with an error, or with a result. */
+export type Done<T> = (error: KvError | null, result: T | null) => void

@@ -1,0 +1,139 @@
+/**
+ * Turns a client's request into a replicated one. Any peer coordinates reads; writes are coordinated by an owner of the key, and handed
+ * on to one from anywhere else.
+ */
+import { KvError } from '../base/error.ts'
+import type { Level } from '../protocol/configuration.ts'
+import { contextSeed, decodeContext } from '../protocol/context.ts'
+import { partitionOf } from '../protocol/ring.ts'
+import type { GetReply, GetRequest, PutReply, PutRequest } from '../wire/requests.ts'
+import { MAX_KEY_BYTES } from '../wire/requests.ts'
+import type { Coordination, Done } from './coordination.ts'
+import { Forward } from './forward.ts'
+import type { KeyPlace } from './quorum-read.ts'
+import { Read } from './read.ts'
+import { Write } from './write.ts'
+
+export interface CoordinatorLimits {
+  /** Requests under way at once; one more is OVERLOADED. */
+  readonly maxInFlight: number
+  readonly maxValueBytes: number
+}
+
+interface Operation {
+  start(): void
+  restart(): void
+}
+
+const MAX_TIMEOUT_MS = 60_000
+
+export class Coordinator {
+  readonly #with: Coordination
+  readonly #limits: CoordinatorLimits
+  readonly #operations = new Set<Operation>()
+  #isStopped = false
+
+  constructor(coordination: Coordination, limits: CoordinatorLimits) {
+    this.#with = coordination
+    this.#limits = limits
+  }
+
+  get inFlight(): number {
+    return this.#operations.size
+  }
+
+  /** @param forwarded it was handed on by a peer: it is not handed on again */
+  put(request: PutRequest, forwarded: boolean, done: Done<PutReply>): void {
+    this.#admit(done, () => {
+      const place = this.#place(request.keyspace, request.key)
+      this.#checkPut(request, place)
+      const deadlineMs = this.#deadline(request.timeoutMs)
+      const seed = contextSeed(this.#with.clusterSeed, place.keyspace.id, place.key)
+      if (request.context !== null) decodeContext(request.context, seed)
+      const isOwner = this.#with.ring().isOwner(this.#with.selfId, place.keyspace, place.partition)
+      if (isOwner)
+        return this.#track(done, (end) => new Write(this.#with, place, request, seed, deadlineMs, end))
+      if (forwarded)
+        throw new KvError('UNAVAILABLE', 'nothing was written: this peer does not own the key; try again')
+      this.#track(done, (end) => new Forward(this.#with, place, request, deadlineMs, end))
+    })
+  }
+
+  get(request: GetRequest, done: Done<GetReply>): void {
+    this.#admit(done, () => {
+      const place = this.#place(request.keyspace, request.key)
+      this.#checkLevel(request.r ?? place.keyspace.r, place)
+      const deadlineMs = this.#deadline(request.timeoutMs)
+      const seed = contextSeed(this.#with.clusterSeed, place.keyspace.id, place.key)
+      this.#track(done, (end) => new Read(this.#with, place, request, seed, deadlineMs, end))
+    })
+  }
+
+  /** The ring is another one now: what is under way starts over under its number, before anything else happens. */
+  configurationChanged(): void {
+    for (const operation of [...this.#operations]) operation.restart()
+  }
+
+  /** Takes no more requests. Those under way go on. */
+  stop(): void {
+    this.#isStopped = true
+  }
+
+  #admit<T>(done: Done<T>, begin: () => void): void {
+    if (this.#isStopped)
+      return done(new KvError('UNAVAILABLE', 'this peer is stopping; ask another one'), null)
+    if (this.#operations.size >= this.#limits.maxInFlight) {
+      return done(
+        new KvError('OVERLOADED', 'this peer has too many requests under way; try again a little later'),
+        null,
+      )
+    }
+    try {
+      begin()
+    } catch (error) {
+      if (!(error instanceof KvError)) throw error
+      done(error, null)
+    }
+  }
+
+  #track<T>(done: Done<T>, make: (end: Done<T>) => Operation): void {
+    const operation = make((error, result) => {
+      this.#operations.delete(operation)
+      done(error, result)
+    })
+    this.#operations.add(operation)
+    operation.start()
+  }
+
+  #place(keyspaceName: string, key: Uint8Array): KeyPlace {
+    const ring = this.#with.ring()
+    const keyspace = ring.keyspace(keyspaceName)
+    if (keyspace === null) {
+      const advice = 'kvctl keyspace list shows those there are, kvctl keyspace create makes one'
+      throw new KvError('NOT_FOUND', `there is no keyspace '${keyspaceName.slice(0, 64)}': ${advice}`)
+    }
+    if (key.length === 0) throw new KvError('INVALID_ARGUMENT', 'the key is empty; a key has 1 to 1024 bytes')
+    if (key.length > MAX_KEY_BYTES) {
+      throw new KvError('INVALID_ARGUMENT', `the key has ${key.length} bytes; ${MAX_KEY_BYTES} are allowed`)
+    }
+    return { keyspace, partition: partitionOf(key, ring.partitionCount), key }
+  }
+
+  #checkPut(request: PutRequest, place: KeyPlace): void {
+    const size = request.value?.length ?? 0
+    const limit = this.#limits.maxValueBytes
+    if (size > limit)
+      throw new KvError('TOO_LARGE', `the value has ${size} bytes; ${limit} are allowed (--max-value)`)
+    this.#checkLevel(request.w ?? place.keyspace.w, place)
+  }
+
+  /** A level that no number of owners can meet is the asker's mistake, said before anything is done. */
+  #checkLevel(level: Level, place: KeyPlace): void {
+    const ring = this.#with.ring()
+    ring.required(level, ring.readOwners(place.keyspace, place.partition).length)
+  }
+
+  #deadline(timeoutMs: number): number {
+    return this.#with.clock.monotonic() + Math.min(Math.max(timeoutMs, 1), MAX_TIMEOUT_MS)
+  }
+}

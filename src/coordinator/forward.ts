@@ -1,0 +1,102 @@
+/** A write that came to a peer which is no replica of its key: handed on, once, to the first owner that is up. */
+import { KvError } from '../base/error.ts'
+import type { NodeId } from '../base/ids.ts'
+import type { PeerMessage, PeerReply } from '../wire/peer-messages.ts'
+import type { PutReply, PutRequest } from '../wire/requests.ts'
+import type { Coordination, Done } from './coordination.ts'
+import { OwnerExchange } from './owner-exchange.ts'
+import type { KeyPlace } from './quorum-read.ts'
+
+export class Forward extends OwnerExchange {
+  readonly #place: KeyPlace
+  readonly #request: PutRequest
+  readonly #done: Done<PutReply>
+  /** Owners that said, or showed, that they did nothing. */
+  readonly #declined = new Set<NodeId>()
+  #asked: NodeId | null = null
+
+  constructor(
+    coordination: Coordination,
+    place: KeyPlace,
+    request: PutRequest,
+    deadlineMs: number,
+    done: Done<PutReply>,
+  ) {
+    super(coordination, deadlineMs)
+    this.#place = place
+    this.#request = request
+    this.#done = done
+  }
+
+  start(): void {
+    this.begin()
+    this.#next()
+  }
+
+  /** An owner that was handed the write may be doing it: no second one is asked. */
+  override restart(): void {
+    if (this.#asked === null) this.start()
+  }
+
+  protected override get questionBytes(): number {
+    return this.#request.value?.length ?? 0
+  }
+
+  protected override question(id: number): PeerMessage {
+    const timeoutMs = Math.max(1, Math.floor(this.deadlineMs - this.with.clock.monotonic()))
+    return { ...this.#request, type: 'forwardPut', id, number: this.number, timeoutMs }
+  }
+
+  protected override took(from: NodeId, reply: PeerReply): void {
+    if (reply.type === 'forwardDone') {
+      this.#end(null, { context: reply.context, owners: reply.owners, standIns: reply.standIns })
+    } else if (reply.type === 'forwardFailed') {
+      this.#end(new KvError(reply.code, reply.message), null)
+    } else this.missed(from)
+  }
+
+  /** Not reachable or refused: nothing was done there. (A link that broke after the write was handed over comes to `lost`.) */
+  protected override missed(nodeId: NodeId): void {
+    this.#declined.add(nodeId)
+    this.#next()
+  }
+
+  protected override turnedStale(): void {
+    this.#asked = null
+  }
+
+  override lost(nodeId: NodeId): void {
+    if (nodeId === this.#asked) this.#end(unknown('the link to the peer that wrote it broke'), null)
+  }
+
+  protected override timedOut(): void {
+    if (this.#asked === null) this.#end(unavailable('no owner of this key could be reached in time'), null)
+    else this.#end(unknown('the peer that wrote it did not answer in time'), null)
+  }
+
+  #next(): void {
+    this.#asked = null
+    const owners = this.with.ring().allOwners(this.#place.keyspace, this.#place.partition)
+    const next = owners.find((owner) => !this.#declined.has(owner) && this.with.isAlive(owner))
+    if (next === undefined) return this.#end(unavailable('no owner of this key can be reached'), null)
+    this.#asked = next
+    this.ask(next)
+  }
+
+  #end(error: KvError | null, reply: PutReply | null): void {
+    if (this.isOver) return
+    this.finish()
+    this.#done(error, reply)
+  }
+}
+
+function unavailable(why: string): KvError {
+  return new KvError('UNAVAILABLE', `nothing was written: ${why}; try again`)
+}
+
+function unknown(why: string): KvError {
+  return new KvError(
+    'TIMEOUT_UNKNOWN',
+    `the write may or may not have been applied: ${why}; read the key to see`,
+  )
+}

@@ -1,0 +1,105 @@
+/**
+ * One question put to several owners of a partition, under one configuration number. What the three kinds of it share: who was asked,
+ * what a refusal means, asking again, starting over when the configuration changes.
+ */
+import type { NodeId } from '../base/ids.ts'
+import type { Exchange } from '../cluster/rpc.ts'
+import type { Timer } from '../effects/clock.ts'
+import type { PeerMessage, PeerReply } from '../wire/peer-messages.ts'
+import type { Coordination } from './coordination.ts'
+
+/** An owner that was unreachable, overloaded or behind is asked again after this. */
+const ASK_AGAIN_MS = 50
+
+export abstract class OwnerExchange implements Exchange {
+  protected readonly with: Coordination
+  /** Monotonic ms. */
+  protected readonly deadlineMs: number
+  /** Under which all answers must be given. */
+  protected number = 0
+  readonly #outstanding = new Set<NodeId>()
+  #id = 0
+  #isOver = false
+  #askAgain: NodeId[] = []
+  #timer: Timer | null = null
+
+  constructor(coordination: Coordination, deadlineMs: number) {
+    this.with = coordination
+    this.deadlineMs = deadlineMs
+  }
+
+  /** The message, for every owner the same. */
+  protected abstract question(id: number): PeerMessage
+  protected abstract readonly questionBytes: number
+  /** An owner's answer that is not a refusal; not called twice for one question. */
+  protected abstract took(from: NodeId, reply: PeerReply): void
+  /** This owner gave no answer: not reachable, link lost, or it cannot. */
+  protected abstract missed(nodeId: NodeId): void
+  /** An owner works under a newer configuration and did nothing; `restart` comes when we have it too. */
+  protected turnedStale(): void {}
+  /** The deadline passed. */
+  protected abstract timedOut(): void
+  /** The configuration changed: what was answered counts for nothing now. */
+  abstract restart(): void
+
+  protected begin(): void {
+    this.number = this.with.ring().number
+    this.#outstanding.clear()
+    this.#askAgain = []
+    this.with.rpc.end(this.#id) // A new id: answers given under the old number find nobody.
+    this.#id = this.with.rpc.begin(this, Math.max(0, this.deadlineMs - this.with.clock.monotonic()))
+  }
+
+  protected finish(): void {
+    this.#isOver = true
+    this.#timer?.cancel()
+    this.#timer = null
+    this.with.rpc.end(this.#id)
+  }
+
+  protected get isOver(): boolean {
+    return this.#isOver
+  }
+
+  protected ask(nodeId: NodeId): void {
+    if (this.#isOver) return
+    this.#outstanding.add(nodeId)
+    const message = this.question(this.#id)
+    if (this.with.rpc.ask(nodeId, 'data', message, this.questionBytes)) return
+    this.#outstanding.delete(nodeId)
+    this.missed(nodeId)
+  }
+
+  protected askAgainLater(nodeId: NodeId): void {
+    if (this.#isOver) return
+    this.#askAgain.push(nodeId)
+    this.#timer ??= this.with.clock.setTimer(ASK_AGAIN_MS, () => {
+      this.#timer = null
+      const nodeIds = this.#askAgain
+      this.#askAgain = []
+      for (const again of nodeIds) this.ask(again)
+    })
+  }
+
+  protected get outstandingCount(): number {
+    return this.#outstanding.size + this.#askAgain.length
+  }
+
+  answered(from: NodeId, reply: PeerReply): void {
+    if (!this.#outstanding.delete(from)) return
+    if (reply.type !== 'refused') this.took(from, reply)
+    else if (reply.reason === 'stale') {
+      this.turnedStale()
+      this.with.sawNumber(from, reply.number)
+    } else if (reply.reason === 'behind') this.askAgainLater(from)
+    else this.missed(from)
+  }
+
+  lost(nodeId: NodeId): void {
+    if (this.#outstanding.delete(nodeId)) this.missed(nodeId)
+  }
+
+  expired(): void {
+    if (!this.#isOver) this.timedOut()
+  }
+}

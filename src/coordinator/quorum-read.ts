@@ -1,0 +1,137 @@
+/** Asks owners what their disks hold of a key until R of them have answered under one configuration. */
+
+import type { Bytes } from '../base/bytes.ts'
+import { KvError } from '../base/error.ts'
+import type { NodeId } from '../base/ids.ts'
+import type { Timer } from '../effects/clock.ts'
+import type { Keyspace, Level } from '../protocol/configuration.ts'
+import type { PeerMessage, PeerReply } from '../wire/peer-messages.ts'
+import type { Coordination, Done } from './coordination.ts'
+import { OwnerExchange } from './owner-exchange.ts'
+
+/** An owner that has not answered after this is backed up by the next one. */
+const HEDGE_MS = 100
+
+export interface Answer {
+  readonly from: NodeId
+  /** The record's bytes; null: it holds nothing. */
+  readonly record: Bytes | null
+}
+
+export interface KeyPlace {
+  readonly keyspace: Keyspace
+  readonly partition: number
+  readonly key: Bytes
+}
+
+export class QuorumRead extends OwnerExchange {
+  readonly #place: KeyPlace
+  readonly #level: Level
+  readonly #seenOnly: boolean
+  readonly #done: Done<readonly Answer[]>
+  #answers: Answer[] = []
+  #candidates: NodeId[] = []
+  #needed = 0
+  #hedge: Timer | null = null
+
+  constructor(
+    coordination: Coordination,
+    place: KeyPlace,
+    level: Level,
+    seenOnly: boolean,
+    deadlineMs: number,
+    done: Done<readonly Answer[]>,
+  ) {
+    super(coordination, deadlineMs)
+    this.#place = place
+    this.#level = level
+    this.#seenOnly = seenOnly
+    this.#done = done
+  }
+
+  start(): void {
+    this.with.hedges.earn()
+    this.begin()
+    const ring = this.with.ring()
+    const owners = ring.readOwners(this.#place.keyspace, this.#place.partition)
+    this.#needed = ring.required(this.#level, owners.length)
+    this.#answers = []
+    this.#candidates = owners.filter((owner) => owner !== this.with.selfId && this.with.isAlive(owner))
+    const isOwner = owners.includes(this.with.selfId)
+    const reachable = this.#candidates.length + (isOwner ? 1 : 0)
+    if (reachable < this.#needed) {
+      return this.#fail(
+        `${reachable} of ${owners.length} owners of this key are up, ${this.#needed} are needed`,
+      )
+    }
+    const remote = this.#candidates.splice(0, this.#needed - (isOwner ? 1 : 0))
+    for (const nodeId of remote) this.ask(nodeId)
+    if (isOwner) this.#readHere()
+    if (!this.isOver) this.#hedge ??= this.with.clock.setTimer(HEDGE_MS, this.#hedgeSlowOnes)
+  }
+
+  override restart(): void {
+    this.start()
+  }
+
+  protected override get questionBytes(): number {
+    return this.#place.key.length
+  }
+
+  protected override question(id: number): PeerMessage {
+    const { keyspace, key } = this.#place
+    return { type: 'read', id, number: this.number, keyspaceId: keyspace.id, key, seenOnly: this.#seenOnly }
+  }
+
+  protected override took(from: NodeId, reply: PeerReply): void {
+    if (reply.type === 'record') this.#add({ from, record: reply.record })
+    else this.missed(from)
+  }
+
+  protected override missed(nodeId: NodeId): void {
+    const next = this.#candidates.shift()
+    if (next !== undefined) this.ask(next)
+    else if (this.with.isAlive(nodeId)) this.askAgainLater(nodeId)
+    else if (this.outstandingCount + this.#answers.length < this.#needed) {
+      this.#fail('too many owners of this key went down')
+    }
+  }
+
+  protected override timedOut(): void {
+    this.#fail(`${this.#answers.length} of ${this.#needed} owners of this key answered in time`)
+  }
+
+  #readHere(): void {
+    const { keyspace, partition, key } = this.#place
+    this.#add({ from: this.with.selfId, record: this.with.store.read(keyspace.id, partition, key) })
+  }
+
+  #add(answer: Answer): void {
+    if (this.isOver) return
+    this.#answers.push(answer)
+    if (this.#answers.length !== this.#needed) return
+    this.#end()
+    this.#done(null, this.#answers)
+  }
+
+  #fail(why: string): void {
+    if (this.isOver) return
+    this.#end()
+    this.#done(
+      new KvError('UNAVAILABLE', `the read quorum was not met: ${why}; try again, or ask with a lower r`),
+      null,
+    )
+  }
+
+  #end(): void {
+    this.#hedge?.cancel()
+    this.#hedge = null
+    this.finish()
+  }
+
+  readonly #hedgeSlowOnes = (): void => {
+    this.#hedge = null
+    if (!this.with.hedges.spend()) return
+    for (const nodeId of this.#candidates.splice(0)) this.ask(nodeId)
+  }
+}

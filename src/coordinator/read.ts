@@ -1,0 +1,121 @@
+/** One get: R owners' records merged; owners that were behind are brought up to date on disk before the answer leaves. */
+import { present } from '../base/assert.ts'
+import { type Bytes, equalBytes } from '../base/bytes.ts'
+import { KvError } from '../base/error.ts'
+import type { NodeId } from '../base/ids.ts'
+import { encodeContext } from '../protocol/context.ts'
+import { mergeRecords } from '../protocol/dvv.ts'
+import type { KeyRecord } from '../protocol/record.ts'
+import { timestampMs } from '../protocol/timestamp.ts'
+import { visibleValues } from '../protocol/view.ts'
+import { decodeRecord, encodeRecord } from '../store/record-codec.ts'
+import type { GetReply, GetRequest } from '../wire/requests.ts'
+import type { Coordination, Done } from './coordination.ts'
+import type { OwnerExchange } from './owner-exchange.ts'
+import { type Answer, type KeyPlace, QuorumRead } from './quorum-read.ts'
+import { Replication } from './replication.ts'
+
+export class Read {
+  readonly #with: Coordination
+  readonly #place: KeyPlace
+  readonly #request: GetRequest
+  readonly #seed: number
+  readonly #deadlineMs: number
+  readonly #done: Done<GetReply>
+  #step: OwnerExchange | null = null
+
+  constructor(
+    coordination: Coordination,
+    place: KeyPlace,
+    request: GetRequest,
+    seed: number,
+    deadlineMs: number,
+    done: Done<GetReply>,
+  ) {
+    this.#with = coordination
+    this.#place = place
+    this.#request = request
+    this.#seed = seed
+    this.#deadlineMs = deadlineMs
+    this.#done = done
+  }
+
+  start(): void {
+    const level = this.#request.r ?? this.#place.keyspace.r
+    const answered: Done<readonly Answer[]> = (error, answers) => {
+      if (error !== null) this.#done(error, null)
+      else this.#merge(present(answers, 'a read without an error has answers'))
+    }
+    const read = new QuorumRead(this.#with, this.#place, level, false, this.#deadlineMs, answered)
+    this.#step = read
+    read.start()
+  }
+
+  restart(): void {
+    this.#step?.restart()
+  }
+
+  #merge(answers: readonly Answer[]): void {
+    const first = present(answers[0], 'a quorum is never empty').record
+    if (answers.every(({ record }) => sameRecord(record, first))) {
+      const record = first === null ? null : decodeRecord(this.#place.key, first)
+      return this.#answer(record, answers.length)
+    }
+    const merged = answers
+      .flatMap(({ record }) => (record === null ? [] : [decodeRecord(this.#place.key, record)]))
+      .reduce(mergeRecords)
+    this.#repair(merged, answers)
+  }
+
+  /** Strict quorum reads never go backwards: what this one shows is on as many disks as the next one asks, before it is shown. */
+  #repair(merged: KeyRecord, answers: readonly Answer[]): void {
+    const record = encodeRecord(this.#place.key, merged)
+    const holders = answers.filter((answer) => sameRecord(answer.record, record)).map(({ from }) => from)
+    const repaired: Done<{ owners: number }> = (error) => {
+      if (error === null) return this.#answer(merged, answers.length)
+      const why = 'owners that were behind could not be brought up to date in time; try again'
+      this.#done(new KvError('UNAVAILABLE', `the read quorum was not met: ${why}`, { cause: error }), null)
+    }
+    const task = {
+      place: this.#place,
+      record,
+      level: answers.length,
+      mintedBy: null,
+      holders: holders as readonly NodeId[],
+      deadlineMs: this.#deadlineMs,
+    }
+    const replication = new Replication(this.#with, task, () => {}, repaired)
+    this.#step = replication
+    replication.start()
+    if (holders.includes(this.#with.selfId)) return
+    this.#storeHere(record, replication)
+  }
+
+  #storeHere(record: Bytes, replication: Replication): void {
+    const { keyspace, partition, key } = this.#place
+    if (!this.#with.ring().isOwner(this.#with.selfId, keyspace, partition)) return
+    this.#with.store.merge(keyspace, partition, key, record, null, (error) => {
+      if (error === null) replication.storedHere()
+      else replication.failedHere()
+    })
+  }
+
+  #answer(record: KeyRecord | null, owners: number): void {
+    if (record === null) return this.#done(null, { values: [], context: null, owners, standIns: 0 })
+    const visible = visibleValues(record, this.#place.keyspace.conflicts, this.#with.clock.now())
+    this.#done(null, {
+      values: visible.map((found) => ({
+        value: present(found.value, 'a visible value has bytes'),
+        contentType: found.contentType,
+        timestampMs: timestampMs(found.timestamp),
+      })),
+      context: encodeContext(record.seen, this.#seed),
+      owners,
+      standIns: 0,
+    })
+  }
+}
+
+function sameRecord(a: Bytes | null, b: Bytes | null): boolean {
+  return a === b || (a !== null && b !== null && equalBytes(a, b))
+}

@@ -1,0 +1,158 @@
+/**
+ * Brings one record to owners of its key until W of them have it on disk: the second half of every write, and the whole of a repair.
+ * After the quorum was met it goes on with the owners that have not answered, until its deadline.
+ */
+import type { Bytes } from '../base/bytes.ts'
+import { KvError } from '../base/error.ts'
+import type { ActorId, NodeId } from '../base/ids.ts'
+import type { Level } from '../protocol/configuration.ts'
+import { createQuorum, type Quorum } from '../protocol/quorum.ts'
+import type { PeerMessage, PeerReply } from '../wire/peer-messages.ts'
+import type { Coordination, Done } from './coordination.ts'
+import { OwnerExchange } from './owner-exchange.ts'
+import type { KeyPlace } from './quorum-read.ts'
+
+/** How many owners have it on disk. */
+export interface Replicated {
+  readonly owners: number
+}
+
+export interface ReplicationTask {
+  readonly place: KeyPlace
+  readonly record: Bytes
+  /** How many of the owners in each active layout. */
+  readonly level: Level
+  /** The actor whose dot was minted for this record; null for a repair. */
+  readonly mintedBy: ActorId | null
+  /** Owners known to hold it already. */
+  readonly holders: readonly NodeId[]
+  readonly deadlineMs: number
+}
+
+export class Replication extends OwnerExchange {
+  readonly #task: ReplicationTask
+  readonly #done: Done<Replicated>
+  /** Told how much of `mintedBy` a replica had seen, when that is anything. */
+  readonly #sawActor: (seenUpTo: number) => void
+  readonly #holders: Set<NodeId>
+  #quorum: Quorum
+  #isAnswered = false
+
+  constructor(
+    coordination: Coordination,
+    task: ReplicationTask,
+    sawActor: (seenUpTo: number) => void,
+    done: Done<Replicated>,
+  ) {
+    super(coordination, task.deadlineMs)
+    this.#task = task
+    this.#sawActor = sawActor
+    this.#done = done
+    this.#holders = new Set(task.holders)
+    this.#quorum = this.#makeQuorum()
+  }
+
+  /** Asks every owner that is up, but those that hold it and ourselves. */
+  start(): void {
+    this.begin()
+    this.#quorum = this.#makeQuorum()
+    const { keyspace, partition } = this.#task.place
+    for (const owner of this.with.ring().allOwners(keyspace, partition)) {
+      if (this.#holders.has(owner)) this.#quorum.ack(owner)
+      else if (owner === this.with.selfId) continue
+      else if (this.with.isAlive(owner)) this.ask(owner)
+      else this.#quorum.fail(owner)
+    }
+    this.#check()
+  }
+
+  /** Our own disk has it. */
+  storedHere(): void {
+    this.#stored(this.with.selfId)
+  }
+
+  /** Our own disk failed: what happened to the record there is unknown. */
+  failedHere(): void {
+    if (this.isOver) return
+    this.#quorum.fail(this.with.selfId)
+    this.#check()
+  }
+
+  override restart(): void {
+    if (this.#isAnswered) this.finish()
+    else this.start()
+  }
+
+  protected override get questionBytes(): number {
+    return this.#task.record.length
+  }
+
+  protected override question(id: number): PeerMessage {
+    const { place, record, mintedBy } = this.#task
+    return {
+      type: 'replicate',
+      id,
+      number: this.number,
+      keyspaceId: place.keyspace.id,
+      key: place.key,
+      record,
+      mintedBy,
+    }
+  }
+
+  protected override took(from: NodeId, reply: PeerReply): void {
+    if (reply.type !== 'stored') return this.missed(from)
+    if (reply.seenUpTo > 0) this.#sawActor(reply.seenUpTo)
+    this.#stored(from)
+  }
+
+  protected override missed(nodeId: NodeId): void {
+    if (this.with.isAlive(nodeId)) return this.askAgainLater(nodeId)
+    this.#quorum.fail(nodeId)
+    this.#check()
+  }
+
+  protected override timedOut(): void {
+    this.finish()
+    this.#answer(`${this.#quorum.ackedCount} owners confirmed it in time, which is too few`)
+  }
+
+  #makeQuorum(): Quorum {
+    const ring = this.with.ring()
+    const lists = ring.writeOwners(this.#task.place.keyspace, this.#task.place.partition)
+    return createQuorum(
+      lists,
+      lists.map((owners) => ring.required(this.#task.level, owners.length)),
+    )
+  }
+
+  #stored(nodeId: NodeId): void {
+    if (this.isOver) return
+    this.#holders.add(nodeId)
+    this.#quorum.ack(nodeId)
+    this.#check()
+  }
+
+  #check(): void {
+    if (this.isOver) return
+    if (this.#quorum.met) this.#answer(null)
+    else if (this.#quorum.impossible) {
+      this.finish()
+      return this.#answer('too many owners of this key went down')
+    }
+    if (this.#isAnswered && this.outstandingCount === 0) this.finish()
+  }
+
+  #answer(why: string | null): void {
+    if (this.#isAnswered) return
+    this.#isAnswered = true
+    if (why === null) return this.#done(null, { owners: this.#quorum.ackedCount })
+    this.#done(
+      new KvError(
+        'TIMEOUT_UNKNOWN',
+        `the write may or may not have been applied: ${why}; read the key to see`,
+      ),
+      null,
+    )
+  }
+}

@@ -1,0 +1,201 @@
+/**
+ * One put or delete at a replica: learn what it replaces (unless the client said so), mint a dot, write here and to the other owners, answer
+ * when W disks have it. Until a dot is minted a failure means that nothing was written, and says so.
+ */
+import { present } from '../base/assert.ts'
+import { KvError, toKvError } from '../base/error.ts'
+import { decodeContext, encodeContext } from '../protocol/context.ts'
+import { covers, EMPTY_DOTS, unionDotSets, withDot } from '../protocol/dvv.ts'
+import type { Dot, DotSet, KeyRecord } from '../protocol/record.ts'
+import { decodeRecord, encodeRecord } from '../store/record-codec.ts'
+import type { PutReply, PutRequest } from '../wire/requests.ts'
+import type { Coordination, Done } from './coordination.ts'
+import type { OwnerExchange } from './owner-exchange.ts'
+import { type Answer, type KeyPlace, QuorumRead } from './quorum-read.ts'
+import { Replication } from './replication.ts'
+
+/** Puts that carry a context and leave this many siblings are refused; all others go on. */
+const MAX_SIBLINGS = 100
+const WARN_SIBLINGS = 25
+/** An actor's name is changed at most this often for one write. */
+const MAX_MINTS = 3
+
+export class Write {
+  readonly #with: Coordination
+  readonly #place: KeyPlace
+  readonly #request: PutRequest
+  readonly #seed: number
+  readonly #deadlineMs: number
+  readonly #done: Done<PutReply>
+  #step: OwnerExchange | null = null
+  #mints = 0
+  #isAnswered = false
+
+  /** @param seed what contexts of this key are bound to (`contextSeed`) */
+  constructor(
+    coordination: Coordination,
+    place: KeyPlace,
+    request: PutRequest,
+    seed: number,
+    deadlineMs: number,
+    done: Done<PutReply>,
+  ) {
+    this.#with = coordination
+    this.#place = place
+    this.#request = request
+    this.#seed = seed
+    this.#deadlineMs = deadlineMs
+    this.#done = done
+  }
+
+  start(): void {
+    const shortage = this.#shortage()
+    if (shortage !== null) return this.#finish(shortage, null)
+    const { context, blind } = this.#request
+    if (context !== null) return this.#mintOver(decodeContext(context, this.#seed))
+    if (blind || this.#place.keyspace.conflicts === 'lww') return this.#mintOver(null)
+    const collected: Done<readonly Answer[]> = (error, answers) => {
+      this.#step = null
+      if (error !== null) return this.#finish(nothingWritten(error), null)
+      this.#mintOver(this.#seenBy(present(answers, 'a read without an error has answers')))
+    }
+    const read = new QuorumRead(this.#with, this.#place, 'quorum', true, this.#deadlineMs, collected)
+    this.#step = read
+    read.start()
+  }
+
+  restart(): void {
+    this.#step?.restart()
+  }
+
+  /** An error when W owners are not up in every layout that takes writes: said before anything is written. */
+  #shortage(): KvError | null {
+    const ring = this.#with.ring()
+    for (const owners of ring.writeOwners(this.#place.keyspace, this.#place.partition)) {
+      const needed = ring.required(this.#level, owners.length)
+      const up = owners.filter((owner) => owner === this.#with.selfId || this.#with.isAlive(owner)).length
+      if (up < needed) {
+        const why = `${up} of ${owners.length} owners of this key are up, ${needed} are needed`
+        return new KvError('UNAVAILABLE', `nothing was written: ${why}; try again, or write with a lower w`)
+      }
+    }
+    return null
+  }
+
+  get #level() {
+    return this.#request.w ?? this.#place.keyspace.w
+  }
+
+  #seenBy(answers: readonly Answer[]): DotSet {
+    let seen = EMPTY_DOTS
+    for (const { record } of answers) {
+      if (record !== null) seen = unionDotSets(seen, decodeRecord(this.#place.key, record).seen)
+    }
+    return seen
+  }
+
+  /** @param replaced null: what this store holds */
+  #mintOver(replaced: DotSet | null): void {
+    const { keyspace, partition, key } = this.#place
+    const held = this.#with.store.newest(keyspace.id, partition, key)
+    const context = replaced ?? held?.seen ?? EMPTY_DOTS
+    const twin = held?.values.find((value) => value.writeId === this.#request.writeId)
+    const siblings = held === null ? 0 : countSurvivors(held, context)
+    if (siblings >= WARN_SIBLINGS) this.#with.log.warn('key.siblings', { keyspace: keyspace.name, siblings })
+    if (twin !== undefined)
+      return this.#replicateAgain(present(held, 'a twin is in a record'), context, twin.dot)
+    if (siblings >= MAX_SIBLINGS && this.#request.context !== null) {
+      const advice = 'get the key again and put with the context that returns'
+      return this.#finish(
+        new KvError('CONFLICT', `nothing was written: the key has ${siblings} siblings; ${advice}`),
+        null,
+      )
+    }
+    this.#mint(context)
+  }
+
+  #mint(context: DotSet): void {
+    const { keyspace, partition, key } = this.#place
+    const { value, contentType, writeId } = this.#request
+    this.#mints += 1
+    let replication: Replication | null = null
+    const stored = (error: KvError | null): void => {
+      if (error === null) replication?.storedHere()
+      else replication?.failedHere()
+    }
+    try {
+      const fields = { value, contentType, writeId, expiresAtMs: null }
+      const minted = this.#with.store.put(keyspace, partition, key, context, fields, stored)
+      replication = this.#replicate(minted.record, context, minted.dot)
+    } catch (error) {
+      const problem = toKvError(error)
+      if (problem.code === 'INTERNAL') throw error
+      this.#finish(problem, null)
+    }
+  }
+
+  /** The client sent this write before: no second dot, the first one is brought to W disks. */
+  #replicateAgain(held: KeyRecord, context: DotSet, dot: Dot): void {
+    const { keyspace, partition, key } = this.#place
+    const record = encodeRecord(key, held)
+    let replication: Replication | null = null
+    const stored = (error: KvError | null): void => {
+      if (error === null) replication?.storedHere()
+      else replication?.failedHere()
+    }
+    this.#with.store.merge(keyspace, partition, key, record, null, stored)
+    replication = this.#replicate(record, context, dot)
+  }
+
+  #replicate(record: Uint8Array, context: DotSet, dot: Dot): Replication {
+    const task = {
+      place: this.#place,
+      record,
+      level: this.#level,
+      mintedBy: dot.actor,
+      holders: [],
+      deadlineMs: this.#deadlineMs,
+    }
+    const replication = new Replication(
+      this.#with,
+      task,
+      (seenUpTo) => this.#suspectImpostor(context, dot, seenUpTo),
+      (error, result) => {
+        if (error !== null) return this.#finish(error, null)
+        const text = encodeContext(withDot(context, dot), this.#seed)
+        this.#finish(null, { context: text, owners: result?.owners ?? 0, standIns: 0 })
+      },
+    )
+    this.#step = replication
+    replication.start()
+    return replication
+  }
+
+  /**
+   * A replica had seen dots of our actor on this key that our own store knows nothing of: somebody else mints under our name (a cloned or
+   * rolled-back directory), and what we just wrote may look superseded there. A new name, and the write once more under it.
+   */
+  #suspectImpostor(context: DotSet, dot: Dot, seenUpTo: number): void {
+    const { keyspace, partition, key } = this.#place
+    const ours = this.#with.store.newest(keyspace.id, partition, key)?.seen.vector.get(dot.actor) ?? 0
+    if (seenUpTo <= ours || this.#mints > MAX_MINTS) return
+    this.#with.log.error('actor.impostor', { actor: dot.actor, seenUpTo, ours })
+    if (this.#with.store.actor === dot.actor) this.#with.store.renewActor()
+    this.#mint(withDot(context, dot))
+  }
+
+  #finish(error: KvError | null, reply: PutReply | null): void {
+    if (this.#isAnswered) return
+    this.#isAnswered = true
+    this.#done(error, reply)
+  }
+}
+
+function countSurvivors(record: KeyRecord, context: DotSet): number {
+  return record.values.reduce((count, value) => (covers(context, value.dot) ? count : count + 1), 0)
+}
+
+/** The read before a write failed: for the writer that means his write was not tried. */
+function nothingWritten(error: KvError): KvError {
+  return new KvError(error.code, `nothing was written: ${error.message}`, { cause: error })
+}

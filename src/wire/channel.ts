@@ -1,0 +1,119 @@
+/**
+ * Messages over one link: what is sent in one turn of the event loop leaves in one frame, and frames come apart into messages again.
+ * Malformed input ends the link, never the process.
+ */
+import type { Clock } from '../effects/clock.ts'
+import type { CloseCause, Link, LinkHandler } from '../effects/network.ts'
+import { FRAME_TARGET_BYTES, MAX_FRAME_MESSAGES, packFrame, unpackFrame } from './frame.ts'
+import { MalformedMessage, type MessageCodec } from './schema.ts'
+
+export interface ChannelHandler<In> {
+  opened(): void
+  received(message: In): void
+  closed(cause: CloseCause, reason: string | null): void
+}
+
+export class Channel<Out, In> implements LinkHandler {
+  readonly #outgoing: MessageCodec<Out>
+  readonly #incoming: MessageCodec<In>
+  readonly #clock: Clock
+  readonly #handler: ChannelHandler<In>
+  #link: Link | null = null
+  #outbox: unknown[][] = []
+  #outboxBytes = 0
+  #flushing = false
+  #closeReason: string | null = null
+  #lastReceivedMs: number
+
+  constructor(
+    outgoing: MessageCodec<Out>,
+    incoming: MessageCodec<In>,
+    clock: Clock,
+    handler: ChannelHandler<In>,
+  ) {
+    this.#outgoing = outgoing
+    this.#incoming = incoming
+    this.#clock = clock
+    this.#handler = handler
+    this.#lastReceivedMs = clock.monotonic()
+  }
+
+  /** Before the first message. An accepted link's handler is the channel itself. */
+  attach(link: Link): void {
+    this.#link = link
+  }
+
+  /** Monotonic ms of the last frame that arrived (of the channel's making, before the first). */
+  get lastReceivedMs(): number {
+    return this.#lastReceivedMs
+  }
+
+  get bufferedBytes(): number {
+    return this.#outboxBytes + (this.#link?.bufferedBytes ?? 0)
+  }
+
+  get remote(): string {
+    return this.#link?.remote ?? 'nowhere'
+  }
+
+  /** @param payloadBytes about how large the message is, when it carries a value */
+  send(message: Out, payloadBytes = 0): void {
+    this.#outbox.push(this.#outgoing.encode(message))
+    this.#outboxBytes += payloadBytes + 32
+    if (this.#outboxBytes >= FRAME_TARGET_BYTES || this.#outbox.length >= MAX_FRAME_MESSAGES) this.#flush()
+    else if (!this.#flushing) {
+      this.#flushing = true
+      this.#clock.defer(this.#flushDeferred)
+    }
+  }
+
+  /** Ends the link once everything sent has left. */
+  close(): void {
+    this.#flush()
+    this.#link?.close()
+  }
+
+  /** Ends the link now; `reason` is what the handler is told. */
+  terminate(reason: string): void {
+    this.#closeReason ??= reason
+    this.#outbox = []
+    this.#outboxBytes = 0
+    this.#link?.terminate()
+  }
+
+  opened(): void {
+    this.#handler.opened()
+  }
+
+  received(frame: Uint8Array): void {
+    this.#lastReceivedMs = this.#clock.monotonic()
+    try {
+      for (const raw of unpackFrame(frame)) {
+        if (this.#closeReason !== null) return
+        this.#handler.received(this.#incoming.decode(raw))
+      }
+    } catch (error) {
+      if (!(error instanceof MalformedMessage)) throw error
+      this.terminate(error.message)
+    }
+  }
+
+  closed(cause: CloseCause): void {
+    this.#outbox = []
+    this.#outboxBytes = 0
+    this.#handler.closed(cause, this.#closeReason)
+  }
+
+  readonly #flushDeferred = (): void => {
+    this.#flushing = false
+    this.#flush()
+  }
+
+  #flush(): void {
+    if (this.#outbox.length === 0 || this.#link === null) return
+    const messages = this.#outbox
+    this.#outbox = []
+    this.#outboxBytes = 0
+    this.#link.send(packFrame(messages))
+  }
+}

@@ -1,0 +1,138 @@
+/** Between a client and the peer it is connected to. Requests carry ids that rise on one link; answers come in any order. */
+
+import { MAX_MEMBERS } from '../protocol/configuration.ts'
+import * as field from './fields.ts'
+import {
+  bool,
+  bytes,
+  float,
+  list,
+  type MessageOf,
+  type MessageTable,
+  optional,
+  string,
+  struct,
+  uint,
+  word,
+} from './schema.ts'
+
+const MAX_SIBLINGS = 1000
+const MAX_PARTITIONS = 65_536
+const MAX_WARNINGS = 1000
+const id = field.requestId
+
+const keyspaceOptionsShape = {
+  strategy: field.strategy,
+  replicas: uint(4096),
+  conflicts: field.conflicts,
+  quorum: field.quorumKind,
+  r: field.level,
+  w: field.level,
+  durability: field.durability,
+} as const
+
+const keyspaceInfo = struct({ id: field.keyspaceId, name: field.keyspaceName, ...keyspaceOptionsShape })
+
+const foundValue = struct({
+  value: field.value,
+  contentType: optional(field.contentType),
+  timestampMs: float,
+})
+
+const partitionOwnersShape = {
+  partition: uint(MAX_PARTITIONS),
+  owners: list(field.address, MAX_MEMBERS),
+} as const
+
+const peerStatus = struct({
+  id: field.nodeId,
+  address: string(300),
+  zone: string(64),
+  state: word(['UN', 'DN', 'UJ', 'DJ', 'UL', 'DL']),
+  share: float,
+  keys: optional(uint()),
+  bytes: optional(uint()),
+  hints: optional(uint()),
+  heartbeatAgeMs: float,
+  version: optional(string(64)),
+})
+
+export const clientRequests = {
+  clientHello: [1, { protocolVersion: uint(0xffff) }],
+  put: [2, { id, ...field.putRequestShape }],
+  get: [
+    3,
+    {
+      id,
+      keyspace: field.keyspaceName,
+      key: field.carriedKey,
+      r: optional(field.level),
+      timeoutMs: field.timeoutMs,
+    },
+  ],
+  status: [4, { id }],
+  ring: [5, { id }],
+  locate: [6, { id, keyspace: field.keyspaceName, key: field.carriedKey }],
+  keyspaces: [7, { id }],
+  createKeyspace: [8, { id, name: field.keyspaceName, ...keyspaceOptionsShape }],
+  dropKeyspace: [9, { id, name: field.keyspaceName }],
+  /** The configuration and who is where, so that the client can ask a replica itself. */
+  topology: [10, { id }],
+} as const satisfies MessageTable
+
+export const clientReplies = {
+  clientWelcome: [1, { clusterId: field.clusterId, nodeId: field.nodeId }],
+  putDone: [2, { id, ...field.putReplyShape }],
+  getDone: [
+    3,
+    {
+      id,
+      values: list(foundValue, MAX_SIBLINGS),
+      context: optional(field.context),
+      owners: uint(4096),
+      standIns: uint(4096),
+    },
+  ],
+  statusDone: [
+    4,
+    {
+      id,
+      clusterId: field.clusterId,
+      nodeId: field.nodeId,
+      layout: struct({ version: uint(), phase: field.phase, pending: optional(string(1024)) }),
+      peers: list(peerStatus, MAX_MEMBERS),
+      faults: list(string(1024), MAX_WARNINGS),
+      warnings: list(string(1024), MAX_WARNINGS),
+    },
+  ],
+  ringDone: [
+    5,
+    {
+      id,
+      partitionCount: uint(MAX_PARTITIONS),
+      layoutVersion: uint(),
+      partitions: list(struct(partitionOwnersShape), MAX_PARTITIONS),
+    },
+  ],
+  locateDone: [6, { id, ...partitionOwnersShape, replicas: uint(4096) }],
+  keyspacesDone: [7, { id, keyspaces: list(keyspaceInfo, 1024) }],
+  createKeyspaceDone: [8, { id, keyspace: keyspaceInfo }],
+  dropKeyspaceDone: [9, { id }],
+  topologyDone: [
+    10,
+    {
+      id,
+      configuration: bytes(4 * 1024 * 1024),
+      peers: list(struct({ nodeId: field.nodeId, address: field.address, alive: bool }), MAX_MEMBERS),
+    },
+  ],
+  /** The request was not done, or not known to be done; `code` says which. */
+  failed: [11, { id, ...field.errorShape }],
+  /** Unasked: the configuration or somebody's liveness changed; ask for the topology again. */
+  changed: [12, {}],
+  /** The last words on a link that cannot go on. */
+  goodbye: [13, { reason: string(1024) }],
+} as const satisfies MessageTable
+
+export type ClientRequest = MessageOf<typeof clientRequests>
+export type ClientReply = MessageOf<typeof clientReplies>

@@ -1,0 +1,53 @@
+/**
+ * Between coordinator and replica. Each request carries the number of the configuration under which it was routed; a replica that has
+ * another one refuses, so that no quorum ever counts answers given under different numbers.
+ */
+import * as field from './fields.ts'
+import { bool, type MessageOf, type MessageTable, optional, uint, word } from './schema.ts'
+
+export const REFUSALS = ['stale', 'behind', 'overloaded', 'failed', 'stopping', 'notOwner'] as const
+
+export const dataRequests = {
+  /** What does your disk hold of this key? `seenOnly`: leave out the values. */
+  read: [
+    60,
+    {
+      id: field.requestId,
+      number: field.configurationNumber,
+      keyspaceId: field.keyspaceId,
+      key: field.key,
+      seenOnly: bool,
+    },
+  ],
+  /** Merge this into what you hold. `mintedBy`: the actor of its newest dot, when the record was written just now. */
+  replicate: [
+    62,
+    {
+      id: field.requestId,
+      number: field.configurationNumber,
+      keyspaceId: field.keyspaceId,
+      key: field.key,
+      record: field.record,
+      mintedBy: optional(field.actorId),
+    },
+  ],
+  /** A client's write, handed on once to a replica that coordinates it. */
+  forwardPut: [65, { id: field.requestId, number: field.configurationNumber, ...field.putRequestShape }],
+  /** What `kvctl status` shows of a peer. */
+  inquire: [68, { id: field.requestId }],
+} as const satisfies MessageTable
+
+export const dataReplies = {
+  /** The record's bytes, null when there is none. */
+  record: [61, { id: field.requestId, record: optional(field.record) }],
+  /** It is on disk. `seenUpTo`: how much of `mintedBy` the replica's record had seen before; 0 without a `mintedBy`. */
+  stored: [63, { id: field.requestId, seenUpTo: uint() }],
+  /** It was not done; `number` is the configuration of the one who refuses. */
+  refused: [64, { id: field.requestId, reason: word(REFUSALS), number: field.configurationNumber }],
+  forwardDone: [66, { id: field.requestId, ...field.putReplyShape }],
+  forwardFailed: [67, { id: field.requestId, ...field.errorShape }],
+  report: [69, { id: field.requestId, keys: uint(), bytes: uint(), hints: uint() }],
+} as const satisfies MessageTable
+
+export type DataRequest = MessageOf<typeof dataRequests>
+export type Refusal = (typeof REFUSALS)[number]

@@ -1,0 +1,32 @@
+/** The first words on a link between peers. Whoever dialled says hello; the other welcomes or refuses, and says why. */
+import * as field from './fields.ts'
+import { type MessageOf, optional, string, uint } from './schema.ts'
+
+/** Who a peer is and what it needs to agree on with others. */
+export const peerFactsShape = {
+  protocolVersion: uint(0xffff),
+  /** Null: not in a cluster yet. */
+  clusterId: optional(field.clusterId),
+  partitionCount: uint(0xffff),
+  hashName: string(32),
+  nodeId: field.nodeId,
+  generation: uint(),
+  bootNonce: string(64),
+  address: field.address,
+  zone: string(64),
+  weight: uint(1000),
+  version: string(64),
+} as const
+
+export const handshakeMessages = {
+  /** `expects`: the node the dialler believes to be at this address; null when it only knows the address. */
+  hello: [1, { ...peerFactsShape, expects: optional(field.nodeId) }],
+  welcome: [2, peerFactsShape],
+  refuse: [3, { reason: string(1024) }],
+} as const
+
+export type HandshakeMessage = MessageOf<typeof handshakeMessages>
+export type Hello = Extract<HandshakeMessage, { type: 'hello' }>
+export type Welcome = Extract<HandshakeMessage, { type: 'welcome' }>
+/** What `hello` and `welcome` share. */
+export type PeerFacts = Omit<Welcome, 'type'>

@@ -1,0 +1,29 @@
+/** Everything that peers say to each other on one kind of link: the tables of all areas in one codec. */
+import { configurationReplies, configurationRequests } from './configuration-messages.ts'
+import { dataReplies, dataRequests } from './data-messages.ts'
+import { handshakeMessages } from './handshake-messages.ts'
+import { membershipMessages } from './membership-messages.ts'
+import { createMessageCodec, type MessageOf } from './schema.ts'
+
+const replies = { ...configurationReplies, ...dataReplies } as const
+const requests = { ...configurationRequests, ...dataRequests } as const
+const peerMessages = { ...handshakeMessages, ...membershipMessages, ...requests, ...replies } as const
+
+export const peerCodec = createMessageCodec(peerMessages)
+
+export type PeerMessage = MessageOf<typeof peerMessages>
+/** Asked by `cluster/rpc.ts`, under an id. */
+export type PeerRequest = MessageOf<typeof requests>
+/** The answer to the request of the same id. */
+export type PeerReply = MessageOf<typeof replies>
+
+const REPLY_TYPES: ReadonlySet<string> = new Set(Object.keys(replies))
+const REQUEST_TYPES: ReadonlySet<string> = new Set(Object.keys(requests))
+
+export function isPeerReply(message: PeerMessage): message is PeerReply {
+  return REPLY_TYPES.has(message.type)
+}
+
+export function isPeerRequest(message: PeerMessage): message is PeerRequest {
+  return REQUEST_TYPES.has(message.type)
+}
