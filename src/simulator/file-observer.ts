@@ -1,0 +1,23 @@
+/** A `Storage` that tells when a small file is on disk. */
+import type { Storage } from '../effects/storage.ts'
+
+export function observeFiles(
+  storage: Storage,
+  onFile: (name: string, bytes: Uint8Array | null) => void,
+): Storage {
+  return {
+    name: storage.name,
+    openDatabase: () => storage.openDatabase(),
+    readFile: (name) => storage.readFile(name),
+    close: () => storage.close(),
+    async writeFile(name, bytes) {
+      const written = bytes.slice()
+      await storage.writeFile(name, bytes)
+      onFile(name, written)
+    },
+    async removeFile(name) {
+      await storage.removeFile(name)
+      onFile(name, null)
+    },
+  }
+}

@@ -1,0 +1,56 @@
+/**
+ * One life of one simulated program: what is due for it happens while it runs, waits while it is paused (SIGSTOP), and never happens
+ * once it is dead.
+ */
+import type { Scheduler } from './scheduler.ts'
+
+export type ProcessState = 'running' | 'paused' | 'dead'
+/** After a pause a real event loop first runs the timers that are late, then what came in from sockets and disks. */
+export type WorkKind = 'timer' | 'input'
+
+export interface SimProcess {
+  /** Unique in a simulation: the host's name, `#`, the number of the life. */
+  readonly name: string
+  readonly host: string
+  readonly state: ProcessState
+  /** Runs now, or after the pause, or never. Called from within an event. */
+  deliver(kind: WorkKind, run: () => void): void
+  pause(): void
+  resume(): void
+  kill(): void
+}
+
+export function createProcess(scheduler: Scheduler, host: string, life: number): SimProcess {
+  let state: ProcessState = 'running'
+  let held: { kind: WorkKind; run: () => void }[] = []
+  const process: SimProcess = {
+    name: `${host}#${life}`,
+    host,
+    get state() {
+      return state
+    },
+    deliver(kind, run) {
+      if (state === 'running') run()
+      else if (state === 'paused') held.push({ kind, run })
+    },
+    pause() {
+      if (state === 'running') state = 'paused'
+    },
+    resume() {
+      if (state !== 'paused') return
+      state = 'running'
+      const late = held
+      held = []
+      for (const kind of ['timer', 'input'] as const) {
+        for (const work of late) {
+          if (work.kind === kind) scheduler.after(0, () => process.deliver(kind, work.run))
+        }
+      }
+    },
+    kill() {
+      state = 'dead'
+      held = []
+    },
+  }
+  return process
+}
