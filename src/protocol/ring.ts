@@ -1,0 +1,189 @@
+/**
+ * The configuration as requests need it: from a key to its partition, from a partition to the peers that own it.
+ *
+ * Intuition: the hash space is cut once into equal partitions (strategy 3 of Dynamo, DeCandia et al. 2007, section 6.2); the layout's table
+ * lists the peers of each by preference, and a keyspace uses the first N of the list, or everybody.
+ *
+ * Invariant: owners are those in the table, alive or not. So quorums of the same table intersect, whatever anybody believes
+ * about who is up.
+ *
+ * Every list is made when it is first asked for, then kept: a request allocates nothing here. Callers must not change them.
+ */
+import { assert } from '../base/assert.ts'
+import type { Bytes } from '../base/bytes.ts'
+import { KvError } from '../base/error.ts'
+import { hash32 } from '../base/hash.ts'
+import type { KeyspaceId, NodeId } from '../base/ids.ts'
+import type { Configuration, Keyspace, Layout, Level } from './configuration.ts'
+import { readLayout, targetLayout } from './configuration.ts'
+import { preferenceList } from './layout.ts'
+
+/** The top bits of the key's hash. `partitionCount` is a power of two up to 2^31. */
+export function partitionOf(key: Bytes, partitionCount: number): number {
+  return partitionCount === 1 ? 0 : hash32(key) >>> (Math.clz32(partitionCount) + 1)
+}
+
+export function createRing(configuration: Configuration): Ring {
+  return new Ring(configuration)
+}
+
+/** One configuration's ring; the next configuration has another. */
+export class Ring {
+  readonly configuration: Configuration
+  /** The configuration's number. */
+  readonly number: number
+  readonly partitionCount: number
+  readonly #byName = new Map<string, Keyspace>()
+  readonly #byId = new Map<KeyspaceId, Keyspace>()
+  /** By number of replicas: keyspaces with the same number share one. */
+  readonly #views = new Map<number, View>()
+
+  constructor(configuration: Configuration) {
+    this.configuration = configuration
+    this.number = configuration.number
+    this.partitionCount = configuration.partitionCount
+    for (const keyspace of configuration.keyspaces) {
+      this.#byName.set(keyspace.name, keyspace)
+      this.#byId.set(keyspace.id, keyspace)
+    }
+  }
+
+  keyspace(name: string): Keyspace | null {
+    return this.#byName.get(name) ?? null
+  }
+
+  keyspaceById(id: KeyspaceId): Keyspace | null {
+    return this.#byId.get(id) ?? null
+  }
+
+  partitionOf(key: Bytes): number {
+    return partitionOf(key, this.partitionCount)
+  }
+
+  /** One list for each active layout, [old, new] while the ring changes: a write needs its level in every one. By preference. */
+  writeOwners(keyspace: Keyspace, partition: number): readonly (readonly NodeId[])[] {
+    return this.#owners(keyspace, partition).write
+  }
+
+  /** By preference. */
+  readOwners(keyspace: Keyspace, partition: number): readonly NodeId[] {
+    return this.#owners(keyspace, partition).read
+  }
+
+  /** Everybody in any list, each once: those that reads use first, by preference. */
+  allOwners(keyspace: Keyspace, partition: number): readonly NodeId[] {
+    return this.#owners(keyspace, partition).all
+  }
+
+  /** In any list. */
+  isOwner(nodeId: NodeId, keyspace: Keyspace, partition: number): boolean {
+    return this.#owners(keyspace, partition).all.includes(nodeId)
+  }
+
+  /**
+   * A peer's part of all replicas of a keyspace, the oldest one unless given, under the layout the cluster has or is moving to: 0 … 1;
+   * those of all peers add up to 1.
+   */
+  share(nodeId: NodeId, keyspace: Keyspace | undefined = this.configuration.keyspaces[0]): number {
+    return keyspace === undefined ? 0 : (this.#view(keyspace).shares.get(nodeId) ?? 0)
+  }
+
+  /** How many answers of so many owners a level asks for. @throws INVALID_ARGUMENT when there are not as many owners */
+  required(level: Level, ownerCount: number): number {
+    if (level === 'one') return 1
+    if (level === 'quorum') return Math.floor(ownerCount / 2) + 1
+    if (level === 'all') return ownerCount
+    if (Number.isInteger(level) && level >= 1 && level <= ownerCount) return level
+    const owners = ownerCount === 1 ? 'a key here has 1 owner' : `a key here has ${ownerCount} owners`
+    throw new KvError(
+      'INVALID_ARGUMENT',
+      `${level} answers cannot be had: ${owners}; ask for one, quorum, all or a number from 1 to ${ownerCount}`,
+    )
+  }
+
+  #owners(keyspace: Keyspace, partition: number): Owners {
+    return this.#view(keyspace).owners(partition)
+  }
+
+  /**
+   * A request may outlive the configuration it began under: what counts is this ring's idea of its keyspace, and for one that was
+   * dropped meanwhile, any owners will do to refuse it.
+   */
+  #view(keyspace: Keyspace): View {
+    const { strategy, replicas } = this.#byId.get(keyspace.id) ?? keyspace
+    const count = strategy === 'full' ? EVERYBODY : replicas
+    let view = this.#views.get(count)
+    if (view === undefined) {
+      view = new View(this.configuration, count)
+      this.#views.set(count, view)
+    }
+    return view
+  }
+}
+
+interface Owners {
+  readonly write: readonly (readonly NodeId[])[]
+  readonly read: readonly NodeId[]
+  readonly all: readonly NodeId[]
+}
+
+/** Longer than any list of members. */
+const EVERYBODY = Number.POSITIVE_INFINITY
+
+/** The owners for one number of replicas. */
+class View {
+  readonly #configuration: Configuration
+  readonly #replicas: number
+  readonly #owners: (Owners | undefined)[]
+  #shares: ReadonlyMap<NodeId, number> | null = null
+
+  constructor(configuration: Configuration, replicas: number) {
+    this.#configuration = configuration
+    this.#replicas = replicas
+    this.#owners = new Array(configuration.partitionCount)
+  }
+
+  owners(partition: number): Owners {
+    return this.#owners[partition] ?? this.#makeOwners(partition)
+  }
+
+  get shares(): ReadonlyMap<NodeId, number> {
+    this.#shares ??= this.#countShares()
+    return this.#shares
+  }
+
+  #makeOwners(partition: number): Owners {
+    const { layouts, partitionCount } = this.#configuration
+    assert(partition >= 0 && partition < partitionCount, 'the partition is one of the ring')
+    const write = layouts.map((layout) => ownersIn(layout, partition, this.#replicas))
+    const read = write[layouts.length === 2 && readLayout(this.#configuration) === layouts[1] ? 1 : 0] ?? []
+    const all = write.length === 1 ? read : [...new Set([...read, ...write.flat()])]
+    const owners = { write, read, all }
+    this.#owners[partition] = owners
+    return owners
+  }
+
+  #countShares(): ReadonlyMap<NodeId, number> {
+    const layout = targetLayout(this.#configuration)
+    const { partitionCount } = this.#configuration
+    const counts = new Map<NodeId, number>()
+    let total = 0
+    for (let partition = 0; partition < partitionCount; partition++) {
+      for (const nodeId of ownersIn(layout, partition, this.#replicas)) {
+        counts.set(nodeId, (counts.get(nodeId) ?? 0) + 1)
+        total++
+      }
+    }
+    return new Map([...counts].map(([nodeId, count]) => [nodeId, count / total]))
+  }
+}
+
+/** The first `replicas` of the partition's list; for more than the list has, the others too, beginning elsewhere in each partition. */
+function ownersIn(layout: Layout, partition: number, replicas: number): readonly NodeId[] {
+  const list = preferenceList(layout, partition, replicas)
+  if (replicas !== EVERYBODY) return list
+  const listed = new Set(list)
+  const others = layout.members.filter((nodeId) => !listed.has(nodeId))
+  const start = others.length === 0 ? 0 : partition % others.length
+  return [...list, ...others.slice(start), ...others.slice(0, start)]
+}
