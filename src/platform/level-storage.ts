@@ -1,0 +1,279 @@
+/**
+ * A peer's directory on this machine's file system:
+ *
+ *     format      the version of everything below, as text
+ *     lock/       an empty LevelDB whose only use is its lock
+ *     holder.pid  who holds that lock; for messages only
+ *     database/   the LevelDB with the data
+ *     (others)    the small files of `readFile` and `writeFile`
+ *
+ * The lock is LevelDB's own (fcntl on POSIX, an exclusive handle on Windows): the operating system lets go of it when the process
+ * ends in whatever way, so there is no stale lock to judge. It is taken before anything else is read, and held while the database
+ * is closed and opened again. Nothing here may open `lock/LOCK` itself: POSIX drops the lock when any descriptor of it is closed.
+ */
+import {
+  type FileHandle,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  realpath,
+  rename,
+  rm,
+  writeFile,
+} from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
+import { ClassicLevel } from 'classic-level'
+import { assert } from '../base/assert.ts'
+import { type Bytes, strictText, utf8 } from '../base/bytes.ts'
+import { KvError } from '../base/error.ts'
+import type { Database, Storage } from '../effects/storage.ts'
+
+/** Raised when what is written here can no longer be read by the versions before. */
+export const DATA_FORMAT = 1
+
+const SETTINGS = {
+  keyEncoding: 'view',
+  valueEncoding: 'view',
+  /** LevelDB collects this much in memory before it writes a sorted table; twice that may be in use. */
+  writeBufferSize: 16 * 1024 * 1024,
+  cacheSize: 32 * 1024 * 1024,
+}
+const FORMAT_FILE = 'format'
+const HOLDER_FILE = 'holder.pid'
+const FORMAT_TEXT = /^kvnode data format (\d{1,9})\n$/
+const FILE_NAME = /^[a-z][a-z0-9.-]{0,63}$/
+const OWN_NAMES: ReadonlySet<string> = new Set([FORMAT_FILE, HOLDER_FILE, 'lock', 'database'])
+
+/**
+ * Takes the directory for this process, makes it when missing.
+ * @throws INVALID_ARGUMENT when it is in use by another process, of a newer format, not a directory, or not ours to write;
+ * INTERNAL when the disk is full or fails
+ */
+export async function openLevelStorage(directory: string): Promise<Storage> {
+  const asked = resolve(directory)
+  const path = await makeDirectory(asked).catch((error) =>
+    fail(`cannot use ${asked} as data directory`, error),
+  )
+  await checkFormat(path)
+  const lock = await takeLock(path)
+  try {
+    if (!(await checkFormat(path))) await initialize(path)
+    await writeFile(join(path, HOLDER_FILE), `${process.pid}\n`).catch(() => undefined) // Only ever read in messages.
+    return new LevelStorage(path, lock)
+  } catch (error) {
+    await lock.close()
+    return fail(`cannot use ${path} as data directory`, error)
+  }
+}
+
+/** Not yet open. */
+export function createDatabase(location: string, settings: object = SETTINGS): Database {
+  // classic-level takes more types of keys and values than the ones we give it.
+  return new ClassicLevel(location, settings) as unknown as Database
+}
+
+class LevelStorage implements Storage {
+  readonly name: string
+  readonly #lock: ClassicLevel
+  #database: Database | null = null
+  /** Small files are changed one after another. */
+  #changes: Promise<unknown> = Promise.resolve()
+  #closing: Promise<void> | null = null
+
+  constructor(path: string, lock: ClassicLevel) {
+    this.name = path
+    this.#lock = lock
+  }
+
+  async openDatabase(): Promise<Database> {
+    assert(this.#closing === null, 'a database is opened before its storage is closed')
+    assert(this.#database === null || this.#database.status === 'closed', 'a database is opened once')
+    const database = createDatabase(join(this.name, 'database'))
+    this.#database = database
+    await database.open().catch((error) => failToOpen(this.name, error))
+    await syncDirectory(this.name) // LevelDB syncs what is in its directory, not that there is one.
+    return database
+  }
+
+  async readFile(name: string): Promise<Bytes | null> {
+    await this.#changes
+    return readSmallFile(this.#pathOf(name))
+  }
+
+  writeFile(name: string, bytes: Bytes): Promise<void> {
+    const path = this.#pathOf(name)
+    const own = bytes.slice()
+    return this.#inTurn(() => replaceFile(this.name, path, own))
+  }
+
+  removeFile(name: string): Promise<void> {
+    const path = this.#pathOf(name)
+    return this.#inTurn(async () => {
+      await rm(path, { force: true })
+      await syncDirectory(this.name)
+    })
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    assert(
+      this.#database === null || this.#database.status === 'closed',
+      'the database is closed before its storage',
+    )
+    await this.#changes
+    await rm(join(this.name, HOLDER_FILE), { force: true }).catch(() => undefined) // Only ever read in messages.
+    await this.#lock.close()
+  }
+
+  #pathOf(name: string): string {
+    assert(FILE_NAME.test(name) && !OWN_NAMES.has(name), 'a small file has a plain name of its own')
+    assert(this.#closing === null, 'small files are used before their storage is closed')
+    return join(this.name, name)
+  }
+
+  #inTurn(change: () => Promise<void>): Promise<void> {
+    const result = this.#changes.then(change).catch((error) => fail(`cannot write in ${this.name}`, error))
+    this.#changes = result.catch(() => undefined) // Its caller hears of the failure; the next one goes on.
+    return result
+  }
+}
+
+/** True when the directory says that it is of our format, false when it says nothing yet. */
+async function checkFormat(path: string): Promise<boolean> {
+  const bytes = await readSmallFile(join(path, FORMAT_FILE))
+  if (bytes === null) return false
+  const format = Number(FORMAT_TEXT.exec(strictText(bytes) ?? '')?.[1])
+  if (format === DATA_FORMAT) return true
+  if (format > DATA_FORMAT) {
+    const versions = `format ${format}; this version of kvnode knows formats up to ${DATA_FORMAT}`
+    throw new KvError(
+      'INVALID_ARGUMENT',
+      `${path} has data of ${versions}: use the newer kvnode that wrote it`,
+    )
+  }
+  throw new KvError(
+    'INVALID_ARGUMENT',
+    `${path} is not a data directory: its file '${FORMAT_FILE}' is not one of kvnode's`,
+  )
+}
+
+async function initialize(path: string): Promise<void> {
+  if ((await readdir(path)).includes('database')) {
+    const advice = 'copy all of a data directory, or name an empty one'
+    throw new KvError('INVALID_ARGUMENT', `${path} has a database but no file '${FORMAT_FILE}': ${advice}`)
+  }
+  await replaceFile(path, join(path, FORMAT_FILE), utf8(`kvnode data format ${DATA_FORMAT}\n`))
+}
+
+async function takeLock(path: string): Promise<ClassicLevel> {
+  const location = join(path, 'lock')
+  const lock = new ClassicLevel(location, { writeBufferSize: 64 * 1024, cacheSize: 0 })
+  try {
+    await lock.open().catch(async (error) => {
+      if (causeOf(error).code !== 'LEVEL_CORRUPTION') throw error
+      await ClassicLevel.repair(location) // There is nothing in it to lose.
+      await lock.open()
+    })
+    return lock
+  } catch (error) {
+    if (causeOf(error).code !== 'LEVEL_LOCKED') return fail(`cannot use ${path} as data directory`, error)
+    const holder = strictText(
+      (await readSmallFile(join(path, HOLDER_FILE)).catch(() => null)) ?? utf8(''),
+    )?.trim()
+    const who = /^\d+$/.test(holder ?? '') ? `process ${holder}` : 'another process'
+    const advice = 'stop that one, or give this one a directory of its own'
+    throw new KvError('INVALID_ARGUMENT', `the data directory ${path} is in use by ${who}: ${advice}`, {
+      cause: error,
+    })
+  }
+}
+
+/** The directory's one true name: two names of it must not be two locks. */
+async function makeDirectory(path: string): Promise<string> {
+  const firstMade = await mkdir(path, { recursive: true })
+  if (firstMade !== undefined) {
+    for (let made = path; made.length >= firstMade.length; made = dirname(made))
+      await syncDirectory(dirname(made))
+  }
+  return realpath(path)
+}
+
+async function readSmallFile(path: string): Promise<Bytes | null> {
+  try {
+    return await readFile(path)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
+    return fail(`cannot read ${path}`, error)
+  }
+}
+
+async function replaceFile(directory: string, path: string, bytes: Bytes): Promise<void> {
+  const temporary = `${path}.tmp`
+  await withFile(temporary, 'w', async (file) => {
+    await file.writeFile(bytes)
+    await file.sync()
+  })
+  await rename(temporary, path)
+  await syncDirectory(directory)
+}
+
+/** A new name in a directory, or one less, is durable only after this. Windows has no such thing, and refuses. */
+async function syncDirectory(path: string): Promise<void> {
+  if (process.platform === 'win32') return
+  await withFile(path, 'r', (directory) => directory.sync())
+}
+
+async function withFile(
+  path: string,
+  flags: string,
+  use: (file: FileHandle) => Promise<void>,
+): Promise<void> {
+  const file = await open(path, flags)
+  try {
+    await use(file)
+  } finally {
+    await file.close()
+  }
+}
+
+/** abstract-level wraps the reason why a database does not open. */
+function causeOf(error: unknown): NodeJS.ErrnoException {
+  const wrapped = error as NodeJS.ErrnoException
+  return (wrapped.cause ?? wrapped) as NodeJS.ErrnoException
+}
+
+const REFUSALS: Readonly<Record<string, string>> = {
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  EROFS: 'the file system is read-only',
+  ENOTDIR: 'it is not a directory',
+  EEXIST: 'it is not a directory',
+  EISDIR: 'a directory is where a file should be',
+  ENAMETOOLONG: 'the name is too long',
+}
+
+/** What the file system said, with what a person can do about it. */
+function fail(what: string, error: unknown): never {
+  if (error instanceof KvError) throw error
+  const cause = causeOf(error)
+  const refusal = REFUSALS[cause.code ?? '']
+  if (refusal !== undefined) throw new KvError('INVALID_ARGUMENT', `${what}: ${refusal}`, { cause })
+  if (cause.code === 'ENOSPC' || cause.code === 'EDQUOT' || /No space left/.test(cause.message)) {
+    throw new KvError('INTERNAL', `${what}: the disk is full`, { cause })
+  }
+  if (/Permission denied/.test(cause.message)) {
+    throw new KvError('INVALID_ARGUMENT', `${what}: permission denied`, { cause })
+  }
+  throw new KvError('INTERNAL', `${what}: ${cause.message}`, { cause })
+}
+
+function failToOpen(path: string, error: unknown): never {
+  if (causeOf(error).code !== 'LEVEL_CORRUPTION') return fail(`cannot open the database in ${path}`, error)
+  const advice = 'restore the directory from a backup, or start empty and let the other peers fill it'
+  throw new KvError('INTERNAL', `the database in ${path} is damaged: ${advice}`, { cause: error })
+}

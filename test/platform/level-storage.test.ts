@@ -1,0 +1,183 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { text, utf8 } from '../../src/base/bytes.ts'
+import { KvError } from '../../src/base/error.ts'
+import { createDatabase, DATA_FORMAT, openLevelStorage } from '../../src/platform/level-storage.ts'
+import { runLevelSuite } from '../simulator/level-suite.ts'
+
+const root = mkdtempSync(join(tmpdir(), 'kvnode-level-storage-'))
+let directories = 0
+const newDirectory = (): string => join(root, String(++directories), 'data')
+
+test.after(() => rmSync(root, { recursive: true, force: true }))
+
+test("the database passes abstract-level's own suite", async () => {
+  const { assertions, failures } = await runLevelSuite((options) =>
+    createDatabase(newDirectory(), options ?? {}),
+  )
+  assert.equal(failures, [])
+  assert.ok(assertions > 4000, `the suite ran: ${assertions} assertions`)
+})
+
+test('what was written is there when the directory is opened again', async () => {
+  const directory = newDirectory()
+  const storage = await openLevelStorage(directory)
+  const database = await storage.openDatabase()
+  await database.batch([{ type: 'put', key: utf8('key'), value: utf8('value') }], { sync: true } as object)
+  await storage.writeFile('identity', utf8('me'))
+  await storage.writeFile('identity', utf8('still me'))
+  await storage.writeFile('marker', utf8('clean'))
+  await storage.removeFile('marker')
+  await storage.removeFile('marker')
+  await database.close()
+  await storage.close()
+  await storage.close()
+
+  const again = await openLevelStorage(directory)
+  const reopened = await again.openDatabase()
+  assert.is(text(reopened.getSync(utf8('key')) ?? utf8('')), 'value')
+  assert.is(text((await again.readFile('identity')) ?? utf8('')), 'still me')
+  assert.is(await again.readFile('marker'), null)
+  await reopened.close()
+  await again.close()
+  assert.equal(readdirSync(directory).sort(), ['database', 'format', 'identity', 'lock'])
+})
+
+test('the database can be closed and opened again under one lock', async () => {
+  const directory = newDirectory()
+  const storage = await openLevelStorage(directory)
+  const first = await storage.openDatabase()
+  await first.close()
+  await refused(openLevelStorage(directory), 'INVALID_ARGUMENT', /in use/)
+  const second = await storage.openDatabase()
+  assert.is(second.status, 'open')
+  await second.close()
+  await storage.close()
+})
+
+test('a second storage on a directory is refused, also under another name of it', async () => {
+  const directory = newDirectory()
+  const storage = await openLevelStorage(directory)
+  const alias = join(root, `alias-${directories}`)
+  symlinkSync(directory, alias)
+  await refused(
+    openLevelStorage(directory),
+    'INVALID_ARGUMENT',
+    new RegExp(`${directory} is in use by process ${process.pid}:`),
+  )
+  await refused(openLevelStorage(alias), 'INVALID_ARGUMENT', /is in use by process/)
+  await storage.close()
+})
+
+test('another process is refused while this one lives, and not after it was killed', async () => {
+  const directory = newDirectory()
+  const holder = await holdInAnotherProcess(directory)
+  await refused(
+    openLevelStorage(directory),
+    'INVALID_ARGUMENT',
+    new RegExp(`in use by process ${holder.pid}:`),
+  )
+  holder.kill('SIGKILL')
+  await once(holder, 'exit')
+  const storage = await openLevelStorage(directory)
+  assert.is(readFileSync(join(directory, 'holder.pid'), 'utf8'), `${process.pid}\n`)
+  await storage.close()
+})
+
+test('data of a newer format is refused and left alone', async () => {
+  const directory = newDirectory()
+  mkdirSync(directory, { recursive: true })
+  writeFileSync(join(directory, 'format'), `kvnode data format ${DATA_FORMAT + 1}\n`)
+  await refused(
+    openLevelStorage(directory),
+    'INVALID_ARGUMENT',
+    /format 2; this version of kvnode knows formats up to 1/,
+  )
+  assert.equal(readdirSync(directory), ['format'])
+})
+
+test('a directory whose format file is missing or not ours is refused', async () => {
+  const foreign = newDirectory()
+  mkdirSync(foreign, { recursive: true })
+  writeFileSync(join(foreign, 'format'), 'A4')
+  await refused(openLevelStorage(foreign), 'INVALID_ARGUMENT', /is not a data directory/)
+  const partial = newDirectory()
+  mkdirSync(join(partial, 'database'), { recursive: true })
+  await refused(openLevelStorage(partial), 'INVALID_ARGUMENT', /has a database but no file 'format'/)
+})
+
+test('a name that is no directory, or under one that is none, is refused', async () => {
+  const file = join(root, 'a-file')
+  writeFileSync(file, '')
+  await refused(openLevelStorage(file), 'INVALID_ARGUMENT', /it is not a directory/)
+  await refused(openLevelStorage(join(file, 'data')), 'INVALID_ARGUMENT', /it is not a directory/)
+})
+
+test('a directory that we may not write is refused', async () => {
+  if (process.getuid?.() === 0) return // Nothing is forbidden to root.
+  const directory = newDirectory()
+  mkdirSync(directory, { recursive: true })
+  chmodSync(directory, 0o500)
+  await refused(openLevelStorage(directory), 'INVALID_ARGUMENT', /permission denied/)
+})
+
+test('a damaged lock does not keep a peer from starting', async () => {
+  const directory = newDirectory()
+  await (await openLevelStorage(directory)).close()
+  for (const name of readdirSync(join(directory, 'lock'))) {
+    if (name.startsWith('MANIFEST')) writeFileSync(join(directory, 'lock', name), 'damaged')
+  }
+  await (await openLevelStorage(directory)).close()
+})
+
+test('a damaged database is reported with what to do', async () => {
+  const directory = newDirectory()
+  const storage = await openLevelStorage(directory)
+  await (await storage.openDatabase()).close()
+  for (const name of readdirSync(join(directory, 'database'))) {
+    if (name.startsWith('MANIFEST')) writeFileSync(join(directory, 'database', name), 'damaged')
+  }
+  await refused(storage.openDatabase(), 'INTERNAL', /damaged: restore/)
+  await storage.close()
+})
+
+async function refused(attempt: Promise<unknown>, code: string, message: RegExp): Promise<void> {
+  const error = await attempt.then(
+    () => null,
+    (thrown: unknown) => thrown,
+  )
+  assert.instance(error, KvError)
+  assert.is((error as KvError).code, code)
+  assert.match((error as KvError).message, message)
+}
+
+async function holdInAnotherProcess(directory: string): Promise<ChildProcess> {
+  const module = new URL('../../src/platform/level-storage.ts', import.meta.url).href
+  const program = `
+    const { openLevelStorage } = await import(${JSON.stringify(module)})
+    const storage = await openLevelStorage(${JSON.stringify(directory)})
+    await storage.openDatabase()
+    console.log('open')
+    setInterval(() => {}, 1000)`
+  const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', program], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  await once(child.stdout, 'data')
+  return child
+}
+
+test.run()
