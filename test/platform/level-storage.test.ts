@@ -27,7 +27,7 @@ test.after(() => rmSync(root, { recursive: true, force: true }))
 
 test("the database passes abstract-level's own suite", async () => {
   const { assertions, failures } = await runLevelSuite((options) =>
-    createDatabase(newDirectory(), options ?? {}),
+    createDatabase(mkdtempSync(join(root, 'suite-')), options ?? {}),
   )
   assert.equal(failures, [])
   assert.ok(assertions > 4000, `the suite ran: ${assertions} assertions`)
