@@ -1,0 +1,95 @@
+/** What became of the rows: counts, the first failures as text, all of them in a file when one is named. */
+
+import { once } from 'node:events'
+import { createWriteStream, type WriteStream } from 'node:fs'
+import { formatCount, formatDuration, printJson } from '../terminal.ts'
+import type { Outcome } from './importer.ts'
+
+const SHOWN_FAILURES = 5
+const SHOWN_DUPLICATES = 3
+
+export interface ImportCounts {
+  imported: number
+  /** Of those imported: rows that replaced an earlier one of the same file. */
+  duplicates: number
+  bad: number
+  unacknowledged: number
+}
+
+export class ImportReport {
+  readonly counts: ImportCounts = { imported: 0, duplicates: 0, bad: 0, unacknowledged: 0 }
+  readonly #file: WriteStream | null
+  readonly #path: string | null
+  readonly #failures: string[] = []
+  readonly #duplicates: string[] = []
+  readonly #startedMs = performance.now()
+
+  /** @param isResumed adds to the report of the run before */
+  constructor(path: string | null, isResumed: boolean) {
+    this.#path = path
+    this.#file = path === null ? null : createWriteStream(path, { flags: isResumed ? 'a' : 'w' })
+    this.#file?.on('error', (error) => {
+      process.stderr.write(`kvctl: cannot write the report: ${error.message}\n`)
+    })
+  }
+
+  add(outcome: Outcome): void {
+    switch (outcome.kind) {
+      case 'imported':
+        this.counts.imported++
+        return
+      case 'duplicate': {
+        this.counts.imported++
+        this.counts.duplicates++
+        const message = `replaced row ${outcome.earlierRow}, which has the same key`
+        if (this.#duplicates.length < SHOWN_DUPLICATES) this.#duplicates.push(`row ${outcome.row} ${message}`)
+        this.#write({ row: outcome.row, key: outcome.key, code: 'DUPLICATE', message })
+        return
+      }
+      default: {
+        this.counts[outcome.kind]++
+        const { row, key, code, message } = outcome
+        if (this.#failures.length < SHOWN_FAILURES) this.#failures.push(`row ${row}: ${message}`)
+        this.#write({ row, key, code, message })
+      }
+    }
+  }
+
+  async finish(end: { json: boolean; interrupted: boolean; statePath: string | null }): Promise<void> {
+    if (this.#file !== null && !this.#file.destroyed) {
+      this.#file.end()
+      await once(this.#file, 'close')
+    }
+    const elapsedMs = performance.now() - this.#startedMs
+    const seconds = elapsedMs / 1000
+    if (end.json) printJson({ ...this.counts, interrupted: end.interrupted, seconds, state: end.statePath })
+    else process.stdout.write(this.#summary(elapsedMs, end.interrupted))
+    if (!end.json && end.statePath !== null) {
+      process.stderr.write(
+        'run the same command again to go on from here, or with --restart from the beginning\n',
+      )
+    }
+  }
+
+  #summary(elapsedMs: number, interrupted: boolean): string {
+    const { imported, duplicates, bad, unacknowledged } = this.counts
+    const rate = imported / Math.max(0.001, elapsedMs / 1000)
+    const lines = [
+      `${formatCount(imported)} imported, ${formatCount(bad)} bad, ${formatCount(unacknowledged)} not acknowledged ` +
+        `in ${formatDuration(elapsedMs)} (${formatCount(rate)} rows/s)${interrupted ? ', interrupted' : ''}`,
+    ]
+    if (duplicates > 0)
+      lines.push(`${formatCount(duplicates)} keys occur again in the file: the last row stays`)
+    const shown = [...listed(this.#duplicates, duplicates), ...listed(this.#failures, bad + unacknowledged)]
+    if (shown.length > 0 && this.#path === null) shown.push('--report FILE lists every one of them')
+    return `${[...lines, ...shown.map((line) => `  ${line}`)].join('\n')}\n`
+  }
+
+  #write(line: Readonly<Record<string, unknown>>): void {
+    this.#file?.write(`${JSON.stringify(line)}\n`)
+  }
+}
+
+function listed(shown: readonly string[], count: number): string[] {
+  return count > shown.length ? [...shown, `… and ${formatCount(count - shown.length)} more`] : [...shown]
+}

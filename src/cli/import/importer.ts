@@ -1,0 +1,199 @@
+/**
+ * Writes rows, many at a time. A row that fails in a way that may pass is sent again under the same write id, so that sending it twice
+ * stores it once. Rows with the same key are written in the order of the file: the last one stays.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { ErrorCode } from '../../base/error.ts'
+import { KvError, toKvError } from '../../base/error.ts'
+import type { Level } from '../../protocol/configuration.ts'
+import type { KvService, PutRequest } from '../../wire/requests.ts'
+import { type Entry, type EntryRule, makeEntry } from './row-entry.ts'
+import type { Row } from './rows.ts'
+
+/** Duplicates are looked for among this many different keys: a file of any length must not fill the memory. */
+export const MAX_REMEMBERED_KEYS = 1_000_000
+const FIRST_PAUSE_MS = 50
+const LONGEST_PAUSE_MS = 2000
+
+export interface ImportRule extends EntryRule {
+  readonly keyspace: string
+  readonly blind: boolean
+  readonly w: Level | null
+  /** Rows that are being written at one time. */
+  readonly inFlight: number
+  readonly timeoutMs: number
+  /** How long one row is tried. */
+  readonly retryMs: number
+}
+
+export type Outcome =
+  | { readonly row: number; readonly kind: 'imported' }
+  /** Imported, and so replaced what `earlierRow` had written. */
+  | { readonly row: number; readonly kind: 'duplicate'; readonly key: string; readonly earlierRow: number }
+  /** The row itself is wrong: it will be wrong again. */
+  | {
+      readonly row: number
+      readonly kind: 'bad'
+      readonly key: string | null
+      readonly code: ErrorCode
+      readonly message: string
+    }
+  /** No acknowledgement: it may succeed when it is tried again. */
+  | {
+      readonly row: number
+      readonly kind: 'unacknowledged'
+      readonly key: string
+      readonly code: ErrorCode
+      readonly message: string
+    }
+
+export interface ImportRun {
+  /** Rows that an earlier run settled. */
+  isSettled(row: number): boolean
+  settled(outcome: Outcome): void
+  /** Once it is aborted no row is begun or sent again. */
+  readonly signal: AbortSignal
+}
+
+interface Writer {
+  readonly service: Pick<KvService, 'put'>
+  newWriteId(): string
+}
+
+export class Importer {
+  readonly #writer: Writer
+  readonly #rule: ImportRule
+  readonly #run: ImportRun
+  /** By key: the row that wrote it last, and its write while it lasts. */
+  readonly #rowOfKey = new Map<string, number>()
+  readonly #writing = new Map<string, Promise<void>>()
+  /** Rows begun and not settled, in the order of the file. */
+  readonly #open = new Set<number>()
+  #inFlight = 0
+  #freed: (() => void) | null = null
+  #lastRow = 0
+  #lastSuccessMs = Date.now()
+
+  constructor(writer: Writer, rule: ImportRule, run: ImportRun) {
+    this.#writer = writer
+    this.#rule = rule
+    this.#run = run
+  }
+
+  /** Every row before this one is settled. */
+  get nextRow(): number {
+    const [first] = this.#open
+    return first ?? this.#lastRow + 1
+  }
+
+  /** @throws UNAVAILABLE when no row at all was acknowledged for a long time; the rows that are not settled were not tried to the end */
+  async run(rows: AsyncIterable<Row>): Promise<void> {
+    try {
+      for await (const row of rows) {
+        if (this.#run.signal.aborted) break
+        await this.#take(row)
+        this.#checkProgress()
+      }
+    } finally {
+      while (this.#inFlight > 0) await this.#slot()
+    }
+  }
+
+  async #take({ number, content }: Row): Promise<void> {
+    this.#lastRow = Math.max(this.#lastRow, number)
+    const entry = 'fault' in content ? content : makeEntry(content, this.#rule)
+    if ('fault' in entry) {
+      if (this.#run.isSettled(number)) return
+      this.#run.settled({
+        row: number,
+        kind: 'bad',
+        key: null,
+        code: 'INVALID_ARGUMENT',
+        message: entry.fault,
+      })
+      return
+    }
+    const earlierRow = this.#rowOfKey.get(entry.keyText) ?? null
+    if (earlierRow !== null || this.#rowOfKey.size < MAX_REMEMBERED_KEYS)
+      this.#rowOfKey.set(entry.keyText, number)
+    if (this.#run.isSettled(number)) return
+    this.#open.add(number)
+    while (this.#inFlight >= this.#rule.inFlight) await this.#slot()
+    this.#inFlight++
+    const before = this.#writing.get(entry.keyText)
+    const write = this.#write(number, entry, earlierRow, before).finally(() => {
+      if (this.#writing.get(entry.keyText) === write) this.#writing.delete(entry.keyText)
+      this.#open.delete(number)
+      this.#inFlight--
+      this.#freed?.()
+    })
+    this.#writing.set(entry.keyText, write)
+  }
+
+  async #write(
+    row: number,
+    entry: Entry,
+    earlierRow: number | null,
+    before: Promise<void> | undefined,
+  ): Promise<void> {
+    await before
+    const failure = await this.#put(entry)
+    if (failure === null) {
+      this.#lastSuccessMs = Date.now()
+      const key = entry.keyText
+      this.#run.settled(
+        earlierRow === null ? { row, kind: 'imported' } : { row, kind: 'duplicate', key, earlierRow },
+      )
+      return
+    }
+    const kind = mayPass(failure) ? 'unacknowledged' : 'bad'
+    this.#run.settled({ row, kind, key: entry.keyText, code: failure.code, message: failure.message })
+  }
+
+  /** Null when it is acknowledged. */
+  async #put(entry: Entry): Promise<KvError | null> {
+    const { keyspace, blind, w, timeoutMs, retryMs } = this.#rule
+    const { key, value, contentType } = entry
+    const writeId = this.#writer.newWriteId()
+    const request: PutRequest = {
+      keyspace,
+      key,
+      value,
+      contentType,
+      context: null,
+      blind,
+      w,
+      writeId,
+      timeoutMs,
+    }
+    const deadlineMs = Date.now() + retryMs
+    for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(LONGEST_PAUSE_MS, pauseMs * 2)) {
+      try {
+        await this.#writer.service.put(request)
+        return null
+      } catch (thrown) {
+        const error = toKvError(thrown)
+        const jitteredMs = pauseMs * (0.5 + Math.random())
+        if (!mayPass(error) || this.#run.signal.aborted || Date.now() + jitteredMs > deadlineMs) return error
+        await sleep(jitteredMs)
+      }
+    }
+  }
+
+  #slot(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#freed = resolve
+    })
+  }
+
+  #checkProgress(): void {
+    const silentMs = Date.now() - this.#lastSuccessMs
+    if (this.#inFlight < this.#rule.inFlight || silentMs < 2 * this.#rule.retryMs) return
+    throw new KvError('UNAVAILABLE', `no row was acknowledged for ${Math.round(silentMs / 1000)} s`)
+  }
+}
+
+/** TIMEOUT_UNKNOWN too: the write id makes it harmless to send it again. */
+function mayPass(error: KvError): boolean {
+  return error.retryable || error.code === 'TIMEOUT_UNKNOWN'
+}

@@ -1,0 +1,192 @@
+/** The rows of a file, one after the other, without ever holding the file in memory. */
+import type { Readable } from 'node:stream'
+import { KvError } from '../../base/error.ts'
+
+export const FORMATS = ['ndjson', 'json', 'csv', 'tsv'] as const
+export type Format = (typeof FORMATS)[number]
+
+export interface Row {
+  /** For people and for resuming: the line in NDJSON, CSV and TSV, the position in a JSON array; from 1. */
+  readonly number: number
+  readonly content: RowContent | RowFault
+}
+
+export interface RowContent {
+  /** What was parsed: most likely an object. */
+  readonly fields: unknown
+  /** The row's own text where the format has one a row, which keeps its bytes as they are. */
+  readonly text: string | null
+}
+
+/** A row that cannot be read; the others can. */
+export interface RowFault {
+  readonly fault: string
+}
+
+/** No row may be longer: a file without line ends must not fill the memory. */
+const MAX_ROW_BYTES = 16 * 1024 * 1024
+
+const EXTENSIONS: Readonly<Record<string, Format>> = {
+  ndjson: 'ndjson',
+  jsonl: 'ndjson',
+  csv: 'csv',
+  tsv: 'tsv',
+  tab: 'tsv',
+}
+
+/** By the name of the file, else by its first byte. @throws INVALID_ARGUMENT when neither tells */
+export async function detectFormat(fileName: string, source: Readable): Promise<Format> {
+  const byName = EXTENSIONS[fileName.slice(fileName.lastIndexOf('.') + 1).toLowerCase()]
+  if (byName !== undefined) return byName
+  const start = (await peek(source))
+    .toString('latin1')
+    .trimStart()
+    .replace(/^\u00ef\u00bb\u00bf/, '')
+  if (start.startsWith('[')) return 'json'
+  if (start.startsWith('{')) return 'ndjson'
+  throw new KvError(
+    'INVALID_ARGUMENT',
+    `cannot tell the format of ${fileName}; name it: --format ${FORMATS.join('|')}`,
+  )
+}
+
+/** @throws INVALID_ARGUMENT when the rest of the file cannot be read as its format */
+export function readRows(source: Readable, format: Format): AsyncIterable<Row> {
+  switch (format) {
+    case 'ndjson':
+      return ndjsonRows(source)
+    case 'json':
+      return jsonRows(source)
+    case 'csv':
+      return delimitedRows(source, ',')
+    case 'tsv':
+      return delimitedRows(source, '\t')
+  }
+}
+
+/** The first bytes, which are then read again. */
+async function peek(source: Readable): Promise<Buffer> {
+  for (;;) {
+    const chunk: Buffer | null = source.read()
+    if (chunk !== null) {
+      source.unshift(chunk)
+      return chunk
+    }
+    if (source.readableEnded || source.destroyed) return Buffer.alloc(0)
+    await new Promise<void>((resolve, reject) => {
+      source.once('readable', resolve)
+      source.once('end', resolve)
+      source.once('error', reject)
+    })
+  }
+}
+
+async function* ndjsonRows(source: Readable): AsyncIterable<Row> {
+  let number = 0
+  for await (const line of lines(source)) {
+    number++
+    if (line === null) {
+      yield { number, content: { fault: `the line is longer than ${MAX_ROW_BYTES} bytes` } }
+    } else if (line.trim() !== '') {
+      yield { number, content: parseLine(line) }
+    }
+  }
+}
+
+function parseLine(line: string): RowContent | RowFault {
+  const text = line.trim()
+  try {
+    return { fields: JSON.parse(text), text }
+  } catch (error) {
+    return { fault: `not JSON: ${(error as Error).message}` }
+  }
+}
+
+/** Null for a line that is too long. A mark of the byte order at the start is dropped. */
+async function* lines(source: Readable): AsyncIterable<string | null> {
+  let rest: Buffer = Buffer.alloc(0)
+  let isTooLong = false
+  let isFirst = true
+  for await (const chunk of source as AsyncIterable<Buffer>) {
+    let start = 0
+    for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, start)) {
+      const line =
+        rest.length === 0 ? chunk.subarray(start, end) : Buffer.concat([rest, chunk.subarray(start, end)])
+      yield isTooLong ? null : decodeLine(line, isFirst)
+      isFirst = false
+      isTooLong = false
+      rest = Buffer.alloc(0)
+      start = end + 1
+    }
+    if (!isTooLong) rest = Buffer.concat([rest, chunk.subarray(start)])
+    if (rest.length > MAX_ROW_BYTES) {
+      isTooLong = true
+      rest = Buffer.alloc(0)
+    }
+  }
+  if (isTooLong) yield null
+  else if (rest.length > 0) yield decodeLine(rest, isFirst)
+}
+
+function decodeLine(line: Buffer, isFirst: boolean): string {
+  const text = line.toString('utf8')
+  return isFirst ? text.replace(/^\ufeff/, '') : text
+}
+
+async function* jsonRows(source: Readable): AsyncIterable<Row> {
+  const { streamArray } = await import('stream-json/streamers/stream-array.js')
+  const items = source.pipe(streamArray.withParserAsStream())
+  source.once('error', (error) => items.destroy(error))
+  let number = 0
+  try {
+    for await (const { value } of items as AsyncIterable<{ readonly value: unknown }>) {
+      number++
+      yield { number, content: { fields: value, text: null } }
+    }
+  } catch (error) {
+    if (isSystemError(error)) throw error
+    const message = `the JSON array breaks off after ${number} rows: ${(error as Error).message}`
+    throw new KvError('INVALID_ARGUMENT', message, { cause: error })
+  }
+}
+
+async function* delimitedRows(source: Readable, delimiter: string): AsyncIterable<Row> {
+  const { parse } = await import('csv-parse')
+  const faults: Row[] = []
+  const parser = parse({
+    columns: true,
+    delimiter,
+    bom: true,
+    info: true,
+    skip_empty_lines: true,
+    skip_records_with_error: true,
+    max_record_size: MAX_ROW_BYTES,
+    on_skip: (error) => {
+      const number = Number((error as unknown as { lines?: number } | undefined)?.lines ?? 0)
+      faults.push({ number, content: { fault: error?.message ?? 'not readable' } })
+    },
+  })
+  source.once('error', (error) => parser.destroy(error))
+  source.pipe(parser)
+  try {
+    for await (const { info, record } of parser as AsyncIterable<DelimitedRecord>) {
+      yield* faults.splice(0)
+      yield { number: info.lines, content: { fields: record, text: null } }
+    }
+  } catch (error) {
+    if (isSystemError(error)) throw error
+    throw new KvError('INVALID_ARGUMENT', `the rest cannot be read: ${(error as Error).message}`, {
+      cause: error,
+    })
+  }
+  yield* faults
+}
+
+interface DelimitedRecord {
+  readonly info: { readonly lines: number }
+  readonly record: Readonly<Record<string, string>>
+}
+
+function isSystemError(error: unknown): boolean {
+  return error instanceof Error && 'syscall' in error
+}

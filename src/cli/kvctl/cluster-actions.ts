@@ -1,0 +1,85 @@
+/** What `status` and `ring` print. */
+
+import type { ClusterStatus, KvService, PeerStatus } from '../../wire/requests.ts'
+import { colors, formatBytes, formatCount, formatDuration, printJson, renderTable } from '../terminal.ts'
+import { parseKey } from './input.ts'
+
+export async function showStatus(service: KvService, json: boolean): Promise<void> {
+  const status = await service.status()
+  if (json) printJson(status)
+  else process.stdout.write(await renderStatus(status))
+}
+
+async function renderStatus(status: ClusterStatus): Promise<string> {
+  const { bold, dim, green, red, yellow } = colors(process.stdout)
+  const paint = (state: PeerStatus['state']): string =>
+    state === 'UN' ? green(state) : state.startsWith('D') ? red(state) : yellow(state)
+  const columns = [
+    { title: bold('state') },
+    { title: bold('address') },
+    { title: bold('zone') },
+    { title: bold('share'), align: 'right' },
+    { title: bold('keys'), align: 'right' },
+    { title: bold('size'), align: 'right' },
+    { title: bold('hints'), align: 'right' },
+    { title: bold('heartbeat'), align: 'right' },
+    { title: bold('version') },
+    { title: bold('id') },
+  ] as const
+  const rows = [...status.peers]
+    .sort((a, b) => a.address.localeCompare(b.address, 'en', { numeric: true }))
+    .map((peer) => [
+      paint(peer.state),
+      peer.address,
+      peer.zone === '' ? '-' : peer.zone,
+      `${(peer.share * 100).toFixed(1)}%`,
+      peer.keys === null ? '?' : formatCount(peer.keys),
+      peer.bytes === null ? '?' : formatBytes(peer.bytes),
+      peer.hints === null ? '?' : formatCount(peer.hints),
+      peer.id === status.nodeId ? 'asked' : formatDuration(peer.heartbeatAgeMs),
+      peer.version ?? '?',
+      dim(peer.id),
+    ])
+  const { version, phase, pending } = status.layout
+  const change = phase === 'stable' ? '' : ` (${phase}${pending === null ? '' : `: ${pending}`})`
+  const lines = [
+    await renderTable(columns, rows),
+    '',
+    `cluster ${status.clusterId}, layout ${version}${change}`,
+  ]
+  for (const fault of status.faults) lines.push(yellow(`fault: ${fault}`))
+  for (const warning of status.warnings) lines.push(yellow(`warning: ${warning}`))
+  return `${lines.join('\n')}\n`
+}
+
+export async function showRing(service: KvService, json: boolean): Promise<void> {
+  const ring = await service.ring()
+  if (json) {
+    printJson(ring)
+    return
+  }
+  const rows = ring.partitions.map(({ partition, owners }) => [String(partition), ...owners])
+  const depth = Math.max(0, ...rows.map((row) => row.length - 1))
+  const places = Array.from({ length: depth }, (_, place) => ({ title: `owner ${place + 1}` }))
+  const table = await renderTable(
+    [{ title: 'partition', align: 'right' }, ...places],
+    rows.map((row) => [...row, ...Array<string>(depth + 1 - row.length).fill('-')]),
+  )
+  process.stdout.write(`${table}\n\n${ring.partitionCount} partitions, layout ${ring.layoutVersion}\n`)
+}
+
+export async function showKeyLocation(
+  service: KvService,
+  keyspace: string,
+  key: string,
+  keyIsHex: boolean,
+  json: boolean,
+): Promise<void> {
+  const location = await service.locate(keyspace, parseKey(key, keyIsHex))
+  if (json) {
+    printJson(location)
+    return
+  }
+  const owners = location.owners.slice(0, location.replicas)
+  process.stdout.write(`partition ${location.partition}\nowners    ${owners.join(' ')}\n`)
+}

@@ -1,0 +1,24 @@
+/** Every command of `kvctl`. They are small: what a command needs to run is loaded when it runs. */
+import Bench from './bench.ts'
+import Del from './del.ts'
+import Get from './get.ts'
+import Import from './import.ts'
+import KeyspaceCreate from './keyspace-create.ts'
+import KeyspaceDrop from './keyspace-drop.ts'
+import KeyspaceList from './keyspace-list.ts'
+import Put from './put.ts'
+import Ring from './ring.ts'
+import Status from './status.ts'
+
+export const COMMANDS = {
+  put: Put,
+  get: Get,
+  del: Del,
+  status: Status,
+  ring: Ring,
+  import: Import,
+  bench: Bench,
+  'keyspace:create': KeyspaceCreate,
+  'keyspace:list': KeyspaceList,
+  'keyspace:drop': KeyspaceDrop,
+}

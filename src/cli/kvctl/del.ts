@@ -1,0 +1,31 @@
+import * as Args from '@oclif/core/args'
+import * as Flags from '@oclif/core/flags'
+import { CtlCommand, keyHexFlag, keyspaceFlag } from './ctl-command.ts'
+
+export default class Del extends CtlCommand {
+  static override summary = 'delete keys'
+  static override description = 'Deleting a key that is not there is no error.'
+  static override args = {
+    keys: Args.string({ description: 'the keys', required: true, multiple: true, ignoreStdin: true }),
+  }
+  static override flags = {
+    keyspace: keyspaceFlag,
+    'key-hex': keyHexFlag,
+    w: Flags.string({
+      char: 'w',
+      description: 'owners that must have it on disk: a number, one, quorum or all',
+      helpValue: 'W',
+    }),
+  }
+  static override examples = ['<%= config.bin %> del greeting farewell']
+
+  async run(): Promise<void> {
+    const { args, flags } = await this.parse(Del)
+    const { del } = await import('./data-actions.ts')
+    const words: readonly string[] = args.keys as unknown as string[]
+    const request = { keyspace: flags.keyspace, keys: words, keyIsHex: flags['key-hex'], w: flags.w }
+    await del(request, { json: flags.json, timeoutMs: flags.timeout }, (action) =>
+      this.withClient(flags, action),
+    )
+  }
+}

@@ -1,0 +1,66 @@
+/** What the `keyspace` commands do. */
+
+import type { KeyspaceOptions, KvService } from '../../wire/requests.ts'
+import { printJson, renderTable } from '../terminal.ts'
+import { parseLevel } from './input.ts'
+
+interface CreateFlags {
+  readonly strategy: string
+  readonly replicas: number
+  readonly conflicts: string
+  readonly quorum: string
+  readonly r: string
+  readonly w: string
+  readonly durability: string
+}
+
+/** The words were checked against the flags' choices. */
+export async function createKeyspace(
+  service: KvService,
+  name: string,
+  flags: CreateFlags,
+  json: boolean,
+): Promise<void> {
+  const options: KeyspaceOptions = {
+    strategy: flags.strategy as KeyspaceOptions['strategy'],
+    replicas: flags.replicas,
+    conflicts: flags.conflicts as KeyspaceOptions['conflicts'],
+    quorum: flags.quorum as KeyspaceOptions['quorum'],
+    r: parseLevel(flags.r, '-r') ?? 'quorum',
+    w: parseLevel(flags.w, '-w') ?? 'quorum',
+    durability: flags.durability as KeyspaceOptions['durability'],
+  }
+  const made = await service.createKeyspace(name, options)
+  if (json) printJson(made)
+  else process.stdout.write(`keyspace ${made.name} is there\n`)
+}
+
+export async function listKeyspaces(service: KvService, json: boolean): Promise<void> {
+  const keyspaces = await service.keyspaces()
+  if (json) {
+    printJson(keyspaces)
+    return
+  }
+  const titles = ['name', 'strategy', 'replicas', 'conflicts', 'quorum', 'r', 'w', 'durability']
+  const rows = keyspaces.map((keyspace) => [
+    keyspace.name,
+    keyspace.strategy,
+    keyspace.strategy === 'full' ? 'all' : String(keyspace.replicas),
+    keyspace.conflicts,
+    keyspace.quorum,
+    String(keyspace.r),
+    String(keyspace.w),
+    keyspace.durability,
+  ])
+  const table = await renderTable(
+    titles.map((title) => ({ title })),
+    rows,
+  )
+  process.stdout.write(`${table}\n`)
+}
+
+export async function dropKeyspace(service: KvService, name: string, json: boolean): Promise<void> {
+  await service.dropKeyspace(name)
+  if (json) printJson({ name, dropped: true })
+  else process.stdout.write(`keyspace ${name} is dropped\n`)
+}

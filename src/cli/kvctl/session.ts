@@ -1,0 +1,56 @@
+/** The connection of one command: made when the command needs it, closed when it is done. */
+import { KvError } from '../../base/error.ts'
+import { parseAddress } from '../../base/ids.ts'
+import { createClient } from '../../client/client.ts'
+import { createSystemClock } from '../../platform/system-clock.ts'
+import { createSystemRandom } from '../../platform/system-random.ts'
+import { createSystemNetwork } from '../../platform/ws-network.ts'
+import { MAX_FRAME_BYTES } from '../../wire/frame.ts'
+import type { KvService } from '../../wire/requests.ts'
+import { AdvisedError } from '../failure.ts'
+
+export interface KvClient {
+  readonly service: KvService
+  /** A name for one write, under which it may be sent again. */
+  newWriteId(): string
+}
+
+/** @throws INVALID_ARGUMENT; UNAVAILABLE when none of the peers answers */
+export async function withClients<T>(
+  peers: readonly string[],
+  count: number,
+  action: (clients: readonly KvClient[]) => Promise<T>,
+): Promise<T> {
+  const addresses = peers.map(parseAddress)
+  const random = createSystemRandom()
+  const effects = {
+    clock: createSystemClock(),
+    network: createSystemNetwork({ maxFrameBytes: MAX_FRAME_BYTES }),
+    random,
+  }
+  const clients = Array.from({ length: count }, () => createClient({ peers: addresses }, effects))
+  try {
+    return await action(clients.map(({ service }) => ({ service, newWriteId: random.id })))
+  } catch (error) {
+    throw advised(error, peers)
+  } finally {
+    for (const client of clients) client.close()
+  }
+}
+
+export function withClient<T>(
+  peers: readonly string[],
+  action: (client: KvClient) => Promise<T>,
+): Promise<T> {
+  return withClients(peers, 1, ([client]) => action(client as KvClient))
+}
+
+function advised(error: unknown, peers: readonly string[]): unknown {
+  if (!(error instanceof KvError) || error instanceof AdvisedError || error.code !== 'UNAVAILABLE')
+    return error
+  return new AdvisedError(
+    error.code,
+    error.message,
+    `asked ${peers.join(', ')}; --peer HOST:PORT names another peer`,
+  )
+}

@@ -1,0 +1,14 @@
+import { CtlCommand } from './ctl-command.ts'
+
+export default class Status extends CtlCommand {
+  static override summary = 'show the peers of the cluster'
+  static override description =
+    'As the peer that is asked sees them. UN: up and normal; DN: down; UJ: joining; UL: leaving.'
+  static override examples = ['<%= config.bin %> status', '<%= config.bin %> status --json']
+
+  async run(): Promise<void> {
+    const { flags } = await this.parse(Status)
+    const { showStatus } = await import('./cluster-actions.ts')
+    await this.withClient(flags, (client) => showStatus(client.service, flags.json))
+  }
+}

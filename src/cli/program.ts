@@ -1,0 +1,96 @@
+/**
+ * What `kvnode` and `kvctl` have in common: an oclif program whose commands are named one by one, so that a start reads no directory
+ * and no manifest; and our way of telling errors.
+ */
+import { fileURLToPath } from 'node:url'
+import { Config } from '@oclif/core/config'
+import type { PJSON } from '@oclif/core/interfaces'
+import { run } from '@oclif/core/run'
+import { settings } from '@oclif/core/settings'
+import { VERSION } from '../base/version.ts'
+import { EXIT_USAGE } from './exit-code.ts'
+import { describeFailure } from './failure.ts'
+
+export interface Program {
+  readonly name: 'kvnode' | 'kvctl'
+  readonly description: string
+  /** Groups of commands, such as `keyspace`. */
+  readonly topics: Readonly<Record<string, { readonly description: string }>>
+}
+
+/** Runs the command that the arguments name; the exit code is set when the promise fulfils. */
+export async function runProgram(program: Program, argv: readonly string[]): Promise<void> {
+  settings.enableAutoTranspile = false
+  const words = argv[0] === 'help' ? [...argv.slice(1), '--help'] : [...argv]
+  const config = await loadConfig(program)
+  const usage = [program.name, ...(knownCommand(config, words)?.id.split(':') ?? [])].join(' ')
+  try {
+    if (isUnknown(config, words)) {
+      fail(program.name, [
+        `unknown command '${words[0]}'; there are: ${commandList(config)}`,
+        `see '${program.name} --help'`,
+      ])
+      process.exitCode = EXIT_USAGE
+      return
+    }
+    await run(words, config)
+  } catch (error) {
+    if (isSilentExit(error)) return
+    if (words.includes('--debug'))
+      process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`)
+    const { lines, exitCode } = describeFailure(error, usage)
+    fail(program.name, lines)
+    process.exitCode = exitCode
+  }
+}
+
+function loadConfig(program: Program): Promise<Config> {
+  const pjson = {
+    name: 'kvnode',
+    version: VERSION,
+    type: 'module',
+    description: program.description,
+    oclif: {
+      bin: program.name,
+      dirname: 'kvnode',
+      topicSeparator: ' ',
+      topics: program.topics,
+      commands: { strategy: 'explicit', target: `./${program.name}-commands.js`, identifier: 'COMMANDS' },
+    },
+  }
+  const root = fileURLToPath(new URL('.', import.meta.url)).replace(/chunks[/\\]$/, 'cli')
+  return Config.load({ root, pjson: pjson as unknown as PJSON })
+}
+
+function knownCommand(config: Config, words: readonly string[]): { readonly id: string } | undefined {
+  const [first = '', second = ''] = words
+  return config.findCommand(`${first}:${second}`) ?? config.findCommand(first)
+}
+
+function isUnknown(config: Config, words: readonly string[]): boolean {
+  const first = words[0]
+  if (first === undefined || first.startsWith('-')) return false
+  return (
+    knownCommand(config, words) === undefined && (config.findTopic(first) === undefined || isWord(words[1]))
+  )
+}
+
+function isWord(argument: string | undefined): boolean {
+  return argument !== undefined && !argument.startsWith('-')
+}
+
+function commandList(config: Config): string {
+  return config.commandIDs.map((id) => id.replaceAll(':', ' ')).join(', ')
+}
+
+/** A command that has said everything and only ends: oclif's `exit()`. */
+function isSilentExit(error: unknown): boolean {
+  if (!(error instanceof Error) || (error as { code?: unknown }).code !== 'EEXIT') return false
+  process.exitCode = (error as { oclif?: { exit?: number } }).oclif?.exit ?? 0
+  return true
+}
+
+function fail(name: string, lines: readonly string[]): void {
+  const [first = '', ...rest] = lines
+  process.stderr.write(`${name}: ${[first, ...rest].join('\n')}\n`)
+}

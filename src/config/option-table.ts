@@ -1,0 +1,79 @@
+/**
+ * Every option of a peer. To add one, add a line: its flag, its environment variable, its key in the config file, its checks and its
+ * documentation follow.
+ */
+import type { OptionValues } from './option.ts'
+import { addresses, choice, integer, optionalAddress, size, text, toggle } from './option.ts'
+
+export const PEER_OPTIONS = {
+  port: integer(0, 65535, {
+    default: 7001,
+    placeholder: 'PORT',
+    help: 'the one port for peers, clients and HTTP; 0 takes a free one and prints it',
+  }),
+  host: text(/^[A-Za-z0-9._:%-]{1,253}$/, 'a host name or an IP address', {
+    default: '127.0.0.1',
+    placeholder: 'HOST',
+    help: 'address to listen on; whoever reaches it can read and write everything',
+  }),
+  advertise: optionalAddress({
+    default: '',
+    help: 'address that others reach this peer by, when it is not the one it listens on',
+  }),
+  data: text(/^[^\0]{1,4096}$/, 'a directory', {
+    default: '',
+    placeholder: 'DIR',
+    help: 'data directory, made when missing; without it .kvnode/PORT in the current directory',
+  }),
+  join: addresses({
+    default: [],
+    help: 'a peer of the cluster to join; may be repeated. Without it and without data: a new cluster of one',
+  }),
+  zone: text(/^[A-Za-z0-9._-]{0,64}$/, 'up to 64 characters of A-Z a-z 0-9 . _ -', {
+    default: '',
+    placeholder: 'ZONE',
+    help: 'rack, room or data centre: replicas of a key go to distinct zones first',
+  }),
+  weight: integer(1, 1000, {
+    default: 100,
+    help: 'share of the ring relative to the other peers',
+  }),
+  manualLayout: toggle({
+    default: false,
+    help: 'do not take joining peers into the ring by yourself: an operator stages and applies changes',
+  }),
+  enableFaults: toggle({
+    default: false,
+    help: 'accept commands that simulate failures; not for production',
+  }),
+  maxValue: size(1, 8 * 1024 * 1024, {
+    default: 1024 * 1024,
+    unit: 'bytes',
+    help: 'largest value that is accepted',
+  }),
+  logLevel: choice(['debug', 'info', 'warn', 'error'], {
+    default: 'info',
+    help: 'least level that is logged',
+  }),
+} as const
+
+export type PeerOptions = OptionValues<typeof PEER_OPTIONS>
+
+/** What `kvnode cluster` takes besides. */
+export const CLUSTER_OPTIONS = {
+  peers: integer(1, 64, { default: 3, help: 'how many peers to run' }),
+  port: integer(0, 65535, {
+    default: 7001,
+    placeholder: 'PORT',
+    help: 'port of the first peer, the others follow; 0 takes free ones',
+  }),
+  data: text(/^[^\0]{1,4096}$/, 'a directory', {
+    default: '.kvnode',
+    placeholder: 'DIR',
+    help: 'directory of data and logs: DIR/PORT and DIR/PORT.log',
+  }),
+  clean: toggle({ default: false, help: 'delete the data of these peers first' }),
+  logLevel: PEER_OPTIONS.logLevel,
+} as const
+
+export type ClusterOptions = OptionValues<typeof CLUSTER_OPTIONS>
