@@ -3,8 +3,8 @@
 export type Bytes = Uint8Array
 
 const encoder = new TextEncoder()
-const decoder = new TextDecoder()
-const strictDecoder = new TextDecoder('utf-8', { fatal: true })
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+const strictDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 export const EMPTY_BYTES: Bytes = new Uint8Array(0)
 
