@@ -4,12 +4,10 @@
  */
 import { KvError } from '../base/error.ts'
 import type { Address, NodeId } from '../base/ids.ts'
-import type { Clock, Timer } from '../effects/clock.ts'
+import type { Clock } from '../effects/clock.ts'
+import { Deadlines } from '../effects/deadlines.ts'
 import type { PeerMessage, PeerReply } from '../wire/peer-messages.ts'
 import type { Links } from './links.ts'
-
-/** Deadlines are kept in slots this wide: one timer for all of them. */
-const SLOT_MS = 25
 
 export interface Exchange {
   answered(from: NodeId, reply: PeerReply): void
@@ -23,19 +21,15 @@ export type LinkKind = 'control' | 'data'
 
 export class Rpc {
   readonly #links: Links
-  readonly #clock: Clock
   readonly #addressOf: (nodeId: NodeId) => Address | null
   readonly #exchanges = new Map<number, Exchange>()
-  readonly #slots = new Map<number, number[]>()
+  readonly #deadlines: Deadlines<number>
   #nextId = 1
-  #timer: Timer | null = null
-  #sweptSlot: number
 
   constructor(links: Links, clock: Clock, addressOf: (nodeId: NodeId) => Address | null) {
     this.#links = links
-    this.#clock = clock
     this.#addressOf = addressOf
-    this.#sweptSlot = Math.floor(clock.monotonic() / SLOT_MS)
+    this.#deadlines = new Deadlines(clock, (id) => this.#expire(id))
   }
 
   get openCount(): number {
@@ -47,11 +41,7 @@ export class Rpc {
     const id = this.#nextId
     this.#nextId = id === 0xffff_ffff ? 1 : id + 1
     this.#exchanges.set(id, exchange)
-    const slot = Math.floor((this.#clock.monotonic() + timeoutMs) / SLOT_MS) + 1
-    const ids = this.#slots.get(slot)
-    if (ids === undefined) this.#slots.set(slot, [id])
-    else ids.push(id)
-    this.#timer ??= this.#clock.setTimer(SLOT_MS, this.#sweep)
+    this.#deadlines.add(id, timeoutMs)
     return id
   }
 
@@ -109,39 +99,17 @@ export class Rpc {
 
   /** Ends every exchange as expired. */
   stop(): void {
-    this.#timer?.cancel()
-    this.#timer = null
+    this.#deadlines.stop()
     const exchanges = [...this.#exchanges.values()]
     this.#exchanges.clear()
-    this.#slots.clear()
     for (const exchange of exchanges) exchange.expired()
   }
 
-  readonly #sweep = (): void => {
-    this.#timer = null
-    const current = Math.floor(this.#clock.monotonic() / SLOT_MS)
-    const due: number[] = []
-    if (current - this.#sweptSlot < this.#slots.size) {
-      for (let slot = this.#sweptSlot + 1; slot <= current; slot++) this.#takeSlot(slot, due)
-    } else {
-      for (const slot of [...this.#slots.keys()].sort((a, b) => a - b))
-        if (slot <= current) this.#takeSlot(slot, due)
-    }
-    this.#sweptSlot = current
-    for (const id of due) {
-      const exchange = this.#exchanges.get(id)
-      if (exchange === undefined) continue
-      this.#exchanges.delete(id)
-      exchange.expired()
-    }
-    if (this.#slots.size > 0) this.#timer ??= this.#clock.setTimer(SLOT_MS, this.#sweep)
-  }
-
-  #takeSlot(slot: number, due: number[]): void {
-    const ids = this.#slots.get(slot)
-    if (ids === undefined) return
-    this.#slots.delete(slot)
-    for (const id of ids) due.push(id)
+  #expire(id: number): void {
+    const exchange = this.#exchanges.get(id)
+    if (exchange === undefined) return
+    this.#exchanges.delete(id)
+    exchange.expired()
   }
 }
 

@@ -4,6 +4,7 @@ import { MAX_MEMBERS } from '../protocol/configuration.ts'
 import * as field from './fields.ts'
 import {
   bool,
+  createMessageCodec,
   bytes,
   float,
   list,
@@ -136,3 +137,6 @@ export const clientReplies = {
 
 export type ClientRequest = MessageOf<typeof clientRequests>
 export type ClientReply = MessageOf<typeof clientReplies>
+
+export const clientRequestCodec = createMessageCodec(clientRequests)
+export const clientReplyCodec = createMessageCodec(clientReplies)

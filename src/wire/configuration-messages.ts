@@ -23,7 +23,7 @@ export const MAX_PENDING_LENGTH = 1024
 
 const id = field.requestId
 const number = field.configurationNumber
-const ballot = struct({ round: uint(), nodeId: field.nodeId, bootNonce: string(64) })
+export const ballot = struct({ round: uint(), nodeId: field.nodeId, bootNonce: string(64) })
 const configuration = bytes(MAX_CONFIGURATION_BYTES, 1)
 const pending = optional(string(MAX_PENDING_LENGTH))
 

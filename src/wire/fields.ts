@@ -9,9 +9,11 @@ import { bool, bytes, type Field, MalformedMessage, optional, parsed, string, ui
 
 /** A record of the largest value with many siblings must fit; above this, nothing is taken from a stranger. */
 const MAX_RECORD_BYTES = 12 * 1024 * 1024
+/** Room for a record with several such values. The limit a node sets (`--max-value`) is below. */
+export const MAX_CARRIED_VALUE_BYTES = 8 * 1024 * 1024
 const MAX_LEVEL = 4096
 /** Keys that are too long get an answer that says so, up to this. */
-const MAX_CARRIED_KEY_BYTES = 64 * 1024
+export const MAX_CARRIED_KEY_BYTES = 64 * 1024
 
 export const requestId = uint(0xffff_ffff)
 export const configurationNumber = uint()
@@ -21,7 +23,7 @@ export const key = bytes(MAX_KEY_BYTES, 1)
 export const carriedKey = bytes(MAX_CARRIED_KEY_BYTES)
 export const record = bytes(MAX_RECORD_BYTES)
 /** How large a value may be is the receiving node's option; this is what a message can carry at all. */
-export const value = bytes(MAX_RECORD_BYTES)
+export const value = bytes(MAX_CARRIED_VALUE_BYTES)
 export const context = string(MAX_CONTEXT_LENGTH)
 export const contentType = string(256)
 export const writeId = string(64)

@@ -1,0 +1,140 @@
+/** One link to one peer, and the requests under way on it. Answers come in any order. */
+import { KvError } from '../base/error.ts'
+import type { Address } from '../base/ids.ts'
+import type { Clock, Timer } from '../effects/clock.ts'
+import type { CloseCause, Network } from '../effects/network.ts'
+import { Channel, type ChannelHandler } from '../wire/channel.ts'
+import {
+  type ClientReply,
+  type ClientRequest,
+  clientReplyCodec,
+  clientRequestCodec,
+} from '../wire/client-messages.ts'
+import { PROTOCOL_VERSION } from '../wire/frame.ts'
+
+const CONNECT_TIMEOUT_MS = 3000
+
+export type Question = Exclude<ClientRequest, { type: 'clientHello' }>
+export type Answer = Exclude<ClientReply, { type: 'clientWelcome' | 'changed' | 'goodbye' }>
+
+export interface Asker {
+  answered(answer: Answer): void
+  /** The link ended; `wasSent` says whether the peer may have the request. */
+  disconnected(wasSent: boolean, reason: string): void
+}
+
+export interface ConnectionOwner {
+  welcomed(connection: Connection): void
+  /** The peer says that the topology changed. */
+  changed(): void
+  closed(connection: Connection): void
+}
+
+export class Connection implements ChannelHandler<ClientReply> {
+  readonly address: Address
+  readonly #owner: ConnectionOwner
+  readonly #channel: Channel<ClientRequest, ClientReply>
+  readonly #askers = new Map<number, Asker>()
+  readonly #connectTimer: Timer
+  #waiting: { id: number; question: Question; payloadBytes: number }[] = []
+  #isOpen = false
+  #isClosed = false
+  #nextId = 1
+  #goodbye: string | null = null
+
+  constructor(address: Address, effects: { clock: Clock; network: Network }, owner: ConnectionOwner) {
+    this.address = address
+    this.#owner = owner
+    this.#channel = new Channel(clientRequestCodec, clientReplyCodec, effects.clock, this)
+    this.#connectTimer = effects.clock.setTimer(CONNECT_TIMEOUT_MS, () =>
+      this.#channel.terminate('no answer in time'),
+    )
+    this.#channel.attach(effects.network.dial(address, 'client', this.#channel))
+  }
+
+  get isOpen(): boolean {
+    return this.#isOpen
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed
+  }
+
+  get inFlight(): number {
+    return this.#askers.size
+  }
+
+  /** Sends now, or when the peer has welcomed us. The id in `question` is replaced. @returns a handle for `forget` */
+  ask(question: Question, payloadBytes: number, asker: Asker): number {
+    const id = this.#nextId++
+    this.#askers.set(id, asker)
+    if (this.#isOpen) this.#channel.send({ ...question, id }, payloadBytes)
+    else this.#waiting.push({ id, question, payloadBytes })
+    return id
+  }
+
+  /** The asker is told nothing any more. True: the peer may have the request. */
+  forget(id: number): boolean {
+    this.#askers.delete(id)
+    return !this.#waiting.some((waiting) => waiting.id === id)
+  }
+
+  close(): void {
+    this.#channel.close()
+  }
+
+  opened(): void {
+    this.#channel.send({ type: 'clientHello', protocolVersion: PROTOCOL_VERSION })
+  }
+
+  received(message: ClientReply): void {
+    switch (message.type) {
+      case 'clientWelcome':
+        return this.#welcomed()
+      case 'changed':
+        return this.#owner.changed()
+      case 'goodbye':
+        this.#goodbye = message.reason
+        return this.#channel.close()
+      default: {
+        const asker = this.#askers.get(message.id)
+        this.#askers.delete(message.id)
+        asker?.answered(message)
+      }
+    }
+  }
+
+  closed(cause: CloseCause, reason: string | null): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#isOpen = false
+    this.#connectTimer.cancel()
+    const unsent = new Set(this.#waiting.map(({ id }) => id))
+    this.#waiting = []
+    const askers = [...this.#askers]
+    this.#askers.clear()
+    this.#owner.closed(this)
+    const why =
+      this.#goodbye ?? reason ?? (cause === 'refused' ? 'nobody listens there' : 'the connection broke')
+    for (const [id, asker] of askers) asker.disconnected(!unsent.has(id), `${this.address}: ${why}`)
+  }
+
+  #welcomed(): void {
+    if (this.#isOpen) return
+    this.#connectTimer.cancel()
+    this.#isOpen = true
+    this.#owner.welcomed(this)
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const { id, question, payloadBytes } of waiting) {
+      if (this.#askers.has(id)) this.#channel.send({ ...question, id }, payloadBytes)
+    }
+  }
+}
+
+export function unexpected(answer: Answer): KvError {
+  return new KvError(
+    'INTERNAL',
+    `the peer answered with '${answer.type}', which is no answer to this request`,
+  )
+}

@@ -1,0 +1,219 @@
+/**
+ * Brings each request to a peer that can answer it without a hop, and to another one when that fails. What may have been done is repeated
+ * only when repeating it cannot do harm.
+ */
+import { KvError } from '../base/error.ts'
+import type { Address } from '../base/ids.ts'
+import { Deadlines } from '../effects/deadlines.ts'
+import type { Effects } from '../effects/effects.ts'
+import { randomInt } from '../effects/random.ts'
+import { type Answer, type Asker, Connection, type ConnectionOwner, type Question } from './connection.ts'
+import { Topology } from './topology.ts'
+
+export type ClientEffects = Pick<Effects, 'clock' | 'network' | 'random'>
+
+/** Requests under way at once; more are OVERLOADED. */
+const MAX_IN_FLIGHT = 65_536
+const MAX_ATTEMPTS = 4
+const RETRY_AFTER_MS = 40
+/** A peer that could not be connected to is left alone this long while others can. */
+const AVOID_MS = 1000
+/** How much longer than the peer a client waits for the peer's own verdict. */
+const GRACE_MS = 500
+
+export interface Route {
+  readonly keyspace: string
+  readonly key: Uint8Array
+  readonly isWrite: boolean
+}
+
+interface Call extends Asker {
+  readonly question: Question
+  readonly payloadBytes: number
+  readonly route: Route | null
+  /** Done twice it is as if done once. */
+  readonly isRepeatable: boolean
+  readonly resolve: (answer: Answer) => void
+  readonly reject: (error: KvError) => void
+  readonly tried: Set<Address>
+  attempts: number
+  /** A write that some peer may have taken. */
+  mayBeDone: boolean
+  isOver: boolean
+  connection: Connection | null
+  handle: number
+}
+
+export class Router implements ConnectionOwner {
+  readonly #effects: ClientEffects
+  readonly #seeds: readonly Address[]
+  readonly #connections = new Map<Address, Connection>()
+  readonly #avoidedUntilMs = new Map<Address, number>()
+  readonly #deadlines: Deadlines<Call>
+  readonly #calls = new Set<Call>()
+  #topology: Topology | null = null
+  #topologyIsWanted = false
+  #topologyIsAsked = false
+  #isClosed = false
+
+  constructor(seeds: readonly Address[], effects: ClientEffects) {
+    this.#effects = effects
+    this.#seeds = seeds
+    this.#deadlines = new Deadlines(effects.clock, (call) => this.#expired(call))
+  }
+
+  /** Resolves with the answer, `failed` excepted: that rejects with what it says. */
+  ask(
+    question: Question,
+    options: { payloadBytes?: number; route?: Route; isRepeatable: boolean; timeoutMs: number },
+  ): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      if (this.#isClosed) return reject(new KvError('UNAVAILABLE', 'this client is closed'))
+      if (this.#calls.size >= MAX_IN_FLIGHT)
+        return reject(new KvError('OVERLOADED', 'too many requests under way in this client'))
+      const call: Call = {
+        question,
+        payloadBytes: options.payloadBytes ?? 0,
+        route: options.route ?? null,
+        isRepeatable: options.isRepeatable,
+        resolve,
+        reject,
+        tried: new Set(),
+        attempts: 0,
+        mayBeDone: false,
+        isOver: false,
+        connection: null,
+        handle: 0,
+        answered: (answer) => this.#answered(call, answer),
+        disconnected: (wasSent, reason) => this.#disconnected(call, wasSent, reason),
+      }
+      this.#calls.add(call)
+      this.#deadlines.add(call, options.timeoutMs + GRACE_MS)
+      this.#attempt(call)
+    })
+  }
+
+  /** Ends every request as unavailable, and the connections. */
+  close(): void {
+    this.#isClosed = true
+    this.#deadlines.stop()
+    for (const call of [...this.#calls])
+      this.#fail(call, new KvError('UNAVAILABLE', 'this client was closed'))
+    for (const connection of [...this.#connections.values()]) connection.close()
+  }
+
+  welcomed(connection: Connection): void {
+    this.#avoidedUntilMs.delete(connection.address)
+    if (this.#topology === null) this.changed()
+  }
+
+  changed(): void {
+    this.#topologyIsWanted = true
+    if (this.#topologyIsAsked || this.#isClosed) return
+    const connection = [...this.#connections.values()].find((each) => each.isOpen)
+    if (connection === undefined) return
+    this.#topologyIsAsked = true
+    this.#topologyIsWanted = false
+    const finish = (): void => {
+      this.#topologyIsAsked = false
+      if (this.#topologyIsWanted) this.changed()
+    }
+    const answered = (answer: Answer): void => {
+      if (answer.type === 'topologyDone') this.#topology = new Topology(answer.configuration, answer.peers)
+      finish()
+    }
+    connection.ask({ type: 'topology', id: 0 }, 0, { answered, disconnected: finish })
+  }
+
+  closed(connection: Connection): void {
+    if (this.#connections.get(connection.address) === connection) this.#connections.delete(connection.address)
+    this.#avoidedUntilMs.set(connection.address, this.#effects.clock.monotonic() + AVOID_MS)
+  }
+
+  #attempt(call: Call): void {
+    call.attempts += 1
+    const address = this.#choose(call)
+    call.tried.add(address)
+    const connection = this.#connect(address)
+    call.connection = connection
+    call.handle = connection.ask(call.question, call.payloadBytes, call)
+  }
+
+  /** An owner of the key that is up, else a peer we are connected to, else any peer; not one that was tried, while there are others. */
+  #choose(call: Call): Address {
+    const now = this.#effects.clock.monotonic()
+    const usable = (address: Address): boolean => (this.#avoidedUntilMs.get(address) ?? 0) <= now
+    const owners =
+      call.route === null ? [] : (this.#topology?.ownersOf(call.route.keyspace, call.route.key) ?? [])
+    const fresh = owners.filter((owner) => usable(owner) && !call.tried.has(owner))
+    if (fresh.length > 0) {
+      // The first owner coordinates writes, so that a key's writes meet in one place; reads spread.
+      return fresh[
+        call.route?.isWrite === true ? 0 : randomInt(this.#effects.random, fresh.length)
+      ] as Address
+    }
+    const open = [...this.#connections.values()].filter((each) => each.isOpen).map((each) => each.address)
+    const everybody = [...open, ...this.#seeds, ...(this.#topology?.addresses() ?? [])]
+    const untried = everybody.filter((address) => !call.tried.has(address))
+    return (untried.find(usable) ?? untried[0] ?? everybody[call.attempts % everybody.length]) as Address
+  }
+
+  #connect(address: Address): Connection {
+    const existing = this.#connections.get(address)
+    if (existing !== undefined && !existing.isClosed) return existing
+    const connection = new Connection(address, this.#effects, this)
+    this.#connections.set(address, connection)
+    return connection
+  }
+
+  #answered(call: Call, answer: Answer): void {
+    if (answer.type !== 'failed') {
+      this.#settle(call)
+      return call.resolve(answer)
+    }
+    if (answer.code === 'TIMEOUT_UNKNOWN') call.mayBeDone = true
+    const error = new KvError(answer.code, answer.message)
+    this.#retry(call, error.retryable || (answer.code === 'TIMEOUT_UNKNOWN' && call.isRepeatable), error)
+  }
+
+  #disconnected(call: Call, wasSent: boolean, reason: string): void {
+    if (wasSent && call.route?.isWrite === true) call.mayBeDone = true
+    const error = new KvError('UNAVAILABLE', `no peer answered; ${reason}; is kvnode running there?`)
+    this.#retry(call, !wasSent || call.isRepeatable, error)
+  }
+
+  #retry(call: Call, again: boolean, error: KvError): void {
+    if (call.isOver) return
+    const peers = new Set([...this.#seeds, ...(this.#topology?.addresses() ?? [])]).size
+    if (!again || this.#isClosed || call.attempts >= Math.max(MAX_ATTEMPTS, peers + 1))
+      return this.#fail(call, error)
+    call.connection = null
+    const delayMs = RETRY_AFTER_MS * call.attempts * (0.5 + this.#effects.random.float())
+    this.#effects.clock.setTimer(delayMs, () => {
+      if (!call.isOver) this.#attempt(call)
+    })
+  }
+
+  #expired(call: Call): void {
+    if (call.isOver) return
+    const wasSent = call.connection?.forget(call.handle) ?? false
+    if (wasSent && call.route?.isWrite === true) call.mayBeDone = true
+    this.#fail(call, new KvError('UNAVAILABLE', 'no answer in time; try again'))
+  }
+
+  /** What may have been done is never called undone, whatever the last attempt met with. */
+  #fail(call: Call, error: KvError): void {
+    if (call.isOver) return
+    this.#settle(call)
+    const isUnknown = call.mayBeDone && error.code !== 'TIMEOUT_UNKNOWN'
+    const advice = 'the write may or may not have been applied: read the key to see'
+    call.reject(
+      isUnknown ? new KvError('TIMEOUT_UNKNOWN', `${error.message}; ${advice}`, { cause: error }) : error,
+    )
+  }
+
+  #settle(call: Call): void {
+    call.isOver = true
+    this.#calls.delete(call)
+  }
+}

@@ -1,0 +1,38 @@
+/** What a client knows of the cluster: which peers there are, which are up, and who owns a key. */
+import type { Bytes } from '../base/bytes.ts'
+import type { Address, NodeId } from '../base/ids.ts'
+import { createRing, type Ring } from '../protocol/ring.ts'
+import { decodeConfiguration } from '../wire/configuration-codec.ts'
+
+interface KnownPeer {
+  readonly nodeId: NodeId
+  readonly address: Address
+  readonly alive: boolean
+}
+
+export class Topology {
+  readonly #ring: Ring
+  readonly #peers: ReadonlyMap<NodeId, KnownPeer>
+
+  /** @throws MalformedMessage */
+  constructor(configuration: Bytes, peers: readonly KnownPeer[]) {
+    this.#ring = createRing(decodeConfiguration(configuration))
+    this.#peers = new Map(peers.map((peer) => [peer.nodeId, peer]))
+  }
+
+  /** Peers that are up. */
+  addresses(): Address[] {
+    return [...this.#peers.values()].filter((peer) => peer.alive).map((peer) => peer.address)
+  }
+
+  /** Owners of a key that are up, by preference; none when the keyspace is unknown. */
+  ownersOf(keyspaceName: string, key: Bytes): Address[] {
+    const keyspace = this.#ring.keyspace(keyspaceName)
+    if (keyspace === null || key.length === 0) return []
+    const owners = this.#ring.readOwners(keyspace, this.#ring.partitionOf(key))
+    return owners.flatMap((owner) => {
+      const peer = this.#peers.get(owner)
+      return peer?.alive === true ? [peer.address] : []
+    })
+  }
+}

@@ -1,0 +1,156 @@
+/** The server's side of a client's link: requests in, answers out, in whatever order they come. */
+import { KvError, toKvError } from '../base/error.ts'
+import type { ClusterId, NodeId } from '../base/ids.ts'
+import type { Coordinator } from '../coordinator/coordinator.ts'
+import type { Clock, Timer } from '../effects/clock.ts'
+import type { Link } from '../effects/network.ts'
+import { Channel, type ChannelHandler } from '../wire/channel.ts'
+import {
+  type ClientReply,
+  type ClientRequest,
+  clientReplyCodec,
+  clientRequestCodec,
+} from '../wire/client-messages.ts'
+import { PROTOCOL_VERSION } from '../wire/frame.ts'
+import type { KvService } from '../wire/requests.ts'
+
+const HELLO_TIMEOUT_MS = 5000
+/** A client that does not read its answers is cut. */
+const MAX_BUFFERED_BYTES = 64 * 1024 * 1024
+/** `changed` is said at most this often. */
+const CHANGED_INTERVAL_MS = 50
+
+export interface SessionHost {
+  readonly coordinator: Coordinator
+  readonly service: KvService
+  readonly clock: Clock
+  identity(): { readonly clusterId: ClusterId | null; readonly nodeId: NodeId }
+  topology(): Omit<Extract<ClientReply, { type: 'topologyDone' }>, 'type' | 'id'> | null
+  closed(session: ClientSession): void
+}
+
+type Question = Exclude<ClientRequest, { type: 'clientHello' }>
+
+export class ClientSession implements ChannelHandler<ClientRequest> {
+  readonly #host: SessionHost
+  readonly #channel: Channel<ClientReply, ClientRequest>
+  #timer: Timer | null
+  #isGreeted = false
+  #lastId = 0
+
+  constructor(host: SessionHost, link: Link) {
+    this.#host = host
+    this.#channel = new Channel(clientReplyCodec, clientRequestCodec, host.clock, this)
+    this.#channel.attach(link)
+    this.#timer = host.clock.setTimer(HELLO_TIMEOUT_MS, () => this.#channel.terminate('no hello in time'))
+    link.setHandler(this.#channel)
+  }
+
+  /** Tells the client that what it knows of the ring is out of date. */
+  topologyChanged(): void {
+    if (!this.#isGreeted || this.#timer !== null) return
+    this.#timer = this.#host.clock.setTimer(CHANGED_INTERVAL_MS, () => {
+      this.#timer = null
+      this.#channel.send({ type: 'changed' })
+    })
+  }
+
+  /** The last words, then the end. */
+  close(reason: string): void {
+    this.#channel.send({ type: 'goodbye', reason })
+    this.#channel.close()
+  }
+
+  opened(): void {}
+
+  received(message: ClientRequest): void {
+    if (message.type === 'clientHello') return this.#greet(message.protocolVersion)
+    if (!this.#isGreeted) return this.#channel.terminate('spoke before saying hello')
+    if (this.#channel.bufferedBytes > MAX_BUFFERED_BYTES)
+      return this.#channel.terminate('does not read its answers')
+    // Ids rise on one link: what comes twice, or late, was replayed, and a write must not be.
+    if (message.id <= this.#lastId) return
+    this.#lastId = message.id
+    this.#serve(message)
+  }
+
+  closed(): void {
+    this.#timer?.cancel()
+    this.#timer = null
+    this.#host.closed(this)
+  }
+
+  #greet(protocolVersion: number): void {
+    if (this.#isGreeted) return
+    this.#timer?.cancel()
+    this.#timer = null
+    const { clusterId, nodeId } = this.#host.identity()
+    if (protocolVersion !== PROTOCOL_VERSION) {
+      return this.close(
+        `this peer speaks protocol version ${PROTOCOL_VERSION}, the client ${protocolVersion}: use the same kvnode version`,
+      )
+    }
+    if (clusterId === null) return this.close('this peer has not joined its cluster yet; ask another one')
+    this.#isGreeted = true
+    this.#channel.send({ type: 'clientWelcome', clusterId, nodeId })
+  }
+
+  #serve(message: Question): void {
+    const { id } = message
+    const { coordinator, service } = this.#host
+    switch (message.type) {
+      case 'put':
+        return coordinator.put(message, false, (error, reply) => {
+          if (reply === null) this.#fail(id, error)
+          else this.#channel.send({ type: 'putDone', id, ...reply }, reply.context.length)
+        })
+      case 'get':
+        return coordinator.get(message, (error, reply) => {
+          if (reply === null) this.#fail(id, error)
+          else this.#channel.send({ type: 'getDone', id, ...reply }, sizeOf(reply.values))
+        })
+      case 'topology': {
+        const topology = this.#host.topology()
+        if (topology === null)
+          return this.#fail(id, new KvError('UNAVAILABLE', 'this peer has no configuration yet'))
+        return this.#channel.send({ type: 'topologyDone', id, ...topology }, topology.configuration.length)
+      }
+      case 'status':
+        return this.#reply(id, service.status(), (status) => ({ type: 'statusDone', id, ...status }))
+      case 'ring':
+        return this.#reply(id, service.ring(), (ring) => ({ type: 'ringDone', id, ...ring }))
+      case 'locate':
+        return this.#reply(id, service.locate(message.keyspace, message.key), (found) => ({
+          type: 'locateDone',
+          id,
+          ...found,
+        }))
+      case 'keyspaces':
+        return this.#reply(id, service.keyspaces(), (keyspaces) => ({ type: 'keyspacesDone', id, keyspaces }))
+      case 'createKeyspace':
+        return this.#reply(id, service.createKeyspace(message.name, message), (keyspace) => ({
+          type: 'createKeyspaceDone',
+          id,
+          keyspace,
+        }))
+      case 'dropKeyspace':
+        return this.#reply(id, service.dropKeyspace(message.name), () => ({ type: 'dropKeyspaceDone', id }))
+    }
+  }
+
+  #reply<T>(id: number, result: Promise<T>, answer: (result: T) => ClientReply): void {
+    result.then(
+      (value) => this.#channel.send(answer(value)),
+      (error: unknown) => this.#fail(id, toKvError(error)),
+    )
+  }
+
+  #fail(id: number, error: KvError | null): void {
+    const { code, message } = error ?? new KvError('INTERNAL', 'no result')
+    this.#channel.send({ type: 'failed', id, code, message: message.slice(0, 4096) })
+  }
+}
+
+function sizeOf(values: readonly { readonly value: Uint8Array }[]): number {
+  return values.reduce((sum, { value }) => sum + value.length, 0)
+}
