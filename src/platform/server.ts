@@ -37,6 +37,8 @@ export async function startServer(
     connectionsCheckingInterval: Math.min(1_000, limits.strangerTimeoutMs),
     maxHeaderSize: MAX_HEADER_BYTES,
     insecureHTTPParser: false,
+    // Node would answer a missing one without saying what is wrong.
+    requireHostHeader: false,
   })
   server.maxConnections = limits.maxConnections
   const connections = new Connections(server, limits.maxStrangers)
@@ -44,7 +46,9 @@ export async function startServer(
   const serve = (request: IncomingMessage, response: ServerResponse): void => {
     connections.began(request, response)
     const handler = requestHandler()
-    if (handler === null) answerProblem(response, 'UNAVAILABLE', 'this peer is starting; try again')
+    if (request.httpVersion === '1.1' && request.headers.host === undefined) {
+      answerProblem(response, 'INVALID_ARGUMENT', 'not HTTP 1.1: there is no Host header')
+    } else if (handler === null) answerProblem(response, 'UNAVAILABLE', 'this peer is starting; try again')
     else handler(request, response)
   }
   server.on('request', serve)

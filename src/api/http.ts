@@ -1,0 +1,153 @@
+/**
+ * The HTTP face of a peer. Health and metrics are answered by this file alone; the framework that serves the rest is loaded by
+ * the first request that needs it, so that it costs a starting peer nothing.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type ErrorCode, toKvError } from '../base/error.ts'
+import type { Log } from '../effects/log.ts'
+import type { Histogram, Metrics } from '../effects/metrics.ts'
+import type { Random } from '../effects/random.ts'
+import { makeProblem, PROBLEM_CONTENT_TYPE } from '../wire/problem.ts'
+import type { KvService } from '../wire/requests.ts'
+import { splitUrl } from './percent.ts'
+import type { RouteContext } from './routes.ts'
+
+export interface HttpFaceOptions {
+  readonly service: KvService
+  /** Whether this peer serves: it knows its cluster, and its store is open. */
+  ready(): boolean
+  readonly maxValueBytes: number
+  readonly random: Random
+  readonly log: Log
+  readonly metrics: Metrics
+  /** Every metric in Prometheus' text format. */
+  renderMetrics(): Promise<{ readonly contentType: string; readonly body: string }>
+}
+
+export interface HttpFace {
+  /** For every request of the port. Never throws. */
+  handle(request: IncomingMessage, response: ServerResponse): void
+  /** Takes no more requests; resolves when those in flight are answered, after `timeoutMs` at the latest. Idempotent. */
+  stop(timeoutMs: number): Promise<void>
+}
+
+type Page = (response: ServerResponse, withBody: boolean) => Promise<void> | void
+type App = (request: IncomingMessage, response: ServerResponse) => void
+
+export function createHttpFace(options: HttpFaceOptions): HttpFace {
+  return new LazyHttpFace(options)
+}
+
+class LazyHttpFace implements HttpFace {
+  readonly #options: HttpFaceOptions
+  readonly #pages: ReadonlyMap<string, Page>
+  readonly #seconds: Histogram
+  #app: Promise<App> | null = null
+  #inFlight = 0
+  #isStopping = false
+  #onIdle: () => void = () => {}
+
+  constructor(options: HttpFaceOptions) {
+    this.#options = options
+    this.#seconds = options.metrics.histogram('kv_http_request_seconds', 'Time to answer an HTTP request.')
+    options.metrics.gauge('kv_http_requests_count', 'HTTP requests in flight.', () => this.#inFlight)
+    this.#pages = new Map<string, Page>([
+      ['/healthz', (response, withBody) => answer(response, 200, 'text/plain', 'ok\n', withBody)],
+      ['/readyz', (response, withBody) => this.#readyPage(response, withBody)],
+      ['/metrics', (response, withBody) => this.#metricsPage(response, withBody)],
+    ])
+  }
+
+  handle(request: IncomingMessage, response: ServerResponse): void {
+    this.#watch(response)
+    this.#answer(request, response).catch((thrown: unknown) => {
+      this.#options.log.error('http.failed', { error: toKvError(thrown) })
+      if (response.headersSent) response.destroy()
+      else answerProblem(response, 'INTERNAL', 'this peer failed to answer; its log has more')
+    })
+  }
+
+  async stop(timeoutMs: number): Promise<void> {
+    this.#isStopping = true
+    if (this.#inFlight === 0) return
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, timeoutMs)
+      this.#onIdle = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+  }
+
+  #watch(response: ServerResponse): void {
+    const startedMs = performance.now()
+    this.#inFlight++
+    response.once('close', () => {
+      this.#seconds.observe((performance.now() - startedMs) / 1000)
+      if (--this.#inFlight === 0) this.#onIdle()
+    })
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const page = this.#pages.get(splitUrl(request.url ?? '').path)
+    if (page !== undefined) {
+      if (request.method === 'GET' || request.method === 'HEAD')
+        await page(response, request.method === 'GET')
+      else
+        answerProblem(
+          response.setHeader('allow', 'GET, HEAD'),
+          'INVALID_ARGUMENT',
+          'this path takes GET, HEAD',
+          405,
+        )
+    } else if (this.#isStopping) {
+      answerProblem(
+        response.setHeader('connection', 'close'),
+        'UNAVAILABLE',
+        'this peer is stopping; ask another',
+      )
+    } else {
+      this.#app ??= this.#load()
+      const app = await this.#app
+      app(request, response)
+    }
+  }
+
+  async #load(): Promise<App> {
+    const { service, random, log, maxValueBytes } = this.#options
+    const context: RouteContext = { service, random, log, maxValueBytes }
+    return (await import('./http-app.ts')).createHttpApp(context)
+  }
+
+  #readyPage(response: ServerResponse, withBody: boolean): void {
+    if (this.#options.ready() && !this.#isStopping) answer(response, 200, 'text/plain', 'ready\n', withBody)
+    else
+      answerProblem(
+        response,
+        'UNAVAILABLE',
+        this.#isStopping ? 'this peer is stopping' : 'this peer is not ready yet',
+      )
+  }
+
+  async #metricsPage(response: ServerResponse, withBody: boolean): Promise<void> {
+    const { contentType, body } = await this.#options.renderMetrics()
+    answer(response, 200, contentType, body, withBody)
+  }
+}
+
+function answer(
+  response: ServerResponse,
+  status: number,
+  contentType: string,
+  body: string,
+  withBody: boolean,
+): void {
+  response.writeHead(status, { 'content-type': contentType, 'content-length': Buffer.byteLength(body) })
+  response.end(withBody ? body : undefined)
+}
+
+/** Node leaves out the body where HEAD asked. */
+function answerProblem(response: ServerResponse, code: ErrorCode, detail: string, as?: number): void {
+  const problem = makeProblem(code, detail, as)
+  answer(response, problem.status, PROBLEM_CONTENT_TYPE, JSON.stringify(problem), true)
+}

@@ -1,0 +1,201 @@
+/** The HTTP face described in OpenAPI 3.1, for programs that make clients and documentation from it. */
+import { ERROR_CODES } from '../base/error.ts'
+import { MAX_REPLICAS } from '../protocol/configuration.ts'
+import { PROBLEM_CONTENT_TYPE } from '../wire/problem.ts'
+import { DEFAULT_KEYSPACE_OPTIONS, DEFAULT_TIMEOUT_MS, MAX_KEY_BYTES } from '../wire/requests.ts'
+
+type Json = Readonly<Record<string, unknown>>
+
+const text = (description: string): Json => ({ type: 'string', description })
+const level = { oneOf: [{ enum: ['one', 'quorum', 'all'] }, { type: 'integer', minimum: 1 }] }
+const bytes = { '*/*': { schema: { type: 'string', format: 'binary' } } }
+
+function parameter(
+  place: 'path' | 'query' | 'header',
+  name: string,
+  schema: Json,
+  description: string,
+): Json {
+  return { in: place, name, required: place === 'path', schema, description }
+}
+
+const keyParameters = [
+  parameter('path', 'keyspace', { type: 'string' }, 'Name of a keyspace; `default` always exists.'),
+  parameter('path', 'key', { type: 'string' }, `1 to ${MAX_KEY_BYTES} bytes of any kind, percent-encoded.`),
+  parameter(
+    'query',
+    'timeout',
+    { type: 'string' },
+    `Such as 500ms or 5s; by default ${DEFAULT_TIMEOUT_MS}ms.`,
+  ),
+]
+const writeParameters = [
+  ...keyParameters,
+  parameter('query', 'w', level, 'How many owners must have it on disk; by default what the keyspace says.'),
+  parameter(
+    'query',
+    'blind',
+    { enum: ['0', '1'] },
+    'Replace only what the coordinator holds, without asking the others.',
+  ),
+  parameter(
+    'header',
+    'X-KV-Context',
+    { type: 'string' },
+    'From an earlier answer about this key: replaces exactly what that saw.',
+  ),
+]
+
+const problem = {
+  description: 'What went wrong, and what to do.',
+  content: { [PROBLEM_CONTENT_TYPE]: { schema: { $ref: '#/components/schemas/Problem' } } },
+}
+const contextHeaders = {
+  'X-KV-Context': {
+    schema: text('Everything this answer saw or wrote; pass it to the next write of the key.'),
+  },
+  'X-KV-Owners': { schema: { type: 'integer' } },
+  'X-KV-Stand-Ins': { schema: { type: 'integer' } },
+}
+
+function json(description: string, schema: Json): Json {
+  return { description, content: { 'application/json': { schema } } }
+}
+
+function operation(summary: string, responses: Json, more: Json = {}): Json {
+  return { summary, ...more, responses: { ...responses, default: problem } }
+}
+
+const written = { 204: { description: 'On the disks of W owners.', headers: contextHeaders } }
+const siblings = {
+  type: 'object',
+  properties: {
+    context: text('As in X-KV-Context.'),
+    values: {
+      type: 'array',
+      items: {
+        type: 'object',
+        properties: {
+          value: { type: 'string' },
+          encoding: { enum: ['utf8', 'base64'] },
+          contentType: { type: ['string', 'null'] },
+          timestamp: { type: 'string', format: 'date-time' },
+        },
+      },
+    },
+  },
+}
+
+const keyPath = {
+  get: operation(
+    'Reads a key.',
+    {
+      200: {
+        description: 'Its value.',
+        headers: { ...contextHeaders, ETag: { schema: { type: 'string' } } },
+        content: bytes,
+      },
+      300: {
+        description: 'Several values, written concurrently, the newest first.',
+        headers: contextHeaders,
+        content: { 'multipart/mixed': {}, 'application/json': { schema: siblings } },
+      },
+      304: { description: 'As If-None-Match has it.' },
+      404: {
+        ...problem,
+        description: 'No value; with a context when it was deleted.',
+        headers: contextHeaders,
+      },
+    },
+    { parameters: [...keyParameters, parameter('query', 'r', level, 'How many owners must answer.')] },
+  ),
+  put: operation('Writes a key. The body is the value; its Content-Type is kept.', written, {
+    parameters: writeParameters,
+    requestBody: { content: bytes },
+  }),
+  delete: operation('Deletes a key.', written, { parameters: writeParameters }),
+}
+
+const keyspaceOptions = {
+  type: 'object',
+  additionalProperties: false,
+  properties: {
+    strategy: { enum: ['ring', 'full'], default: DEFAULT_KEYSPACE_OPTIONS.strategy },
+    replicas: {
+      type: 'integer',
+      minimum: 1,
+      maximum: MAX_REPLICAS,
+      default: DEFAULT_KEYSPACE_OPTIONS.replicas,
+    },
+    conflicts: { enum: ['siblings', 'lww'], default: DEFAULT_KEYSPACE_OPTIONS.conflicts },
+    quorum: { enum: ['sloppy', 'strict'], default: DEFAULT_KEYSPACE_OPTIONS.quorum },
+    r: { ...level, default: DEFAULT_KEYSPACE_OPTIONS.r },
+    w: { ...level, default: DEFAULT_KEYSPACE_OPTIONS.w },
+    durability: { enum: ['disk', 'os'], default: DEFAULT_KEYSPACE_OPTIONS.durability },
+  },
+}
+const namePath = [parameter('path', 'name', { type: 'string' }, 'Name of a keyspace.')]
+const anObject = { type: 'object' }
+
+const problemSchema = {
+  type: 'object',
+  properties: {
+    type: { const: 'about:blank' },
+    title: { type: 'string' },
+    status: { type: 'integer' },
+    detail: { type: 'string' },
+    code: { enum: Object.keys(ERROR_CODES) },
+    retryable: { type: 'boolean' },
+  },
+}
+
+function plain(summary: string, what: string): Json {
+  return { get: operation(summary, { 200: { description: what, content: { 'text/plain': {} } } }) }
+}
+
+export function openApiDocument(maxValueBytes: number): Json {
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'kvnode',
+      version: '1',
+      description: `A replicated key-value store; any peer answers. Values have up to ${maxValueBytes} bytes.`,
+    },
+    paths: {
+      '/v1/kv/{keyspace}/{key}': keyPath,
+      '/v1/status': {
+        get: operation('The cluster, as this peer sees it.', { 200: json('A row per peer.', anObject) }),
+      },
+      '/v1/ring': {
+        get: operation(
+          'Who owns what.',
+          { 200: json('All partitions, or where one key lives.', anObject) },
+          {
+            parameters: [
+              parameter('query', 'key', { type: 'string' }, 'A key, percent-encoded.'),
+              parameter('query', 'keyspace', { type: 'string' }, 'Its keyspace.'),
+            ],
+          },
+        ),
+      },
+      '/v1/keyspaces': { get: operation('All keyspaces.', { 200: json('`{ keyspaces }`', anObject) }) },
+      '/v1/keyspaces/{name}': {
+        parameters: namePath,
+        get: operation('One keyspace.', { 200: json('Its options.', keyspaceOptions) }),
+        put: operation(
+          'Makes a keyspace; the same options again succeed.',
+          { 200: json('Its options.', keyspaceOptions) },
+          {
+            requestBody: { content: { 'application/json': { schema: keyspaceOptions } } },
+          },
+        ),
+        delete: operation('Drops a keyspace and all its keys.', { 204: { description: 'Dropped.' } }),
+      },
+      '/healthz': plain('Whether the process lives.', 'ok'),
+      '/readyz': plain('Whether this peer serves.', 'ready'),
+      '/metrics': plain('Counts and timings for Prometheus.', 'Text format 0.0.4'),
+      '/openapi.json': { get: operation('This document.', { 200: json('OpenAPI 3.1', anObject) }) },
+    },
+    components: { schemas: { Problem: problemSchema } },
+  }
+}

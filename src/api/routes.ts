@@ -1,0 +1,42 @@
+/** What the resources of the HTTP face have in common. */
+import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
+import type { Log } from '../effects/log.ts'
+import type { Random } from '../effects/random.ts'
+import { makeProblem, PROBLEM_CONTENT_TYPE, type Problem } from '../wire/problem.ts'
+import type { KvService } from '../wire/requests.ts'
+
+export interface RouteContext {
+  readonly service: KvService
+  readonly random: Random
+  readonly log: Log
+  readonly maxValueBytes: number
+}
+
+export type Handler = (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>
+
+/** Serves one path: the methods given (GET serves HEAD too), 405 for every other. */
+export function resource(
+  app: FastifyInstance,
+  path: string,
+  handlers: Partial<Record<'GET' | 'PUT' | 'DELETE', Handler>>,
+): void {
+  const allowed = new Set<string>('GET' in handlers ? ['HEAD'] : [])
+  for (const [method, handler] of Object.entries(handlers)) {
+    allowed.add(method)
+    app.route({ method: method as HTTPMethods, url: path, handler })
+  }
+  const allow = [...allowed].sort().join(', ')
+  const refuse = async (_: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+    const detail = `this path takes ${allow}`
+    return sendProblem(reply.header('allow', allow), makeProblem('INVALID_ARGUMENT', detail, 405))
+  }
+  // Refused before the body, which may be of any kind and length, is looked at.
+  const method = app.supportedMethods.filter((one) => !allowed.has(one))
+  app.route({ method, url: path, onRequest: refuse, handler: refuse })
+}
+
+export function sendProblem(reply: FastifyReply, problem: Problem): FastifyReply {
+  // As bytes: text of a type that is not exactly JSON's would get a charset, or be encoded again.
+  const body = Buffer.from(JSON.stringify(problem))
+  return reply.code(problem.status).header('content-type', PROBLEM_CONTENT_TYPE).send(body)
+}

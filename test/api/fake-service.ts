@@ -1,0 +1,113 @@
+/** A KvService of one imaginary peer, in memory. A context is `c` and a number: it covers all writes up to that one. */
+import { toHex } from '../../src/base/bytes.ts'
+import { KvError } from '../../src/base/error.ts'
+import type { KeyspaceId } from '../../src/base/ids.ts'
+import {
+  DEFAULT_KEYSPACE_OPTIONS,
+  type FoundValue,
+  type GetRequest,
+  type KeyspaceInfo,
+  type KvService,
+  type PutRequest,
+} from '../../src/wire/requests.ts'
+
+export interface FakeService extends KvService {
+  readonly puts: PutRequest[]
+  readonly gets: GetRequest[]
+  /** The next put or get rejects with it. */
+  failNext(error: unknown): void
+  /** Puts and gets wait until the function this gives is called. */
+  hold(): () => void
+}
+
+interface NumberedValue extends FoundValue {
+  readonly n: number
+}
+
+export function createFakeService(): FakeService {
+  const keys = new Map<string, { seen: number; values: NumberedValue[] }>()
+  const keyspaces = new Map<string, KeyspaceInfo>([
+    ['default', { ...DEFAULT_KEYSPACE_OPTIONS, id: 1 as KeyspaceId, name: 'default' }],
+  ])
+  const puts: PutRequest[] = []
+  const gets: GetRequest[] = []
+  let failure: unknown = null
+  let held: Promise<void> = Promise.resolve()
+  let count = 0
+  const enter = async (keyspace: string): Promise<void> => {
+    await held
+    const error = failure
+    failure = null
+    if (error !== null) throw error
+    if (!keyspaces.has(keyspace)) throw new KvError('NOT_FOUND', `there is no keyspace '${keyspace}'`)
+  }
+  const nameOf = ({ keyspace, key }: { keyspace: string; key: Uint8Array }): string =>
+    `${keyspace}/${toHex(key)}`
+  return {
+    puts,
+    gets,
+    failNext(error) {
+      failure = error
+    },
+    hold() {
+      let release = (): void => {}
+      held = new Promise((resolve) => {
+        release = resolve
+      })
+      return release
+    },
+    async put(request) {
+      puts.push(request)
+      await enter(request.keyspace)
+      const record = keys.get(nameOf(request)) ?? { seen: 0, values: [] }
+      const covered = request.context === null ? record.seen : Number(request.context.slice(1))
+      if (Number.isNaN(covered)) throw new KvError('INVALID_ARGUMENT', 'this is not a context')
+      const n = ++count
+      const kept = record.values.filter((value) => value.n > covered)
+      const { value, contentType } = request
+      const added =
+        value === null ? [] : [{ n, value: Buffer.from(value), contentType, timestampMs: 1000 * n }]
+      keys.set(nameOf(request), { seen: n, values: [...added, ...kept] })
+      return { context: `c${n}`, owners: 2, standIns: 1 }
+    },
+    async get(request) {
+      gets.push(request)
+      await enter(request.keyspace)
+      const record = keys.get(nameOf(request))
+      const context = record === undefined ? null : `c${record.seen}`
+      return { values: record?.values ?? [], context, owners: 2, standIns: 0 }
+    },
+    async status() {
+      return {
+        clusterId: 'cluster',
+        nodeId: 'node',
+        layout: { version: 3, phase: 'stable', pending: null },
+        peers: [],
+        faults: [],
+        warnings: [],
+      }
+    },
+    async ring() {
+      return {
+        partitionCount: 1,
+        layoutVersion: 3,
+        partitions: [{ partition: 0, owners: ['127.0.0.1:7001'] }],
+      }
+    },
+    async locate(keyspace, key) {
+      return { partition: key.length, owners: [`${keyspace}.example:1`], replicas: 3 }
+    },
+    async keyspaces() {
+      return [...keyspaces.values()]
+    },
+    async createKeyspace(name, options) {
+      if (keyspaces.has(name)) throw new KvError('CONFLICT', `keyspace '${name}' exists with other options`)
+      const made = { ...options, id: (keyspaces.size + 1) as KeyspaceId, name }
+      keyspaces.set(name, made)
+      return made
+    },
+    async dropKeyspace(name) {
+      if (!keyspaces.delete(name)) throw new KvError('NOT_FOUND', `there is no keyspace '${name}'`)
+    },
+  }
+}
