@@ -32,8 +32,10 @@ export function describeFailure(thrown: unknown, usage: string): Failure {
     return { lines, exitCode: exitCodeOf(thrown.code) }
   }
   const message = thrown instanceof Error ? thrown.message : String(thrown)
-  if (isUsageError(thrown))
-    return { lines: [usageMessage(message), `see '${usage} --help'`], exitCode: EXIT_USAGE }
+  if (isUsageError(thrown)) {
+    const lines = [missingArguments(thrown) ?? usageMessage(message), `see '${usage} --help'`]
+    return { lines, exitCode: EXIT_USAGE }
+  }
   return {
     lines: [`unexpected: ${oneLine(message)}`, `'--debug' shows where it comes from`],
     exitCode: EXIT_UNAVAILABLE,
@@ -43,6 +45,13 @@ export function describeFailure(thrown: unknown, usage: string): Failure {
 /** Errors of oclif's parser and of the checks of single flags. */
 function isUsageError(thrown: unknown): boolean {
   return thrown instanceof Error && ('oclif' in thrown || thrown.message.startsWith('Parsing --'))
+}
+
+/** `missing: KEY, VALUE` instead of oclif's list. */
+function missingArguments(thrown: unknown): string | null {
+  const { args, message } = thrown as { readonly args?: unknown; readonly message: string }
+  if (!Array.isArray(args) || !message.startsWith('Missing ')) return null
+  return `missing: ${args.map(({ name }: { name: string }) => name.toUpperCase()).join(', ')}`
 }
 
 /** oclif's messages have several lines: those that list what is missing are worth keeping. */

@@ -27,7 +27,7 @@ export async function runProgram(program: Program, argv: readonly string[]): Pro
   try {
     if (isUnknown(config, words)) {
       fail(program.name, [
-        `unknown command '${words[0]}'; there are: ${commandList(config)}`,
+        `unknown command '${named(words)}'; there are: ${commandList(config)}`,
         `see '${program.name} --help'`,
       ])
       process.exitCode = EXIT_USAGE
@@ -58,7 +58,8 @@ function loadConfig(program: Program): Promise<Config> {
       commands: { strategy: 'explicit', target: `./${program.name}-commands.js`, identifier: 'COMMANDS' },
     },
   }
-  const root = fileURLToPath(new URL('.', import.meta.url)).replace(/chunks[/\\]$/, 'cli')
+  // From dist/cli and dist/chunks alike.
+  const root = fileURLToPath(new URL('../cli/', import.meta.url))
   return Config.load({ root, pjson: pjson as unknown as PJSON })
 }
 
@@ -73,6 +74,12 @@ function isUnknown(config: Config, words: readonly string[]): boolean {
   return (
     knownCommand(config, words) === undefined && (config.findTopic(first) === undefined || isWord(words[1]))
   )
+}
+
+/** The words before the first flag, two at most: no command has more. */
+function named(words: readonly string[]): string {
+  const end = words.findIndex((word) => !isWord(word))
+  return words.slice(0, Math.min(2, end < 0 ? words.length : end)).join(' ')
 }
 
 function isWord(argument: string | undefined): boolean {
