@@ -9,7 +9,7 @@
  *
  * Invariant. Between two successive numbers either the layouts that take writes share one, or the set that reads use stays; a peer
  * that was removed never comes back; a keyspace id never names two keyspaces. When a step is safe to propose (who must have
- * acknowledged what) is for the proposer to see to: `cluster/configuration-driver.ts`.
+ * acknowledged what) is for the proposer to see to: `cluster/ring-change.ts`.
  */
 import { assert, present } from '../base/assert.ts'
 import { KvError } from '../base/error.ts'
@@ -18,7 +18,6 @@ import {
   type Acceptor,
   type Configuration,
   type Keyspace,
-  type Layout,
   MAX_ACCEPTORS,
   MAX_KEYSPACES,
   MAX_MEMBERS,
@@ -31,12 +30,7 @@ import {
   findMemberOptionFlaw,
   MAX_REASON_LENGTH,
 } from './configuration-check.ts'
-
-export type PlanLayout = (input: {
-  readonly members: readonly Member[]
-  readonly previous: Layout | null
-  readonly partitionCount: number
-}) => Layout
+import { planLayout } from './layout-plan.ts'
 
 /** Everything about a keyspace that is chosen by the one who makes it. */
 export type KeyspaceSettings = Omit<Keyspace, 'id' | 'name'>
@@ -53,16 +47,13 @@ const DEFAULT_KEYSPACE_SETTINGS: KeyspaceSettings = {
 }
 
 /** Number 1: what a new cluster starts with. It is not voted on, because its one member is all there is. */
-export function firstConfiguration(
-  founder: {
-    readonly clusterId: ClusterId
-    readonly member: Member
-    readonly acceptorId: string
-    readonly partitionCount: number
-    readonly nowMs: number
-  },
-  planLayout: PlanLayout,
-): Configuration {
+export function firstConfiguration(founder: {
+  readonly clusterId: ClusterId
+  readonly member: Member
+  readonly acceptorId: string
+  readonly partitionCount: number
+  readonly nowMs: number
+}): Configuration {
   const { clusterId, member, acceptorId, partitionCount, nowMs } = founder
   checkMember(member)
   return sound({
@@ -89,7 +80,6 @@ export function firstConfiguration(
 export function beginJoin(
   configuration: Configuration,
   newMembers: readonly Member[],
-  planLayout: PlanLayout,
   nowMs: number,
 ): Configuration {
   if (configuration.phase !== 'stable') {

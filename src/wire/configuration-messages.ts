@@ -88,3 +88,8 @@ type WithoutId<M> = M extends unknown ? Omit<M, 'id'> : never
 export type ConfigurationQuestion = WithoutId<ConfigurationRequest>
 /** A reply that has no id yet. */
 export type ConfigurationAnswer = WithoutId<ConfigurationReply>
+
+/** Text for people, cut to what a message carries. */
+export function clip(text: string | null): string | null {
+  return text === null ? null : text.slice(0, MAX_PENDING_LENGTH)
+}

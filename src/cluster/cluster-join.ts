@@ -1,0 +1,132 @@
+/**
+ * Becoming a member. The newcomer asks a member, any; that one hands the request to the member that drives changes; a configuration
+ * that names the newcomer is the answer. It asks again until then, so nothing of this needs to be remembered.
+ */
+import { KvError } from '../base/error.ts'
+import type { NodeId } from '../base/ids.ts'
+import type { Log } from '../effects/log.ts'
+import { type Random, shuffled } from '../effects/random.ts'
+import type { Member } from '../protocol/configuration.ts'
+import type { ConfigurationAnswer, ConfigurationQuestion } from '../wire/configuration-messages.ts'
+import { clip } from '../wire/configuration-messages.ts'
+import type { ConfigurationAdoption } from './configuration-adoption.ts'
+import type { ConfigurationRpc, ConfigurationTiming, PeerView } from './configuration-rpc.ts'
+import type { ConfigurationSpread } from './configuration-spread.ts'
+import type { Pauses } from './pauses.ts'
+import type { RingChange } from './ring-change.ts'
+
+type JoinRequest = Extract<ConfigurationQuestion, { type: 'joinRequest' }>
+type JoinReply = Extract<ConfigurationAnswer, { type: 'joinReply' }>
+
+export interface ClusterJoinParts {
+  readonly self: Member
+  readonly random: Random
+  readonly log: Log
+  readonly timing: ConfigurationTiming
+  readonly pauses: Pauses
+  readonly rpc: ConfigurationRpc
+  readonly peers: PeerView
+  readonly adoption: ConfigurationAdoption
+  readonly spread: ConfigurationSpread
+  readonly ringChange: RingChange
+}
+
+export class ClusterJoin {
+  readonly #parts: ClusterJoinParts
+  #obstacle: string | null = null
+  #isStopped = false
+
+  constructor(parts: ClusterJoinParts) {
+    this.#parts = parts
+  }
+
+  /** What our joining waits for, in words; null when we are a member, or nobody has said. */
+  get pendingReason(): string | null {
+    return this.#isMember() ? null : this.#obstacle
+  }
+
+  /**
+   * Fulfils when a configuration names this peer.
+   * @throws CONFLICT when that will never be; UNAVAILABLE when stopped
+   */
+  async join(): Promise<void> {
+    const { random, peers, timing, pauses } = this.#parts
+    while (!this.#isStopped && !this.#isMember()) {
+      const candidates = shuffled(random, peers.known()).filter((nodeId) => peers.isAlive(nodeId))
+      if (candidates.length === 0) await pauses.pause(timing.retryMs * (0.5 + random.float()))
+      for (const candidate of candidates) {
+        const isOnItsWay = await this.#ask(candidate)
+        if (this.#isStopped || this.#isMember()) break
+        // Who has taken the request gets time for it; asking again keeps it alive.
+        await pauses.pause(timing.retryMs * (isOnItsWay ? 2 : 0.5) * (0.5 + random.float()))
+        if (this.#isStopped || this.#isMember()) break
+      }
+    }
+    if (!this.#isMember()) throw new KvError('UNAVAILABLE', 'this peer is stopping')
+  }
+
+  /** Answers a newcomer, or a member that hands on his request. */
+  async answer(request: JoinRequest): Promise<JoinReply> {
+    const { adoption, spread, ringChange, self } = this.#parts
+    const current = adoption.current
+    if (current === null) return joinReply(null, 'the peer that was asked is in no cluster yet')
+    if (current.configuration.members.some(({ nodeId }) => nodeId === request.nodeId)) {
+      void spread.bring(request.nodeId, current)
+      return joinReply(null, ringChange.pendingReason)
+    }
+    const driver = ringChange.driver()
+    if (driver === null) return joinReply(null, 'the peer that was asked is no member any more')
+    if (driver !== self.nodeId && !request.isForwarded) return this.#handOn(request, driver)
+    try {
+      ringChange.join({ nodeId: request.nodeId, zone: request.zone, weight: request.weight })
+    } catch (error) {
+      if (!(error instanceof KvError)) throw error
+      return error.retryable ? joinReply(null, error.message) : joinReply(error.message, null)
+    }
+    return joinReply(null, ringChange.pendingReason)
+  }
+
+  stop(): void {
+    this.#isStopped = true
+  }
+
+  #isMember(): boolean {
+    const members = this.#parts.adoption.current?.configuration.members ?? []
+    return members.some(({ nodeId }) => nodeId === this.#parts.self.nodeId)
+  }
+
+  /** @returns whether the peer will see to it @throws CONFLICT when it will never be */
+  async #ask(candidate: NodeId): Promise<boolean> {
+    const { self, rpc, timing, peers, log } = this.#parts
+    const { nodeId, zone, weight } = self
+    const request: JoinRequest = { type: 'joinRequest', nodeId, zone, weight, isForwarded: false }
+    let reply: ConfigurationAnswer
+    try {
+      // Twice the time, because the peer that is asked may have to ask another.
+      reply = await rpc.call(candidate, request, 2 * timing.callTimeoutMs)
+    } catch (error) {
+      log.debug('join_not_answered', { peer: candidate, error })
+      this.#obstacle = `${peers.nameOf(candidate)} was asked to let this peer join and did not answer`
+      return false
+    }
+    if (reply.type !== 'joinReply') return false
+    if (reply.refusal !== null) throw new KvError('CONFLICT', reply.refusal)
+    this.#obstacle = reply.pending
+    return true
+  }
+
+  async #handOn(request: JoinRequest, driver: NodeId): Promise<JoinReply> {
+    const { rpc, timing, peers } = this.#parts
+    try {
+      const reply = await rpc.call(driver, { ...request, isForwarded: true }, timing.callTimeoutMs)
+      if (reply.type === 'joinReply') return reply
+    } catch {
+      // The newcomer is told who does not answer, and asks again.
+    }
+    return joinReply(null, `${peers.nameOf(driver)}, which lets peers join, does not answer`)
+  }
+}
+
+function joinReply(refusal: string | null, pending: string | null): JoinReply {
+  return { type: 'joinReply', refusal: clip(refusal), pending: clip(pending) }
+}

@@ -1,0 +1,140 @@
+/** From "this should be the next configuration" to a decided one that is adopted here and on its way to everybody. */
+import { equalBytes } from '../base/bytes.ts'
+import { KvError, toKvError } from '../base/error.ts'
+import type { Clock } from '../effects/clock.ts'
+import type { Configuration } from '../protocol/configuration.ts'
+import { encodeConfiguration } from '../wire/configuration-codec.ts'
+import type { ConfigurationAdoption, Decided } from './configuration-adoption.ts'
+import type { ConfigurationProposer, ProposalResult } from './configuration-proposer.ts'
+import type { ConfigurationSpread } from './configuration-spread.ts'
+import { Pauses } from './pauses.ts'
+
+/** Proposals of this peer that wait for their turn; more are turned away. */
+const MAX_WAITING = 256
+
+export interface Decision {
+  readonly isOurs: boolean
+  /** Whether ours may have been chosen although we do not see it. */
+  readonly isUnknown: boolean
+}
+
+export class ConfigurationDecision {
+  readonly #clock: Clock
+  readonly #adoption: ConfigurationAdoption
+  readonly #proposer: ConfigurationProposer
+  readonly #spread: ConfigurationSpread
+  readonly #turns: Pauses
+  #waiting = 0
+  #isProposing = false
+  #isStopped = false
+
+  constructor(
+    clock: Clock,
+    adoption: ConfigurationAdoption,
+    proposer: ConfigurationProposer,
+    spread: ConfigurationSpread,
+  ) {
+    this.#clock = clock
+    this.#adoption = adoption
+    this.#proposer = proposer
+    this.#spread = spread
+    this.#turns = new Pauses(clock)
+  }
+
+  /**
+   * Proposes `next` as the successor of `base`, adopts what is decided, and lets everybody know.
+   * @param deadlineMs monotonic
+   * @throws OVERLOADED when too many wait; INTERNAL when the disk fails
+   */
+  async decide(base: Decided, next: Configuration, deadlineMs: number): Promise<Decision> {
+    const value = encodeConfiguration(next)
+    const { decided, isUnknown } = await this.#inTurn(
+      () => this.#proposer.propose(base, value, deadlineMs),
+      deadlineMs,
+    )
+    if (decided === null || this.#isStopped) return { isOurs: false, isUnknown }
+    await this.#spread.take(decided)
+    const { number, members } = decided.configuration
+    if (decided === this.#adoption.current) {
+      void this.#spread.collect(
+        decided,
+        members.map(({ nodeId }) => nodeId),
+      )
+    }
+    if (number > next.number) return { isOurs: false, isUnknown }
+    return { isOurs: equalBytes(decided.bytes, value), isUnknown: false }
+  }
+
+  /**
+   * Gets a change decided that moves no data.
+   * @param change gives the successor of a configuration, the same object when there is nothing to change, or throws a KvError;
+   * called again on newer configurations
+   * @returns the configuration that has the change
+   * @throws what `change` throws; UNAVAILABLE, OVERLOADED when it was not done; TIMEOUT_UNKNOWN when it may come about yet
+   */
+  async change(
+    change: (configuration: Configuration) => Configuration,
+    timeoutMs: number,
+  ): Promise<Configuration> {
+    const deadlineMs = this.#clock.monotonic() + timeoutMs
+    let isUnknown = false
+    do {
+      const base = this.#adoption.current
+      if (base === null) throw new KvError('UNAVAILABLE', 'this peer is in no cluster yet')
+      const next = apply(change, base.configuration, isUnknown)
+      if (next === base.configuration) return next
+      const decision = await this.decide(base, next, deadlineMs)
+      if (decision.isOurs) return next
+      isUnknown ||= decision.isUnknown
+    } while (!this.#isStopped && this.#clock.monotonic() < deadlineMs)
+    if (isUnknown) throw unconfirmed()
+    throw new KvError('UNAVAILABLE', 'no majority of the acceptors answered in time; nothing was changed')
+  }
+
+  stop(): void {
+    this.#isStopped = true
+    this.#proposer.stop()
+    this.#turns.stop()
+  }
+
+  /** One proposal at a time, or those of one peer would overtake each other. */
+  async #inTurn(run: () => Promise<ProposalResult>, deadlineMs: number): Promise<ProposalResult> {
+    if (this.#waiting >= MAX_WAITING) throw new KvError('OVERLOADED', 'too many changes at once; try again')
+    this.#waiting++
+    try {
+      while (this.#isProposing) {
+        const restMs = deadlineMs - this.#clock.monotonic()
+        if (restMs <= 0 || this.#isStopped) return { decided: null, isUnknown: false }
+        await this.#turns.pause(restMs)
+      }
+    } finally {
+      this.#waiting--
+    }
+    this.#isProposing = true
+    try {
+      return await run()
+    } finally {
+      this.#isProposing = false
+      this.#turns.wake()
+    }
+  }
+}
+
+/** @param isUnknown an earlier attempt may have succeeded: then a failure on top of it may be our own doing */
+function apply(
+  change: (configuration: Configuration) => Configuration,
+  configuration: Configuration,
+  isUnknown: boolean,
+): Configuration {
+  try {
+    return change(configuration)
+  } catch (error) {
+    throw isUnknown ? unconfirmed(error) : toKvError(error)
+  }
+}
+
+function unconfirmed(cause?: unknown): KvError {
+  return new KvError('TIMEOUT_UNKNOWN', 'the change was not confirmed in time; it may come about yet', {
+    cause,
+  })
+}

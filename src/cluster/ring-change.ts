@@ -1,0 +1,257 @@
+/**
+ * Drives the open change of the ring, one step after the other: begin, switch, finish. The alive member with the lowest nodeId does it;
+ * when it dies the next one goes on from whatever is decided. That two may think it is their turn is no danger, only a detour: the
+ * Synod decides, and every step is proposed on the ground of acknowledgements of exactly the number before.
+ *
+ * Each step waits for `ack(p, i)` from every member that is not excluded, so at no time are there requests in flight that know less
+ * than the previous configuration. The switch also waits until no member held a record when the change began: moving data to new
+ * owners is not built yet, and a read must never look where the data is not.
+ */
+import { unreachable } from '../base/assert.ts'
+import { KvError } from '../base/error.ts'
+import type { NodeId } from '../base/ids.ts'
+import type { Clock, Timer } from '../effects/clock.ts'
+import type { Log } from '../effects/log.ts'
+import { type Configuration, type Member, targetLayout } from '../protocol/configuration.ts'
+import { beginJoin, checkJoin, finish, switchOver } from '../protocol/configuration-change.ts'
+import type { Decided } from './configuration-adoption.ts'
+import type { ConfigurationTiming, PeerView } from './configuration-rpc.ts'
+import type { Ack, ConfigurationSpread } from './configuration-spread.ts'
+
+/** Peers that wait to join; the others ask again later. */
+const MAX_JOINING = 1024
+/** A peer that asked to join and did not ask again for this many retry intervals has gone away. */
+const FORGET_JOIN_RETRIES = 12
+/** How long one proposal is pursued before the situation is looked at anew, in retry intervals. */
+const PROPOSAL_RETRIES = 10
+const MAX_NAMES = 3
+
+export interface RingChangeParts {
+  readonly self: NodeId
+  readonly clock: Clock
+  readonly log: Log
+  readonly timing: ConfigurationTiming
+  readonly peers: PeerView
+  readonly spread: ConfigurationSpread
+  current(): Decided | null
+  /** Gets it decided, or something else; adopts and spreads that. */
+  decide(base: Decided, next: Configuration, timeoutMs: number): Promise<void>
+}
+
+interface Joining {
+  readonly member: Member
+  askedAtMs: number
+}
+
+export class RingChange {
+  readonly #parts: RingChangeParts
+  readonly #joining = new Map<NodeId, Joining>()
+  #windowEndsMs = 0
+  #obstacle: string | null = null
+  #toldObstacle: { readonly number: number; readonly text: string | null } | null = null
+  #timer: Timer | null = null
+  #isDriving = false
+  #isNudged = false
+  #isStopped = false
+
+  constructor(parts: RingChangeParts) {
+    this.#parts = parts
+  }
+
+  /** What the open change waits for, in words; null when none is open. */
+  get pendingReason(): string | null {
+    const configuration = this.#parts.current()?.configuration
+    if (configuration === undefined) return null
+    if (this.#driverOf(configuration) === this.#parts.self) {
+      return this.#obstacle ?? this.#inProgress(configuration)
+    }
+    const told = this.#toldObstacle
+    const text = told?.number === configuration.number ? told.text : null
+    return text ?? this.#inProgress(configuration)
+  }
+
+  /** What we tell the others that it waits for. */
+  get obstacle(): string | null {
+    return this.#obstacle
+  }
+
+  /** The driver told us. */
+  toldObstacle(number: number, text: string | null): void {
+    this.#toldObstacle = { number, text }
+  }
+
+  /** Who has to drive changes, as far as we can see. */
+  driver(): NodeId | null {
+    const configuration = this.#parts.current()?.configuration
+    return configuration === undefined ? null : this.#driverOf(configuration)
+  }
+
+  /** @throws CONFLICT, INVALID_ARGUMENT when it cannot join; OVERLOADED when too many wait */
+  join(member: Member): void {
+    const configuration = this.#parts.current()?.configuration
+    if (configuration === undefined) throw new KvError('UNAVAILABLE', 'this peer is in no cluster yet')
+    checkJoin(configuration, member)
+    if (this.#joining.size >= MAX_JOINING && !this.#joining.has(member.nodeId)) {
+      throw new KvError('OVERLOADED', 'too many peers join at once; they are added one after the other')
+    }
+    const nowMs = this.#parts.clock.monotonic()
+    if (this.#joining.size === 0) this.#windowEndsMs = nowMs + this.#parts.timing.joinWindowMs
+    this.#joining.set(member.nodeId, { member, askedAtMs: nowMs })
+    this.nudge()
+  }
+
+  /** Something changed: look whether there is something to do. */
+  nudge(): void {
+    if (this.#isStopped) return
+    this.#isNudged = true
+    this.#schedule(0)
+  }
+
+  stop(): void {
+    this.#isStopped = true
+    this.#timer?.cancel()
+    this.#timer = null
+  }
+
+  #schedule(delayMs: number): void {
+    if (this.#isDriving || this.#isStopped) return
+    this.#timer?.cancel()
+    this.#timer = this.#parts.clock.setTimer(delayMs, () => {
+      this.#timer = null
+      void this.#drive()
+    })
+  }
+
+  async #drive(): Promise<void> {
+    this.#isDriving = true
+    let delayMs: number | null = null
+    try {
+      do {
+        this.#isNudged = false
+        delayMs = await this.#step()
+      } while ((delayMs === 0 || this.#isNudged) && !this.#isStopped)
+    } catch (error) {
+      this.#parts.log.error('ring_change_failed', { error })
+      delayMs = this.#parts.timing.retryMs
+    }
+    this.#isDriving = false
+    if (delayMs !== null) this.#schedule(delayMs)
+  }
+
+  /** @returns ms until it is worth looking again, 0 for at once, null for at the next nudge */
+  async #step(): Promise<number | null> {
+    const { timing, clock, self, spread } = this.#parts
+    const decided = this.#parts.current()
+    if (decided === null) return null
+    const { configuration } = decided
+    this.#forgetJoins(configuration)
+    if (configuration.phase === 'stable' && this.#joining.size === 0) {
+      this.#setObstacle(decided, null)
+      return null
+    }
+    if (this.#driverOf(configuration) !== self) {
+      this.#obstacle = null
+      return timing.retryMs
+    }
+    const windowMs = configuration.phase === 'stable' ? this.#windowEndsMs - clock.monotonic() : 0
+    if (windowMs > 0) return windowMs
+    if (configuration.phase === 'stable' && this.#presentJoiners().length === 0) return timing.retryMs
+
+    const waitedFor = membersWaitedFor(configuration)
+    const acks = await spread.collect(decided, waitedFor)
+    if (this.#parts.current() !== decided) return 0
+    const silent = waitedFor.filter((nodeId) => !acks.some((ack) => ack.nodeId === nodeId))
+    if (silent.length > 0) {
+      this.#waitFor(
+        decided,
+        `${this.#names(silent)} did not acknowledge configuration ${configuration.number}`,
+      )
+      return timing.retryMs
+    }
+    const next = this.#next(configuration, acks)
+    if (next === null) {
+      this.#waitFor(decided, 'peers hold data, and moving data to new owners is not built yet')
+      return timing.heldRetryMs
+    }
+    this.#setObstacle(decided, null)
+    await this.#parts.decide(decided, next, PROPOSAL_RETRIES * timing.retryMs)
+    if (this.#parts.current() !== decided) return 0
+    const acceptors = configuration.acceptors.map(({ nodeId }) => nodeId)
+    this.#waitFor(decided, `no majority of the acceptors answers (${this.#names(acceptors)})`)
+    return timing.retryMs
+  }
+
+  /** The step to propose; null when data is in its way. */
+  #next(configuration: Configuration, acks: readonly Ack[]): Configuration | null {
+    const { clock } = this.#parts
+    switch (configuration.phase) {
+      case 'stable':
+        return beginJoin(configuration, this.#presentJoiners(), clock.now())
+      case 'begun':
+        return acks.some((ack) => ack.holdsRecords) ? null : switchOver(configuration, clock.now())
+      case 'switched':
+        return finish(configuration, acks, clock.now())
+      default:
+        return unreachable(configuration.phase)
+    }
+  }
+
+  /** One that died since it asked would hold up everybody: a member is waited for. */
+  #presentJoiners(): readonly Member[] {
+    const members = [...this.#joining.values()].map(({ member }) => member)
+    return members.filter(({ nodeId }) => this.#parts.peers.isAlive(nodeId))
+  }
+
+  #driverOf(configuration: Configuration): NodeId | null {
+    const { self, peers } = this.#parts
+    const waitedFor = membersWaitedFor(configuration)
+    return waitedFor.find((nodeId) => nodeId === self || peers.isAlive(nodeId)) ?? null
+  }
+
+  #forgetJoins(configuration: Configuration): void {
+    const { clock, timing } = this.#parts
+    const oldestMs = clock.monotonic() - FORGET_JOIN_RETRIES * timing.retryMs
+    for (const { nodeId } of configuration.members) this.#joining.delete(nodeId)
+    for (const [nodeId, { askedAtMs }] of this.#joining)
+      if (askedAtMs < oldestMs) this.#joining.delete(nodeId)
+  }
+
+  #waitFor(decided: Decided, what: string): void {
+    this.#setObstacle(decided, `${this.#change(decided.configuration)} waits: ${what}`)
+  }
+
+  #setObstacle(decided: Decided, obstacle: string | null): void {
+    if (obstacle === this.#obstacle) return
+    this.#obstacle = obstacle
+    const { configuration } = decided
+    if (obstacle !== null)
+      this.#parts.log.warn('ring_change_waits', { number: configuration.number, obstacle })
+    // Whichever peer is asked for its status should know.
+    void this.#parts.spread.collect(decided, membersWaitedFor(configuration))
+  }
+
+  #inProgress(configuration: Configuration): string | null {
+    return configuration.phase === 'stable' ? null : `${this.#change(configuration)} is under way`
+  }
+
+  #change(configuration: Configuration): string {
+    const before = new Set(configuration.layouts[0].members)
+    const joining =
+      configuration.phase === 'stable'
+        ? [...this.#joining.keys()]
+        : targetLayout(configuration).members.filter((nodeId) => !before.has(nodeId))
+    return `join of ${this.#names(joining)}`
+  }
+
+  #names(nodeIds: readonly NodeId[]): string {
+    const names = nodeIds.slice(0, MAX_NAMES).map((nodeId) => this.#parts.peers.nameOf(nodeId))
+    const more = nodeIds.length - names.length
+    return names.join(', ') + (more > 0 ? ` and ${more} more` : '')
+  }
+}
+
+/** By nodeId, as members are. */
+function membersWaitedFor(configuration: Configuration): readonly NodeId[] {
+  const excluded = new Set(configuration.excluded)
+  return configuration.members.map(({ nodeId }) => nodeId).filter((nodeId) => !excluded.has(nodeId))
+}
