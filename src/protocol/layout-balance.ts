@@ -209,6 +209,7 @@ class Balancer {
       if (sinks.length === 0) return
       const nearest = Math.min(...sinks.map((member) => this.#distance[member] as number))
       let carried = 0
+      for (const source of sources) carried += this.#giveAway(source, nearest, isSource, isSink)
       let obstacle = -1
       for (const sink of sinks) {
         if (this.#distance[sink] !== nearest) continue
@@ -274,6 +275,30 @@ class Balancer {
       (this.#inZone[row + from] as number) > (low[from] as number) &&
       (this.#inZone[row + to] as number) < (high[to] as number)
     )
+  }
+
+  /** Chains of one swap at the price of the cheapest ones: there are many, and one search finds few of them. */
+  #giveAway(
+    giver: number,
+    price: number,
+    isSource: (member: number) => boolean,
+    isSink: (member: number) => boolean,
+  ): number {
+    let count = 0
+    for (const partition of [...(this.#movable[giver] as number[])]) {
+      if (!isSource(giver)) break
+      let best = -1
+      for (const taker of this.#candidates(partition)) {
+        if (this.#distance[taker] !== price || !isSink(taker)) continue
+        if (this.#price(partition, taker) - this.#price(partition, giver) !== price) continue
+        if (!this.#maySwap(partition, giver, taker)) continue
+        if (best < 0 || this.#board.prefer(partition, taker, best) < 0) best = taker
+      }
+      if (best < 0) continue
+      this.#swap(partition, giver, best)
+      count++
+    }
+    return count
   }
 
   /** The swaps of the cheapest chain, first one first; null when it runs in a circle. */

@@ -55,9 +55,9 @@ export function planLayout(request: LayoutRequest): Layout {
   const board = makeBoard(members, previous, partitionCount)
   const bounds = Array.from({ length: depth }, (_, index) => makeBounds(members, partitionCount, index + 1))
   let best = planFrom(Math.min(USUAL_REPLICAS, depth), board, bounds)
-  if (best.excess > 0 && depth > USUAL_REPLICAS) {
-    // Lists that grow can paint themselves into a corner when weights differ much; lists that are cut cannot.
-    const other = planFrom(depth, board, bounds)
+  // Lists that grow or are cut step by step can paint themselves into a corner when weights and zones differ much.
+  for (let anchor = USUAL_REPLICAS + 1; best.excess > 0 && anchor <= depth; anchor++) {
+    const other = planFrom(anchor, board, bounds)
     if (other.excess < best.excess) best = other
   }
   return makeLayout(nodeIds, depth, best.positions)
