@@ -15,6 +15,8 @@ export interface Scheduler {
   after(delayMs: number, run: () => void): ScheduledEvent
   /** Calls once when the current event and its promise callbacks are done. */
   defer(run: () => void): void
+  /** Ends the run with this error before the next event, wherever in a program it was found: nothing can swallow it. */
+  fail(error: unknown): void
   /**
    * Runs events until the virtual time is `untilMs`, or `done` says so (asked before each event).
    * @throws what `failed` was made to throw; only one run at a time
@@ -101,6 +103,9 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     defer(run) {
       deferred.push(run)
     },
+    fail(error) {
+      rejection ??= { reason: error }
+    },
     async run(untilMs, done) {
       assert(!running, 'one run at a time')
       running = true
@@ -117,6 +122,7 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
           },
           slow: options.slow ?? false,
         })
+        if (rejection !== null) step(nowMs)
         if (!stopped) nowMs = Math.max(nowMs, untilMs)
       } finally {
         running = false

@@ -1,0 +1,100 @@
+/** All checkers of a running cluster, wired to its disks, its peers and its clients' history. */
+
+import { text } from '../../base/bytes.ts'
+import type { Keyspace } from '../../protocol/configuration.ts'
+import { type HistoryObserver, type KeyspaceFacts, type Place, placeOf } from '../history.ts'
+import type { SimOperation } from '../sim-database.ts'
+import type { WorldObserver } from '../sim-world.ts'
+import type { Simulation } from '../simulation.ts'
+import { type ConfigurationChecker, createConfigurationChecker } from './configurations.ts'
+import { createDotLedger, type DotLedger } from './dot-ledger.ts'
+import { createDurabilityChecker } from './durability.ts'
+import { decodeStored, type StoredRecord } from './stored-record.ts'
+import { Violation } from './violation.ts'
+import { createVisibilityChecker } from './visibility.ts'
+import { createVotesChecker, type VotesChecker } from './votes.ts'
+
+export interface ClusterChecks {
+  /** For the simulation's `observer`. */
+  readonly disks: WorldObserver
+  /** For the load's `observers`. */
+  readonly history: readonly HistoryObserver[]
+  readonly dots: DotLedger
+  readonly configurations: ConfigurationChecker
+  readonly votes: VotesChecker
+  /** Looks at the peers from time to time, and ends the run when something is wrong. */
+  watch(simulation: Simulation): void
+  /** Which keyspaces the history is about. */
+  learnKeyspaces(keyspaces: readonly Keyspace[]): void
+  /** Every acknowledged write of a key is on all its owners' disks. */
+  checkEveryOwner(keyspace: KeyspaceFacts, key: string): void
+}
+
+const LOOK_INTERVAL_MS = 50
+
+export function createClusterChecks(): ClusterChecks {
+  const dots = createDotLedger()
+  const configurations = createConfigurationChecker()
+  const votes = createVotesChecker()
+  const durability = createDurabilityChecker()
+  const names = new Map<number, string>()
+  let simulation: Simulation | null = null
+
+  /** What is found amid a peer's work must not become that peer's error. */
+  const guarded = (check: () => void): void => {
+    try {
+      check()
+    } catch (error) {
+      if (simulation === null) throw error
+      simulation.world.scheduler.fail(error)
+    }
+  }
+
+  const placeOfStored = (stored: StoredRecord): Place | null => {
+    const name = names.get(stored.keyspaceId)
+    return name === undefined ? null : placeOf(name, text(stored.key))
+  }
+
+  const eachRecord = (operations: readonly SimOperation[], tell: (stored: StoredRecord) => void): void => {
+    guarded(() => {
+      for (const operation of operations) {
+        const stored = operation.type === 'put' ? decodeStored(operation.key, operation.value) : null
+        if (stored !== null) tell(stored)
+      }
+    })
+  }
+
+  const look = (): void => {
+    for (const peer of simulation?.peers ?? []) {
+      const configuration = peer.node?.configuration ?? null
+      if (configuration !== null) guarded(() => configurations.saw(peer.host, configuration))
+    }
+    simulation?.world.scheduler.after(LOOK_INTERVAL_MS, look)
+  }
+
+  return {
+    dots,
+    configurations,
+    votes,
+    history: [durability, createVisibilityChecker(dots)],
+    disks: {
+      onWrite: (host, operations) => eachRecord(operations, (stored) => dots.record(host, stored)),
+      onDurable: (host, operations) =>
+        eachRecord(operations, (stored) => durability.durable(host, placeOfStored(stored), stored)),
+      onFile: (host, name, bytes) => guarded(() => votes.wrote(host, name, bytes)),
+    },
+    watch(watched) {
+      simulation = watched
+      look()
+    },
+    learnKeyspaces(keyspaces) {
+      for (const { id, name } of keyspaces) names.set(id, name)
+    },
+    checkEveryOwner(keyspace, key) {
+      const holders = durability.holdersOfAll(placeOf(keyspace.name, key))
+      if (holders >= keyspace.owners) return
+      const missing = `${holders} of ${keyspace.owners} owners have all of ${keyspace.name}/${key}`
+      throw new Violation(2, `after all faults ended and a read of all owners, only ${missing}`)
+    },
+  }
+}

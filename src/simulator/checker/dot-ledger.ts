@@ -1,0 +1,65 @@
+/**
+ * Invariant 1: no dot ever names two values. Every record that any disk is handed goes through here, and stays known for ever: also
+ * what a crash took had a name that may never be given again.
+ */
+import { type Bytes, text } from '../../base/bytes.ts'
+import { hash64 } from '../../base/hash.ts'
+import type { Dot, DottedValue } from '../../protocol/record.ts'
+import type { StoredRecord } from './stored-record.ts'
+import { Violation } from './violation.ts'
+
+export interface DotLedger {
+  record(host: string, stored: StoredRecord): void
+  /** Names that a written value has been given: more than one when a write was repeated elsewhere. */
+  dotsOf(value: string): readonly Dot[]
+  /** Of a value, the greatest it was written with; 0 when it was never on a disk. */
+  timestampOf(value: string): number
+  readonly dotCount: number
+}
+
+export function createDotLedger(): DotLedger {
+  const meanings = new Map<string, string>()
+  const dots = new Map<string, Dot[]>()
+  const timestamps = new Map<string, number>()
+
+  const learn = (host: string, stored: StoredRecord, value: DottedValue): void => {
+    const name = `${value.dot.actor}.${value.dot.n}`
+    const meaning = describe(stored, value)
+    const known = meanings.get(name)
+    if (known === meaning) return
+    if (known !== undefined) {
+      throw new Violation(1, `dot ${name} names two values: ${known}, and on ${host} ${meaning}`)
+    }
+    meanings.set(name, meaning)
+    if (value.value === null) return
+    const content = text(value.value)
+    dots.set(content, [...(dots.get(content) ?? []), value.dot])
+    timestamps.set(content, Math.max(timestamps.get(content) ?? 0, value.timestamp))
+  }
+
+  return {
+    record(host, stored) {
+      for (const value of stored.record.values) learn(host, stored, value)
+    },
+    dotsOf: (value) => dots.get(value) ?? [],
+    timestampOf: (value) => timestamps.get(value) ?? 0,
+    get dotCount() {
+      return meanings.size
+    },
+  }
+}
+
+function describe(stored: StoredRecord, value: DottedValue): string {
+  const content = value.value === null ? 'tombstone' : digest(value.value)
+  return [
+    `keyspace ${stored.keyspaceId}`,
+    `key ${text(stored.key)}`,
+    `write ${value.writeId}`,
+    content,
+    value.timestamp,
+  ].join(', ')
+}
+
+function digest(bytes: Bytes): string {
+  return bytes.length <= 32 ? text(bytes) : hash64(bytes).toString(16)
+}

@@ -1,0 +1,308 @@
+/**
+ * One run of a campaign: a cluster forms, takes a load while faults strike (safety), then the faults stop and everything must come right
+ * in bounded time (liveness). Whatever it finds wrong ends it.
+ */
+
+import { KvError, toKvError } from '../base/error.ts'
+import { createPrng, type Prng } from '../base/prng.ts'
+import type { Client } from '../client/client.ts'
+import type { Keyspace } from '../protocol/configuration.ts'
+import { DEFAULT_KEYSPACE_OPTIONS } from '../wire/requests.ts'
+import { type ClusterChecks, createClusterChecks } from './checker/cluster-checks.ts'
+import { findDisagreement } from './checker/convergence.ts'
+import { Violation } from './checker/violation.ts'
+import { createFaultInjector, type FaultInjector } from './fault-injector.ts'
+import { createLoad, LOAD_KEYSPACES, type Load, type LoadCounts } from './load.ts'
+import type { NetworkCounts } from './sim-link.ts'
+import { chance, exponential, pick } from './sim-random.ts'
+import { type LogEntry, SimulationError } from './sim-world.ts'
+import { createSimulation, type SimPeer, type Simulation } from './simulation.ts'
+import { createSwarm, FAULT_CLASSES, type Fault, type FaultClass } from './swarm.ts'
+
+export interface ScenarioOptions {
+  readonly seed: string | number
+  /** Default 5. */
+  readonly peers?: number
+  /** Virtual minutes of load and faults. */
+  readonly minutes: number
+  /** Positions in the seed's fault schedule to carry out; default all. */
+  readonly keep?: readonly number[]
+  /** Client operations in a virtual second. Default 20. */
+  readonly ratePerSecond?: number
+  readonly keyCount?: number
+  readonly clients?: number
+  readonly log?: (entry: LogEntry) => void
+}
+
+export interface ScenarioReport {
+  readonly seed: string
+  readonly failure: ScenarioFailure | null
+  /** Equal for equal options. */
+  readonly digest: string
+  readonly virtualMs: number
+  readonly eventCount: number
+  readonly load: LoadCounts
+  readonly network: NetworkCounts
+  readonly struck: Readonly<Record<FaultClass, number>>
+  readonly configurations: number
+  readonly votes: number
+  readonly dots: number
+  readonly schedule: readonly Fault[]
+}
+
+export interface ScenarioFailure {
+  /** Of the list of invariants; null: a program failed or something hung. */
+  readonly invariant: number | null
+  readonly message: string
+  readonly atMs: number
+}
+
+const FORM_LIMIT_MS = 90_000
+const CONVERGE_LIMIT_MS = 90_000
+const DRAIN_LIMIT_MS = 30_000
+const READ_LIMIT_MS = 30_000
+/** How long faults strike a forming cluster. */
+const FORMING_FAULTS_MS = 20_000
+const CONFIGURATION_CHANGE_INTERVAL_MS = 20_000
+
+/** The fault schedule of a seed: what strikes while the cluster forms (often nothing), then what strikes under load. */
+export function scheduleOf(options: ScenarioOptions): {
+  readonly forming: readonly Fault[]
+  readonly loaded: readonly Fault[]
+} {
+  const hosts = Array.from({ length: options.peers ?? 5 }, (_, i) => `10.0.0.${i + 1}`)
+  const clients = clientHosts(options)
+  const prng = createPrng(options.seed).fork('schedule')
+  const forming = chance(prng, 0.3)
+    ? createSwarm({ seed: `${options.seed}/forming`, hosts, clients, durationMs: FORMING_FAULTS_MS })
+    : []
+  return {
+    forming,
+    loaded: createSwarm({ seed: options.seed, hosts, clients, durationMs: options.minutes * 60_000 }),
+  }
+}
+
+export async function runScenario(options: ScenarioOptions): Promise<ScenarioReport> {
+  const scenario = new Scenario(options)
+  let failure: ScenarioFailure | null = null
+  try {
+    await scenario.run()
+  } catch (error) {
+    const cause = error instanceof SimulationError && error.cause instanceof Violation ? error.cause : error
+    failure = {
+      invariant: cause instanceof Violation ? cause.invariant : null,
+      message: cause instanceof Error ? cause.message : String(cause),
+      atMs: scenario.simulation.nowMs,
+    }
+  }
+  return scenario.report(failure)
+}
+
+class Scenario {
+  readonly simulation: Simulation
+  readonly #options: ScenarioOptions
+  readonly #checks: ClusterChecks
+  readonly #prng: Prng
+  readonly #forming: readonly Fault[]
+  readonly #loaded: readonly Fault[]
+  readonly #injectors: FaultInjector[] = []
+  #load: Load | null = null
+
+  constructor(options: ScenarioOptions) {
+    this.#options = options
+    this.#prng = createPrng(options.seed).fork('scenario')
+    const { forming, loaded } = scheduleOf(options)
+    const kept = (fault: Fault, position: number): boolean => options.keep?.includes(position) ?? !!fault
+    this.#forming = forming.filter((fault, i) => kept(fault, i))
+    this.#loaded = loaded.filter((fault, i) => kept(fault, forming.length + i))
+    this.#checks = createClusterChecks()
+    this.simulation = createSimulation({
+      seed: options.seed,
+      peers: options.peers ?? 5,
+      clockErrorMs: pick(this.#prng, [0, 50, 5_000]),
+      observer: this.#checks.disks,
+      ...(options.log === undefined ? {} : { log: options.log }),
+    })
+    this.#checks.watch(this.simulation)
+  }
+
+  async run(): Promise<void> {
+    await this.#form()
+    const clients = clientHosts(this.#options).map((host) => this.simulation.client({ host }))
+    const keyspaces = await this.#makeKeyspaces(clients[0] as Client)
+    this.#load = this.#makeLoad(clients, keyspaces)
+    const injector = this.#inject(this.#loaded)
+    this.#load.begin()
+    const stopChanging = this.#changeConfigurations(clients)
+    await this.simulation.run(this.#options.minutes * 60_000)
+    this.#load.end()
+    stopChanging()
+    const spared = this.#endFaults(injector)
+    await this.#converge(spared)
+    await this.#readEverything(spared)
+    for (const client of clients) client.close()
+    await this.simulation.stop()
+  }
+
+  report(failure: ScenarioFailure | null): ScenarioReport {
+    const { world, digest, nowMs } = this.simulation
+    const struck = Object.fromEntries(
+      FAULT_CLASSES.map((name) => [name, this.#injectors.reduce((sum, each) => sum + each.struck[name], 0)]),
+    ) as Record<FaultClass, number>
+    return {
+      seed: world.seed,
+      failure,
+      digest,
+      virtualMs: nowMs,
+      eventCount: world.scheduler.eventCount,
+      load: this.#load?.counts ?? NO_LOAD,
+      network: world.network.counts,
+      struck,
+      configurations: this.#checks.configurations.highest,
+      votes: this.#checks.votes.voteCount,
+      dots: this.#checks.dots.dotCount,
+      schedule: [...this.#forming, ...this.#loaded],
+    }
+  }
+
+  async #form(): Promise<void> {
+    const { simulation } = this
+    simulation.boot()
+    if (this.#forming.length > 0) {
+      const injector = this.#inject(this.#forming)
+      await simulation.run(FORMING_FAULTS_MS)
+      injector.end()
+    }
+    if (await simulation.until(simulation.isFormed, FORM_LIMIT_MS)) return
+    throw new Violation(
+      5,
+      `no cluster was formed within ${FORM_LIMIT_MS} ms: ${describePeers(simulation.peers)}`,
+    )
+  }
+
+  #inject(schedule: readonly Fault[]): FaultInjector {
+    const prng = this.#prng.fork(`faults ${this.#injectors.length}`)
+    const injector = createFaultInjector(this.simulation, schedule, prng)
+    this.#injectors.push(injector)
+    injector.begin()
+    return injector
+  }
+
+  async #makeKeyspaces(client: Client): Promise<readonly Keyspace[]> {
+    const keyspaces: Keyspace[] = []
+    for (const [name, options] of Object.entries(LOAD_KEYSPACES)) {
+      keyspaces.push(await this.simulation.settle(client.service.createKeyspace(name, options)))
+    }
+    this.#checks.learnKeyspaces(keyspaces)
+    return keyspaces
+  }
+
+  #makeLoad(clients: readonly Client[], keyspaces: readonly Keyspace[]): Load {
+    const configuration = this.simulation.peers[0]?.node?.configuration
+    return createLoad({
+      scheduler: this.simulation.world.scheduler,
+      clients,
+      clusterId: configuration?.clusterId ?? '',
+      keyspaces,
+      peerCount: this.simulation.peers.length,
+      observers: this.#checks.history,
+      prng: this.#prng.fork('load'),
+      ratePerSecond: this.#options.ratePerSecond ?? 20,
+      keyCount: this.#options.keyCount ?? 200,
+    })
+  }
+
+  /** Makes and drops keyspaces nobody uses, so that numbers are decided while faults strike. */
+  #changeConfigurations(clients: readonly Client[]): () => void {
+    const prng = this.#prng.fork('changes')
+    const { scheduler } = this.simulation.world
+    let going = true
+    const change = async (): Promise<void> => {
+      const { service } = pick(prng, clients)
+      const name = `spare-${prng.int(3)}`
+      try {
+        if (chance(prng, 0.5)) await service.createKeyspace(name, DEFAULT_KEYSPACE_OPTIONS)
+        else await service.dropKeyspace(name)
+      } catch (error) {
+        // Under faults, and against others who change the same, any refusal is fair; a bug is not.
+        if (toKvError(error).code === 'INTERNAL') throw error
+      }
+    }
+    const next = (): void => {
+      if (!going) return
+      void change()
+      scheduler.after(exponential(prng, CONFIGURATION_CHANGE_INTERVAL_MS), next)
+    }
+    scheduler.after(exponential(prng, CONFIGURATION_CHANGE_INTERVAL_MS), next)
+    return () => {
+      going = false
+    }
+  }
+
+  /** Everyone gets well; in some runs one peer, which is returned, stays down. */
+  #endFaults(injector: FaultInjector): SimPeer | null {
+    injector.end()
+    this.simulation.heal()
+    const { peers } = this.simulation
+    if (peers.length < 4 || !chance(this.#prng, 0.25)) return null
+    const spared = pick(this.#prng, peers)
+    spared.crash(pick(this.#prng, ['process', 'power']))
+    return spared
+  }
+
+  async #converge(down: SimPeer | null): Promise<void> {
+    const { simulation } = this
+    const up = simulation.peers.filter((peer) => peer !== down)
+    const agrees = (): boolean => findDisagreement(up, down) === null
+    if (!(await simulation.until(agrees, CONVERGE_LIMIT_MS))) {
+      throw new Violation(5, `${CONVERGE_LIMIT_MS} ms after all faults ended, ${findDisagreement(up, down)}`)
+    }
+    const load = this.#load as Load
+    if (!(await simulation.until(() => load.underWay === 0, DRAIN_LIMIT_MS))) {
+      throw new Violation(5, `${load.underWay} client operations have not ended after ${DRAIN_LIMIT_MS} ms`)
+    }
+  }
+
+  /** With everyone up, every owner must have every acknowledged write after one read of each key. */
+  async #readEverything(down: SimPeer | null): Promise<void> {
+    const load = this.#load as Load
+    for (const { keyspace, key } of load.places) {
+      const place = `${keyspace.name}/${key}`
+      const read = async (): Promise<void> => {
+        if (await load.read(keyspace, key, down === null ? 'all' : 'quorum')) return
+        if (await load.read(keyspace, key, down === null ? 'all' : 'quorum')) return
+        throw new Violation(2, `${place} cannot be read though all faults have ended`)
+      }
+      try {
+        await this.simulation.settle(read(), READ_LIMIT_MS)
+      } catch (error) {
+        if (error instanceof KvError) throw new Violation(2, `${place} cannot be read: ${error.message}`)
+        throw error
+      }
+      if (down === null) this.#checks.checkEveryOwner(keyspace, key)
+    }
+  }
+}
+
+const NO_LOAD: LoadCounts = {
+  reads: 0,
+  readsAnswered: 0,
+  writes: 0,
+  writesAcknowledged: 0,
+  writesUnknown: 0,
+  siblingReads: 0,
+}
+
+function clientHosts(options: ScenarioOptions): readonly string[] {
+  return Array.from({ length: options.clients ?? 6 }, (_, i) => `10.1.0.${i + 1}`)
+}
+
+function describePeers(peers: readonly SimPeer[]): string {
+  return peers
+    .map((peer) => {
+      const current = peer.node?.configuration
+      const number = current === null || current === undefined ? 'none' : `${current.number} ${current.phase}`
+      return `${peer.host} ${peer.state}, configuration ${number}`
+    })
+    .join('; ')
+}

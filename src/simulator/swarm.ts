@@ -1,0 +1,162 @@
+/**
+ * Fault schedules. Each seed takes a random subset of the fault classes, so that classes which mask each other (a partition hides what
+ * a pause would show) also get runs of their own ("swarm testing", Groce et al. 2012), and draws when and where they strike.
+ *
+ * A schedule is plain data: a run applies it, `shrink.ts` takes parts of it away, a failure prints it.
+ */
+import { createPrng, type Prng } from '../base/prng.ts'
+import { type Cuts, makeCuts, PARTITION_SHAPES, type PartitionShape } from './partition-shape.ts'
+import { between, chance, exponential, pick, shuffle } from './sim-random.ts'
+
+export const FAULT_CLASSES = [
+  'crash',
+  'powerLoss',
+  'restart',
+  'pause',
+  'loss',
+  'delay',
+  'duplication',
+  'reordering',
+  'partition',
+  'linkBreak',
+  'clockJump',
+  'slowDisk',
+] as const
+export type FaultClass = (typeof FAULT_CLASSES)[number]
+
+interface Timed {
+  /** Virtual ms since the faults began. */
+  readonly atMs: number
+  /** How long it stays; 0 when it is over at once. */
+  readonly forMs: number
+}
+
+/** Where a network fault strikes: on all paths, on one peer's, on one directed path. */
+export type Scope =
+  | { readonly kind: 'everywhere' }
+  | { readonly kind: 'host'; readonly host: string }
+  | { readonly kind: 'path'; readonly from: string; readonly to: string }
+
+export type Fault = Timed &
+  (
+    | { readonly class: 'crash' | 'powerLoss' | 'restart' | 'pause'; readonly host: string }
+    | {
+        readonly class: 'loss' | 'duplication' | 'reordering'
+        readonly scope: Scope
+        readonly chance: number
+      }
+    | {
+        readonly class: 'delay'
+        readonly scope: Scope
+        readonly delayMs: readonly [number, number]
+        readonly clogMs: number
+      }
+    | { readonly class: 'partition'; readonly shape: PartitionShape; readonly cuts: Cuts }
+    | { readonly class: 'linkBreak' }
+    | { readonly class: 'clockJump'; readonly host: string; readonly byMs: number }
+    | { readonly class: 'slowDisk'; readonly host: string; readonly times: number }
+  )
+
+export interface SwarmOptions {
+  readonly seed: string | number
+  readonly hosts: readonly string[]
+  readonly clients: readonly string[]
+  /** Faults begin within so long, and most of them end within it. */
+  readonly durationMs: number
+}
+
+/** A class strikes once in so long, on average. */
+const MEAN_INTERVAL_MS: Readonly<Record<FaultClass, number>> = {
+  crash: 60_000,
+  powerLoss: 60_000,
+  restart: 90_000,
+  pause: 40_000,
+  loss: 60_000,
+  delay: 60_000,
+  duplication: 60_000,
+  reordering: 60_000,
+  partition: 45_000,
+  linkBreak: 10_000,
+  clockJump: 60_000,
+  slowDisk: 90_000,
+}
+
+/** How likely a seed is to take a class. */
+const CLASS_CHANCE = 0.4
+
+/** Ordered by time. At least one class strikes at least once when the duration allows it. */
+export function createSwarm(options: SwarmOptions): readonly Fault[] {
+  const prng = createPrng(options.seed).fork('swarm')
+  const chosen = FAULT_CLASSES.filter(() => chance(prng, CLASS_CHANCE))
+  const classes = chosen.length > 0 ? chosen : [pick(prng, FAULT_CLASSES)]
+  // A stormy seed brings everything more often, a quiet one leaves time for what comes after a fault.
+  const storminess = pick(prng, [0.5, 1, 1, 2, 4])
+  const faults = classes.flatMap((name) => strikes(name, storminess, options, prng.fork(name)))
+  return faults.sort((a, b) => a.atMs - b.atMs)
+}
+
+function strikes(name: FaultClass, storminess: number, options: SwarmOptions, prng: Prng): Fault[] {
+  const meanMs = MEAN_INTERVAL_MS[name] / storminess
+  const faults: Fault[] = []
+  let atMs = Math.min(exponential(prng, meanMs), options.durationMs * prng.float())
+  while (atMs < options.durationMs) {
+    faults.push(draw(name, Math.round(atMs), options, prng))
+    atMs += exponential(prng, meanMs) + 1
+  }
+  return faults
+}
+
+function draw(name: FaultClass, atMs: number, { hosts, clients }: SwarmOptions, prng: Prng): Fault {
+  const host = pick(prng, hosts)
+  const lasting = (meanMs: number): number => Math.round(Math.min(exponential(prng, meanMs), 4 * meanMs)) + 1
+  switch (name) {
+    case 'crash':
+    case 'powerLoss':
+    case 'restart':
+      // A short absence is over before anyone notices, a long one is answered by a verdict.
+      return { class: name, atMs, forMs: lasting(chance(prng, 0.5) ? 300 : 15_000), host }
+    case 'pause':
+      return { class: name, atMs, forMs: lasting(pick(prng, [200, 1_000, 8_000])), host }
+    case 'loss':
+    case 'duplication':
+    case 'reordering': {
+      const most = name === 'loss' ? 0.3 : 0.5
+      return {
+        class: name,
+        atMs,
+        forMs: lasting(15_000),
+        scope: drawScope(hosts, prng),
+        chance: between(prng, 0.01, most),
+      }
+    }
+    case 'delay': {
+      const delayMs: [number, number] = [Math.round(between(prng, 0, 30)), Math.round(between(prng, 30, 100))]
+      const clogMs = chance(prng, 0.5) ? Math.round(between(prng, 500, 8_000)) : 0
+      return { class: name, atMs, forMs: lasting(20_000), scope: drawScope(hosts, prng), delayMs, clogMs }
+    }
+    case 'partition': {
+      const shape = pick(prng, PARTITION_SHAPES)
+      const forMs = lasting(pick(prng, [1_000, 10_000, 25_000]))
+      return { class: name, atMs, forMs, shape, cuts: makeCuts(shape, hosts, clients, prng) }
+    }
+    case 'linkBreak':
+      return { class: name, atMs, forMs: 0 }
+    case 'clockJump': {
+      const byMs = Math.round(between(prng, -1, 1) * pick(prng, [500, 20_000, 300_000]))
+      return { class: name, atMs, forMs: 0, host, byMs }
+    }
+    case 'slowDisk':
+      return { class: name, atMs, forMs: lasting(20_000), host, times: Math.round(between(prng, 10, 200)) }
+  }
+}
+
+function drawScope(hosts: readonly string[], prng: Prng): Scope {
+  const [from, to] = shuffle(prng, hosts)
+  switch (prng.int(3)) {
+    case 0:
+      return { kind: 'host', host: from as string }
+    case 1:
+      if (to !== undefined) return { kind: 'path', from: from as string, to }
+  }
+  return { kind: 'everywhere' }
+}
