@@ -63,8 +63,8 @@ export class Dissemination {
 
   /** Exchanges full states with this peer (null: with anyone), from now on until it worked. */
   wantSync(nodeId: NodeId | null): void {
-    if (this.#wanted === null || this.#wanted.nodeId === null)
-      this.#wanted = { nodeId, atMs: this.#view.nowMs }
+    if (this.#wanted !== null && (nodeId === null || nodeId === this.#wanted.nodeId)) return
+    this.#wanted = { nodeId, atMs: this.#view.nowMs }
   }
 
   onCompare(from: NodeId, compare: Compare): void {

@@ -268,18 +268,16 @@ class Machine implements Membership {
   #meet(input: Extract<MembershipInput, { type: 'met' }>): void {
     const { facts, dialled } = input
     const { table, nowMs, self } = this.#view
-    if (dialled !== null || facts.nodeId !== self.nodeId) {
-      this.#reconnection.met(facts.nodeId, dialled, facts.address)
-    }
+    this.#reconnection.met(facts.nodeId, dialled, facts.address)
     if (facts.nodeId === self.nodeId || this.#view.isForgotten(facts.nodeId)) return
     const before = table.get(facts.nodeId)?.record
-    const wasUp = before !== undefined && isUp(before.state)
     this.#beliefs.meet(facts)
     const peer = table.get(facts.nodeId)
     if (peer === undefined) return
     peer.lastHeardMs = nowMs
-    if (dialled !== null && (!wasUp || !this.#dissemination.hasSynced))
-      this.#dissemination.wantSync(facts.nodeId)
+    const isNews = dialled !== null && (before === undefined || !isUp(before.state))
+    const isUseful = isUp(peer.record.state) && (isNews || !this.#dissemination.hasSynced)
+    if (isUseful) this.#dissemination.wantSync(facts.nodeId)
     this.#tellTruth(facts.nodeId)
   }
 
