@@ -36,13 +36,13 @@ export interface LinksHandler {
   self(): SelfFacts
   /** Removed peers stay away. */
   isBarred(nodeId: NodeId): boolean
-  /** A handshake went well. */
-  met(facts: PeerFacts, purpose: LinkPurpose): void
+  /** A handshake went well. `dialled`: the address, when the dial was ours. */
+  met(facts: PeerFacts, dialled: Address | null): void
   received(from: NodeId, message: PeerMessage, link: PeerLink): void
   /** A link to a peer ended, or a dial to the place where it was to be failed. */
   lost(nodeId: NodeId, link: PeerLink, cause: CloseCause): void
-  /** Somebody would not have us, or we him. */
-  turnedAway(address: Address | null, reason: string): void
+  /** A dial ended without a handshake; `reason` says why we were refused, or refused; null: nobody answered. */
+  dialFailed(address: Address, reason: string | null): void
 }
 
 interface Backoff {
@@ -165,7 +165,7 @@ export class Links implements PeerLinkOwner {
     ) {
       links.set(facts.nodeId, link)
     }
-    this.#handler.met(facts, link.purpose)
+    this.#handler.met(facts, link.dialledAddress)
   }
 
   received(link: PeerLink, message: PeerMessage): void {
@@ -176,8 +176,10 @@ export class Links implements PeerLinkOwner {
     this.#all.delete(link)
     this.#awaiting.delete(link)
     const nodeId = link.facts?.nodeId ?? link.expects
-    if (link.dialledAddress !== null && link.facts === null) this.#backOff(link.dialledAddress)
-    if (reason !== null && link.facts === null) this.#handler.turnedAway(link.dialledAddress, reason)
+    if (link.dialledAddress !== null && link.facts === null) {
+      this.#backOff(link.dialledAddress)
+      this.#handler.dialFailed(link.dialledAddress, reason)
+    }
     if (nodeId === null || link.purpose === 'client') return
     const links = this.#byNode[link.purpose]
     if (links.get(nodeId) === link) {

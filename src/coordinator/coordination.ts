@@ -15,7 +15,7 @@ export interface Coordination {
   readonly rpc: Rpc
   readonly store: Store
   /** `hashText32` of the cluster's id: what contexts are bound to. */
-  readonly clusterSeed: number
+  clusterSeed(): number
   readonly hedges: HedgeBudget
   /** Of the current configuration; another one after each adoption. */
   ring(): Ring

@@ -5,7 +5,6 @@
 import { KvError } from '../base/error.ts'
 import type { Level } from '../protocol/configuration.ts'
 import { contextSeed, decodeContext } from '../protocol/context.ts'
-import { partitionOf } from '../protocol/ring.ts'
 import type { GetReply, GetRequest, PutReply, PutRequest } from '../wire/requests.ts'
 import { MAX_KEY_BYTES } from '../wire/requests.ts'
 import type { Coordination, Done } from './coordination.ts'
@@ -48,7 +47,7 @@ export class Coordinator {
       const place = this.#place(request.keyspace, request.key)
       this.#checkPut(request, place)
       const deadlineMs = this.#deadline(request.timeoutMs)
-      const seed = contextSeed(this.#with.clusterSeed, place.keyspace.id, place.key)
+      const seed = contextSeed(this.#with.clusterSeed(), place.keyspace.id, place.key)
       if (request.context !== null) decodeContext(request.context, seed)
       const isOwner = this.#with.ring().isOwner(this.#with.selfId, place.keyspace, place.partition)
       if (isOwner)
@@ -64,7 +63,7 @@ export class Coordinator {
       const place = this.#place(request.keyspace, request.key)
       this.#checkLevel(request.r ?? place.keyspace.r, place)
       const deadlineMs = this.#deadline(request.timeoutMs)
-      const seed = contextSeed(this.#with.clusterSeed, place.keyspace.id, place.key)
+      const seed = contextSeed(this.#with.clusterSeed(), place.keyspace.id, place.key)
       this.#track(done, (end) => new Read(this.#with, place, request, seed, deadlineMs, end))
     })
   }
@@ -116,7 +115,7 @@ export class Coordinator {
     if (key.length > MAX_KEY_BYTES) {
       throw new KvError('INVALID_ARGUMENT', `the key has ${key.length} bytes; ${MAX_KEY_BYTES} are allowed`)
     }
-    return { keyspace, partition: partitionOf(key, ring.partitionCount), key }
+    return { keyspace, partition: ring.partitionOf(key), key }
   }
 
   #checkPut(request: PutRequest, place: KeyPlace): void {

@@ -91,7 +91,7 @@ export class QuorumRead extends OwnerExchange {
   protected override missed(nodeId: NodeId): void {
     const next = this.#candidates.shift()
     if (next !== undefined) this.ask(next)
-    else if (this.with.isAlive(nodeId)) this.askAgainLater(nodeId)
+    else if (nodeId !== this.with.selfId && this.with.isAlive(nodeId)) this.askAgainLater(nodeId)
     else if (this.outstandingCount + this.#answers.length < this.#needed) {
       this.#fail('too many owners of this key went down')
     }
@@ -103,7 +103,14 @@ export class QuorumRead extends OwnerExchange {
 
   #readHere(): void {
     const { keyspace, partition, key } = this.#place
-    this.#add({ from: this.with.selfId, record: this.with.store.read(keyspace.id, partition, key) })
+    let record: Bytes | null
+    try {
+      record = this.with.store.read(keyspace.id, partition, key)
+    } catch (error) {
+      if (!(error instanceof KvError)) throw error
+      return this.missed(this.with.selfId) // Our copy is damaged or the disk away: another owner has it.
+    }
+    this.#add({ from: this.with.selfId, record })
   }
 
   #add(answer: Answer): void {

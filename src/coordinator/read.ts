@@ -44,7 +44,7 @@ export class Read {
     const level = this.#request.r ?? this.#place.keyspace.r
     const answered: Done<readonly Answer[]> = (error, answers) => {
       if (error !== null) this.#done(error, null)
-      else this.#merge(present(answers, 'a read without an error has answers'))
+      else this.#mergeSafely(present(answers, 'a read without an error has answers'))
     }
     const read = new QuorumRead(this.#with, this.#place, level, false, this.#deadlineMs, answered)
     this.#step = read
@@ -53,6 +53,15 @@ export class Read {
 
   restart(): void {
     this.#step?.restart()
+  }
+
+  #mergeSafely(answers: readonly Answer[]): void {
+    try {
+      this.#merge(answers)
+    } catch (error) {
+      if (!(error instanceof KvError)) throw error
+      this.#done(error, null) // A record that came damaged.
+    }
   }
 
   #merge(answers: readonly Answer[]): void {

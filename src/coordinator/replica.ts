@@ -1,8 +1,10 @@
 /** The other end of a quorum: answers what this peer's disk holds, and puts on it what a coordinator sends. */
+
+import type { Bytes } from '../base/bytes.ts'
+import { KvError } from '../base/error.ts'
 import type { NodeId } from '../base/ids.ts'
 import type { PeerLink } from '../cluster/peer-link.ts'
-import { partitionOf } from '../protocol/ring.ts'
-import { seenOnlyRecord } from '../store/record-codec.ts'
+import { decodeRecord, encodeRecord } from '../store/record-codec.ts'
 import type { DataRequest, Refusal } from '../wire/data-messages.ts'
 import type { Coordination } from './coordination.ts'
 
@@ -17,13 +19,16 @@ export class Replica {
   }
 
   read(from: NodeId, message: ReadMessage, link: PeerLink): void {
-    const { id, key } = message
+    const { id } = message
     const refusal = this.#refusal(from, message)
     if (refusal !== null) return this.#refuse(link, id, refusal)
-    const ring = this.#with.ring()
-    const record = this.#with.store.read(message.keyspaceId, partitionOf(key, ring.partitionCount), key)
-    const shown = record !== null && message.seenOnly ? seenOnlyRecord(key, record) : record
-    link.send({ type: 'record', id, record: shown }, shown?.length ?? 0)
+    try {
+      const record = this.#read(message)
+      link.send({ type: 'record', id, record }, record?.length ?? 0)
+    } catch (error) {
+      if (!(error instanceof KvError)) throw error
+      this.#refuse(link, id, 'failed') // Our copy is damaged or the disk away: another owner has it.
+    }
   }
 
   replicate(from: NodeId, message: ReplicateMessage, link: PeerLink): void {
@@ -33,11 +38,18 @@ export class Replica {
     const ring = this.#with.ring()
     const keyspace = ring.keyspaceById(keyspaceId)
     if (keyspace === null) return this.#refuse(link, id, 'notOwner')
-    const partition = partitionOf(key, ring.partitionCount)
+    const partition = ring.partitionOf(key)
     this.#with.store.merge(keyspace, partition, key, record, mintedBy, (error, seenUpTo) => {
       if (error === null) link.send({ type: 'stored', id, seenUpTo }, 0)
       else this.#refuse(link, id, error.code === 'OVERLOADED' ? 'overloaded' : 'failed')
     })
+  }
+
+  /** @throws KvError when the disk does not give it */
+  #read({ keyspaceId, key, seenOnly }: ReadMessage): Bytes | null {
+    const record = this.#with.store.read(keyspaceId, this.#with.ring().partitionOf(key), key)
+    if (record === null || !seenOnly) return record
+    return encodeRecord(key, { seen: decodeRecord(key, record).seen, values: [] })
   }
 
   /** Why a request routed under another configuration, or to the wrong peer, is not served. */
@@ -49,7 +61,7 @@ export class Replica {
       return 'behind'
     }
     const keyspace = ring.keyspaceById(message.keyspaceId)
-    const partition = partitionOf(message.key, ring.partitionCount)
+    const partition = ring.partitionOf(message.key)
     return keyspace !== null && ring.isOwner(this.#with.selfId, keyspace, partition) ? null : 'notOwner'
   }
 

@@ -3,7 +3,7 @@
  * when W disks have it. Until a dot is minted a failure means that nothing was written, and says so.
  */
 import { present } from '../base/assert.ts'
-import { KvError, toKvError } from '../base/error.ts'
+import { KvError } from '../base/error.ts'
 import { decodeContext, encodeContext } from '../protocol/context.ts'
 import { covers, EMPTY_DOTS, unionDotSets, withDot } from '../protocol/dvv.ts'
 import type { Dot, DotSet, KeyRecord } from '../protocol/record.ts'
@@ -52,12 +52,14 @@ export class Write {
     const shortage = this.#shortage()
     if (shortage !== null) return this.#finish(shortage, null)
     const { context, blind } = this.#request
-    if (context !== null) return this.#mintOver(decodeContext(context, this.#seed))
-    if (blind || this.#place.keyspace.conflicts === 'lww') return this.#mintOver(null)
+    if (context !== null) return this.#attempt(() => this.#mintOver(decodeContext(context, this.#seed)))
+    if (blind || this.#place.keyspace.conflicts === 'lww') return this.#attempt(() => this.#mintOver(null))
     const collected: Done<readonly Answer[]> = (error, answers) => {
       this.#step = null
       if (error !== null) return this.#finish(nothingWritten(error), null)
-      this.#mintOver(this.#seenBy(present(answers, 'a read without an error has answers')))
+      this.#attempt(() =>
+        this.#mintOver(this.#seenBy(present(answers, 'a read without an error has answers'))),
+      )
     }
     const read = new QuorumRead(this.#with, this.#place, 'quorum', true, this.#deadlineMs, collected)
     this.#step = read
@@ -66,6 +68,16 @@ export class Write {
 
   restart(): void {
     this.#step?.restart()
+  }
+
+  /** Nothing was written yet when this throws: a full queue, a damaged copy, a record that came damaged. */
+  #attempt(run: () => void): void {
+    try {
+      run()
+    } catch (error) {
+      if (!(error instanceof KvError)) throw error
+      this.#finish(error, null)
+    }
   }
 
   /** An error when W owners are not up in every layout that takes writes: said before anything is written. */
@@ -123,15 +135,9 @@ export class Write {
       if (error === null) replication?.storedHere()
       else replication?.failedHere()
     }
-    try {
-      const fields = { value, contentType, writeId, expiresAtMs: null }
-      const minted = this.#with.store.put(keyspace, partition, key, context, fields, stored)
-      replication = this.#replicate(minted.record, context, minted.dot)
-    } catch (error) {
-      const problem = toKvError(error)
-      if (problem.code === 'INTERNAL') throw error
-      this.#finish(problem, null)
-    }
+    const fields = { value, contentType, writeId, expiresAtMs: null }
+    const minted = this.#with.store.put(keyspace, partition, key, context, fields, stored)
+    replication = this.#replicate(minted.record, context, minted.dot)
   }
 
   /** The client sent this write before: no second dot, the first one is brought to W disks. */
@@ -181,7 +187,7 @@ export class Write {
     if (seenUpTo <= ours || this.#mints > MAX_MINTS) return
     this.#with.log.error('actor.impostor', { actor: dot.actor, seenUpTo, ours })
     if (this.#with.store.actor === dot.actor) this.#with.store.renewActor()
-    this.#mint(withDot(context, dot))
+    this.#attempt(() => this.#mint(withDot(context, dot)))
   }
 
   #finish(error: KvError | null, reply: PutReply | null): void {

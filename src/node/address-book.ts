@@ -10,7 +10,10 @@ import { list, MalformedMessage, struct } from '../wire/schema.ts'
 
 const SAVE_AFTER_MS = 500
 
-const codec = list(struct({ nodeId: field.nodeId, address: field.address }), MAX_MEMBERS)
+export const ADDRESSES_FILE = 'addresses'
+
+/** The payload of `ADDRESSES_FILE`. */
+export const addressesCodec = list(struct({ nodeId: field.nodeId, address: field.address }), MAX_MEMBERS)
 
 export class AddressBook {
   readonly #effects: Pick<Effects, 'storage' | 'clock' | 'log'>
@@ -21,14 +24,15 @@ export class AddressBook {
 
   constructor(effects: Pick<Effects, 'storage' | 'clock' | 'log'>) {
     this.#effects = effects
-    this.#file = new TwinFile(effects.storage, effects.log, 'addresses')
+    this.#file = new TwinFile(effects.storage, effects.log, ADDRESSES_FILE)
   }
 
   async load(): Promise<void> {
     const payload = await this.#file.read()
     if (payload === null) return
     try {
-      for (const { nodeId, address } of codec.decode(unpack(payload))) this.#addresses.set(nodeId, address)
+      for (const { nodeId, address } of addressesCodec.decode(unpack(payload)))
+        this.#addresses.set(nodeId, address)
     } catch (error) {
       if (!(error instanceof MalformedMessage)) throw error
       this.#effects.log.warn('addresses.unreadable') // They are learnt again from others, or from --join.
@@ -62,7 +66,7 @@ export class AddressBook {
     this.#timer?.cancel()
     this.#timer = null
     const entries = [...this.#addresses].map(([nodeId, address]) => ({ nodeId, address }))
-    const payload = pack(codec.encode(entries))
+    const payload = pack(addressesCodec.encode(entries))
     this.#saving = this.#saving
       .then(() => this.#file.write(payload))
       // It is a convenience: the next change tries again, and --join works without it.

@@ -4,8 +4,8 @@ import { MAX_MEMBERS } from '../protocol/configuration.ts'
 import * as field from './fields.ts'
 import {
   bool,
-  createMessageCodec,
   bytes,
+  createMessageCodec,
   float,
   list,
   type MessageOf,
@@ -21,6 +21,8 @@ const MAX_SIBLINGS = 1000
 const MAX_PARTITIONS = 65_536
 const MAX_WARNINGS = 1000
 const id = field.requestId
+/** An id or an address, for people. */
+const name = string(300)
 
 const keyspaceOptionsShape = {
   strategy: field.strategy,
@@ -42,12 +44,12 @@ const foundValue = struct({
 
 const partitionOwnersShape = {
   partition: uint(MAX_PARTITIONS),
-  owners: list(field.address, MAX_MEMBERS),
+  owners: list(name, MAX_MEMBERS),
 } as const
 
 const peerStatus = struct({
-  id: field.nodeId,
-  address: string(300),
+  id: name,
+  address: name,
   zone: string(64),
   state: word(['UN', 'DN', 'UJ', 'DJ', 'UL', 'DL']),
   share: float,
@@ -98,8 +100,8 @@ export const clientReplies = {
     4,
     {
       id,
-      clusterId: field.clusterId,
-      nodeId: field.nodeId,
+      clusterId: name,
+      nodeId: name,
       layout: struct({ version: uint(), phase: field.phase, pending: optional(string(1024)) }),
       peers: list(peerStatus, MAX_MEMBERS),
       faults: list(string(1024), MAX_WARNINGS),

@@ -1,0 +1,195 @@
+/** What this peer does for others, answered here: requests go to the coordinator, the rest is looked up or asked of the other peers. */
+import { present } from '../base/assert.ts'
+import type { Bytes } from '../base/bytes.ts'
+import { KvError } from '../base/error.ts'
+import type { NodeId } from '../base/ids.ts'
+import type { MembershipDriver } from '../cluster/membership-driver.ts'
+import type { Rpc } from '../cluster/rpc.ts'
+import type { Coordinator } from '../coordinator/coordinator.ts'
+import { type Configuration, readLayout, targetLayout } from '../protocol/configuration.ts'
+import { createKeyspace, dropKeyspace } from '../protocol/configuration-change.ts'
+import type { Ring } from '../protocol/ring.ts'
+import type { Store } from '../store/store.ts'
+import type {
+  ClusterStatus,
+  GetReply,
+  GetRequest,
+  KeyLocation,
+  KeyspaceInfo,
+  KeyspaceOptions,
+  KvService,
+  PartitionOwners,
+  PeerState,
+  PeerStatus,
+  PutReply,
+  PutRequest,
+  RingInfo,
+} from '../wire/requests.ts'
+
+const INQUIRY_TIMEOUT_MS = 1000
+
+export interface ServiceParts {
+  readonly selfId: NodeId
+  readonly coordinator: Coordinator
+  readonly store: Store
+  readonly rpc: Rpc
+  readonly membership: MembershipDriver
+  /** @throws UNAVAILABLE before there is a configuration */
+  ring(): Ring
+  /** Why the open change of the ring does not go on, in words; null: it does, or there is none. */
+  pendingChange(): string | null
+  /** Gets a successor of the current configuration decided. */
+  change(make: (configuration: Configuration, nowMs: number) => Configuration): Promise<Configuration>
+}
+
+export class LocalService implements KvService {
+  readonly #parts: ServiceParts
+
+  constructor(parts: ServiceParts) {
+    this.#parts = parts
+  }
+
+  put(request: PutRequest): Promise<PutReply> {
+    return new Promise((resolve, reject) => {
+      this.#parts.coordinator.put(request, false, (error, reply) => {
+        if (reply === null) reject(error)
+        else resolve(reply)
+      })
+    })
+  }
+
+  get(request: GetRequest): Promise<GetReply> {
+    return new Promise((resolve, reject) => {
+      this.#parts.coordinator.get(request, (error, reply) => {
+        if (reply === null) reject(error)
+        else resolve(reply)
+      })
+    })
+  }
+
+  async status(): Promise<ClusterStatus> {
+    const { configuration } = this.#parts.ring()
+    const { clusterId, number, phase, members } = configuration
+    const strangers = this.#parts.membership
+      .peers()
+      .filter((peer) => !members.some(({ nodeId }) => nodeId === peer.nodeId))
+    const ids = [...members.map(({ nodeId }) => nodeId), ...strangers.map(({ nodeId }) => nodeId)]
+    const peers = await Promise.all(ids.map((nodeId) => this.#peerStatus(nodeId, configuration)))
+    const pending = this.#parts.pendingChange()
+    return {
+      clusterId,
+      nodeId: this.#parts.selfId,
+      layout: { version: number, phase, pending },
+      peers: peers.sort((a, b) => (a.address < b.address ? -1 : 1)),
+      faults: [],
+      warnings: this.#warnings(peers, pending),
+    }
+  }
+
+  async ring(): Promise<RingInfo> {
+    const ring = this.#parts.ring()
+    // As a keyspace of strategy `ring` uses it; in a cluster where every keyspace is `full`, as the default one would.
+    const keyspaces = ring.configuration.keyspaces
+    const [first] = [...keyspaces.filter(({ strategy }) => strategy === 'ring'), ...keyspaces]
+    const shown = present(first, 'the default keyspace cannot be dropped')
+    const partitions = Array.from({ length: ring.partitionCount }, (_, partition): PartitionOwners => {
+      return { partition, owners: ring.readOwners(shown, partition).map((nodeId) => this.#addressOf(nodeId)) }
+    })
+    return { partitionCount: ring.partitionCount, layoutVersion: ring.number, partitions }
+  }
+
+  async locate(keyspaceName: string, key: Bytes): Promise<KeyLocation> {
+    const ring = this.#parts.ring()
+    const keyspace = ring.keyspace(keyspaceName)
+    if (keyspace === null)
+      throw new KvError('NOT_FOUND', `there is no keyspace '${keyspaceName.slice(0, 64)}'`)
+    const partition = ring.partitionOf(key)
+    const owners = ring.readOwners(keyspace, partition)
+    return { partition, owners: owners.map((nodeId) => this.#addressOf(nodeId)), replicas: owners.length }
+  }
+
+  async keyspaces(): Promise<readonly KeyspaceInfo[]> {
+    return this.#parts.ring().configuration.keyspaces
+  }
+
+  async createKeyspace(name: string, options: KeyspaceOptions): Promise<KeyspaceInfo> {
+    const { strategy, replicas, conflicts, quorum, r, w, durability } = options
+    const wanted = { strategy, replicas, conflicts, quorum, r, w, durability }
+    const same = this.#parts.ring().keyspace(name)
+    if (same !== null && isSame(same, wanted)) return same
+    const changed = await this.#parts.change((configuration, nowMs) =>
+      createKeyspace(configuration, name, wanted, nowMs),
+    )
+    const made = changed.keyspaces.find((keyspace) => keyspace.name === name)
+    if (made === undefined) throw new KvError('CONFLICT', `keyspace '${name}' was dropped at the same time`)
+    return made
+  }
+
+  async dropKeyspace(name: string): Promise<void> {
+    await this.#parts.change((configuration, nowMs) => dropKeyspace(configuration, name, nowMs))
+  }
+
+  async #peerStatus(nodeId: NodeId, configuration: Configuration): Promise<PeerStatus> {
+    const { selfId, membership, store } = this.#parts
+    const isSelf = nodeId === selfId
+    const view = membership.view(nodeId)
+    const isUp = isSelf || membership.isAlive(nodeId)
+    const report = isSelf ? { ...storeTotals(store), hints: 0 } : isUp ? await this.#inquire(nodeId) : null
+    return {
+      id: nodeId,
+      address: this.#addressOf(nodeId),
+      zone: configuration.members.find((member) => member.nodeId === nodeId)?.zone ?? view?.meta.zone ?? '',
+      state: stateOf(nodeId, configuration, isUp),
+      share: this.#parts.ring().share(nodeId),
+      keys: report?.keys ?? null,
+      bytes: report?.bytes ?? null,
+      hints: report?.hints ?? null,
+      heartbeatAgeMs: isSelf ? 0 : membership.heartbeatAgeMs(nodeId),
+      version: view?.meta.version ?? null,
+    }
+  }
+
+  async #inquire(nodeId: NodeId): Promise<{ keys: number; bytes: number; hints: number } | null> {
+    try {
+      const reply = await this.#parts.rpc.call(nodeId, 'control', INQUIRY_TIMEOUT_MS, (id) => ({
+        type: 'inquire',
+        id,
+      }))
+      return reply.type === 'report' ? reply : null
+    } catch {
+      return null // It did not answer in time: the row shows that by having no numbers.
+    }
+  }
+
+  #warnings(peers: readonly PeerStatus[], pending: string | null): string[] {
+    const warnings: string[] = []
+    if (pending !== null) warnings.push(pending)
+    for (const { address, state } of peers) {
+      if (state.startsWith('D'))
+        warnings.push(`${address} is down: start it again with the same data directory`)
+    }
+    return warnings
+  }
+
+  #addressOf(nodeId: NodeId): string {
+    return this.#parts.membership.addressOf(nodeId) ?? nodeId
+  }
+}
+
+/** What a peer reports of its own store. */
+export function storeTotals(store: Store): { readonly keys: number; readonly bytes: number } {
+  const { keys, bytes } = store.totalCounts
+  return { keys, bytes }
+}
+
+function stateOf(nodeId: NodeId, configuration: Configuration, isUp: boolean): PeerState {
+  const reads = readLayout(configuration).members.includes(nodeId)
+  const stays = targetLayout(configuration).members.includes(nodeId)
+  if (reads && stays) return isUp ? 'UN' : 'DN'
+  if (reads && !stays) return isUp ? 'UL' : 'DL'
+  return isUp ? 'UJ' : 'DJ'
+}
+
+function isSame(keyspace: KeyspaceInfo, wanted: KeyspaceOptions): boolean {
+  return (Object.keys(wanted) as (keyof KeyspaceOptions)[]).every((name) => keyspace[name] === wanted[name])
+}

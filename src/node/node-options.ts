@@ -1,0 +1,30 @@
+/** What a peer is told at its start. `config/` makes it from flags, variables and files; tests write it. */
+import type { Address } from '../base/ids.ts'
+import { DEFAULT_PARTITION_COUNT } from '../protocol/configuration.ts'
+import { DEFAULT_MAX_VALUE_BYTES } from '../wire/requests.ts'
+
+export interface NodeOptions {
+  /** Where it listens; port 0 takes a free one. */
+  readonly listen: Address
+  /** Where the others find it; null: where it listens. */
+  readonly advertise: Address | null
+  /** Peers of the cluster to join, when the directory belongs to none yet. None: a new cluster of one. */
+  readonly join: readonly Address[]
+  readonly zone: string
+  readonly weight: number
+  /** Of a new cluster; one that is joined has its own. */
+  readonly partitionCount: number
+  readonly maxValueBytes: number
+  /** Requests that this peer coordinates at once. */
+  readonly maxInFlight: number
+}
+
+export const DEFAULT_NODE_OPTIONS: Omit<NodeOptions, 'listen'> = {
+  advertise: null,
+  join: [],
+  zone: '',
+  weight: 100,
+  partitionCount: DEFAULT_PARTITION_COUNT,
+  maxValueBytes: DEFAULT_MAX_VALUE_BYTES,
+  maxInFlight: 16_384,
+}

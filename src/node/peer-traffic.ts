@@ -1,0 +1,108 @@
+/** Which message from another peer goes where, and what the answers are sent on. */
+import { toKvError } from '../base/error.ts'
+import type { Address, NodeId } from '../base/ids.ts'
+import type { ConfigurationDriver } from '../cluster/configuration-driver.ts'
+import type { LinksHandler, SelfFacts } from '../cluster/links.ts'
+import type { MembershipDriver } from '../cluster/membership-driver.ts'
+import type { PeerLink } from '../cluster/peer-link.ts'
+import type { Rpc } from '../cluster/rpc.ts'
+import type { Coordinator } from '../coordinator/coordinator.ts'
+import type { Replica } from '../coordinator/replica.ts'
+import type { Log } from '../effects/log.ts'
+import type { CloseCause } from '../effects/network.ts'
+import type { Store } from '../store/store.ts'
+import type { PeerFacts } from '../wire/handshake-messages.ts'
+import { isPeerReply, isPeerRequest, type PeerMessage, type PeerRequest } from '../wire/peer-messages.ts'
+import type { PutRequest } from '../wire/requests.ts'
+import { storeTotals } from './local-service.ts'
+
+export interface TrafficParts {
+  readonly log: Log
+  readonly rpc: Rpc
+  readonly store: Store
+  readonly membership: MembershipDriver
+  readonly configuration: ConfigurationDriver
+  readonly coordinator: Coordinator
+  readonly replica: Replica
+  self(): SelfFacts
+  met(facts: PeerFacts): void
+  dialFailed(address: Address, reason: string | null): void
+}
+
+export class PeerTraffic implements LinksHandler {
+  readonly #parts: () => TrafficParts
+
+  /** @param parts asked when the first link is made, not before */
+  constructor(parts: () => TrafficParts) {
+    this.#parts = parts
+  }
+
+  self(): SelfFacts {
+    return this.#parts().self()
+  }
+
+  isBarred(nodeId: NodeId): boolean {
+    return this.#parts().configuration.current?.removed.includes(nodeId) ?? false
+  }
+
+  met(facts: PeerFacts, dialled: Address | null): void {
+    const parts = this.#parts()
+    parts.met(facts)
+    const { nodeId, generation, bootNonce, address, zone, weight, version } = facts
+    parts.membership.met({ nodeId, generation, bootNonce, address, meta: { zone, weight, version } }, dialled)
+  }
+
+  dialFailed(address: Address, reason: string | null): void {
+    const parts = this.#parts()
+    if (reason !== null) parts.log.warn('link.turned_away', { address, reason })
+    parts.dialFailed(address, reason)
+  }
+
+  lost(nodeId: NodeId, link: PeerLink, cause: CloseCause): void {
+    const parts = this.#parts()
+    parts.rpc.lost(nodeId)
+    if (link.purpose === 'control') parts.membership.linkClosed(nodeId, cause, link.dialledAddress)
+  }
+
+  received(from: NodeId, message: PeerMessage, link: PeerLink): void {
+    const parts = this.#parts()
+    if (isPeerReply(message)) parts.rpc.answered(from, message)
+    else if (isPeerRequest(message)) this.#serve(parts, from, message, link)
+    else if (message.type === 'hello' || message.type === 'welcome' || message.type === 'refuse') {
+      link.terminate('said hello twice')
+    } else parts.membership.received(from, message)
+  }
+
+  #serve(parts: TrafficParts, from: NodeId, message: PeerRequest, link: PeerLink): void {
+    switch (message.type) {
+      case 'read':
+        return parts.replica.read(from, message, link)
+      case 'replicate':
+        return parts.replica.replicate(from, message, link)
+      case 'forwardPut':
+        return this.#coordinate(parts, message.id, message, link)
+      case 'inquire':
+        link.send({ type: 'report', id: message.id, ...storeTotals(parts.store), hints: 0 }, 0)
+        return
+      default: {
+        const { id, ...question } = message
+        parts.configuration.answer(question).then(
+          (answer) => link.send({ ...answer, id } as PeerMessage, 0),
+          // No answer is an answer too: the asker has a deadline, and asks again.
+          (error: unknown) =>
+            parts.log.debug('configuration.unanswered', { from, error: toKvError(error).message }),
+        )
+      }
+    }
+  }
+
+  #coordinate(parts: TrafficParts, id: number, request: PutRequest, link: PeerLink): void {
+    parts.coordinator.put(request, true, (error, reply) => {
+      if (reply !== null) link.send({ type: 'forwardDone', id, ...reply }, 0)
+      else {
+        const { code, message } = toKvError(error)
+        link.send({ type: 'forwardFailed', id, code, message: message.slice(0, 4096) }, 0)
+      }
+    })
+  }
+}
