@@ -123,12 +123,13 @@ export class Connection implements ChannelHandler<ClientReply> {
     if (this.#isOpen) return
     this.#connectTimer.cancel()
     this.#isOpen = true
-    this.#owner.welcomed(this)
     const waiting = this.#waiting
     this.#waiting = []
+    // Before the owner asks anything itself: ids rise on one link, and the peer drops one that comes late.
     for (const { id, question, payloadBytes } of waiting) {
       if (this.#askers.has(id)) this.#channel.send({ ...question, id }, payloadBytes)
     }
+    this.#owner.welcomed(this)
   }
 }
 
