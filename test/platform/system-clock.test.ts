@@ -46,7 +46,7 @@ test('what is deferred runs in order after the present turn, even when one of th
     throw new Error('planted')
   })
   clock.defer(() => ran.push('c'))
-  Promise.resolve().then(() => ran.push('microtask'))
+  queueMicrotask(() => ran.push('microtask'))
   assert.equal(ran, [])
   assert.match(String(await uncaught), 'planted')
   await after(1)

@@ -1,0 +1,173 @@
+/** A whole peer in this process: the effects of this machine, the node on them, and its HTTP face. `kvnode start` is this and signals. */
+import { type Address, makeAddress, type NodeId, parseAddress, splitAddress } from '../base/ids.ts'
+import type { Log } from '../effects/log.ts'
+import type { Storage } from '../effects/storage.ts'
+import { createNode, type Node } from '../node/node.ts'
+import { DEFAULT_NODE_OPTIONS, type NodeOptions } from '../node/node-options.ts'
+import { openLevelStorage } from '../platform/level-storage.ts'
+import { createLog, type LogLevel } from '../platform/log.ts'
+import { createSystemMetrics } from '../platform/metrics.ts'
+import { createSystemClock } from '../platform/system-clock.ts'
+import { createSystemRandom } from '../platform/system-random.ts'
+import { createSystemNetwork } from '../platform/ws-network.ts'
+import { MAX_FRAME_BYTES } from '../wire/frame.ts'
+import type { KvService } from '../wire/requests.ts'
+import { createHttpFace, type HttpFace } from './http.ts'
+
+const DEFAULT_PORT = 7001
+const DEFAULT_HOST = '127.0.0.1'
+/** HTTP requests in flight get this long before a stopping peer goes on without them. */
+const HTTP_DRAIN_MS = 5_000
+
+export interface CreatePeerOptions {
+  /** Made when missing; held by one peer at a time. */
+  readonly dataDir: string
+  /** For peers, clients and HTTP; 0 takes a free one. 7001 by default. */
+  readonly port?: number
+  /** Where to listen; 127.0.0.1 by default. */
+  readonly host?: string
+  /** `host:port` under which the others reach this peer, when it is not where it listens. */
+  readonly advertise?: string | null
+  /** `host:port` of peers of the cluster to join. Without them an empty directory makes a new cluster of one. */
+  readonly join?: readonly string[]
+  /** Replicas of a key go to distinct zones first. */
+  readonly zone?: string
+  /** Share of the ring relative to the others: 1 … 1000, by default 100. */
+  readonly weight?: number
+  readonly maxValueBytes?: number
+  /** Least level that is logged on standard error; `warn` by default. */
+  readonly logLevel?: LogLevel
+  /** Gives up a start that takes too long, such as a join that nobody answers: it rejects with UNAVAILABLE. */
+  readonly signal?: AbortSignal
+}
+
+export interface Peer {
+  /** Where others find it; the port is the real one. */
+  readonly address: Address
+  readonly nodeId: NodeId
+  /** Whether it serves. */
+  readonly ready: boolean
+  /** What any client can ask of it, without a connection. */
+  readonly service: KvService
+  /** Takes no more requests, ends those in flight, closes the store. Idempotent. */
+  stop(): Promise<void>
+}
+
+/**
+ * Starts a peer; fulfils when it serves. With `join` that is when one of the named peers has taken it in, however long that takes.
+ * @throws INVALID_ARGUMENT: bad options, a directory or port in use, a directory of another cluster; CONFLICT: the cluster will not have
+ * it; INTERNAL: the disk; UNAVAILABLE: given up
+ */
+export async function createPeer(options: CreatePeerOptions): Promise<Peer> {
+  const nodeOptions = nodeOptionsOf(options)
+  const { signal } = options
+  const storage = await openLevelStorage(options.dataDir)
+  const peer = new SystemPeer(nodeOptions, storage, await createLog({ level: options.logLevel ?? 'warn' }))
+  const giveUp = (): void => {
+    // Ends the start below, which says so; whatever else goes wrong is told there too.
+    peer.stop().catch(() => {})
+  }
+  signal?.addEventListener('abort', giveUp)
+  try {
+    if (signal?.aborted) giveUp()
+    await peer.start()
+    return peer
+  } catch (error) {
+    await peer.stop()
+    throw error
+  } finally {
+    signal?.removeEventListener('abort', giveUp)
+  }
+}
+
+class SystemPeer implements Peer {
+  readonly #node: Node
+  readonly #http: HttpFace
+  readonly #storage: Storage
+  readonly #log: Log
+  readonly #host: string
+  #stopped: Promise<void> | null = null
+
+  constructor(options: NodeOptions, storage: Storage, log: Log) {
+    const metrics = createSystemMetrics()
+    const network = createSystemNetwork({ maxFrameBytes: MAX_FRAME_BYTES })
+    const random = createSystemRandom()
+    const node = createNode(options, { clock: createSystemClock(), network, storage, random, log, metrics })
+    this.#http = createHttpFace({
+      // Asked for by the first request, when the node has one.
+      get service() {
+        return node.service
+      },
+      ready: () => node.isReady,
+      maxValueBytes: options.maxValueBytes,
+      random,
+      log,
+      metrics,
+      renderMetrics: () => metrics.render(),
+    })
+    network.setRequestHandler((request, response) => this.#http.handle(request, response))
+    this.#node = node
+    this.#storage = storage
+    this.#log = log
+    this.#host = splitAddress(options.listen).host
+  }
+
+  async start(): Promise<void> {
+    if (!isLoopback(this.#host)) {
+      this.#log.warn('peer.open', {
+        host: this.#host,
+        advice:
+          'whoever reaches this address can read and write everything: keep it within a trusted network',
+      })
+    }
+    await this.#node.start()
+  }
+
+  get address(): Address {
+    return this.#node.address
+  }
+
+  get nodeId(): NodeId {
+    return this.#node.nodeId
+  }
+
+  get ready(): boolean {
+    return this.#node.isReady
+  }
+
+  get service(): KvService {
+    return this.#node.service
+  }
+
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop()
+    return this.#stopped
+  }
+
+  async #stop(): Promise<void> {
+    await this.#http.stop(HTTP_DRAIN_MS)
+    try {
+      await this.#node.stop()
+    } finally {
+      await this.#storage.close()
+    }
+  }
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host)
+}
+
+/** @throws INVALID_ARGUMENT */
+function nodeOptionsOf(options: CreatePeerOptions): NodeOptions {
+  const { advertise = null } = options
+  return {
+    ...DEFAULT_NODE_OPTIONS,
+    listen: makeAddress(options.host ?? DEFAULT_HOST, options.port ?? DEFAULT_PORT),
+    advertise: advertise === null ? null : parseAddress(advertise),
+    join: (options.join ?? []).map(parseAddress),
+    zone: options.zone ?? DEFAULT_NODE_OPTIONS.zone,
+    weight: options.weight ?? DEFAULT_NODE_OPTIONS.weight,
+    maxValueBytes: options.maxValueBytes ?? DEFAULT_NODE_OPTIONS.maxValueBytes,
+  }
+}
