@@ -50,17 +50,12 @@ export class ClusterJoin {
    * @throws CONFLICT when that will never be; UNAVAILABLE when stopped
    */
   async join(): Promise<void> {
-    const { random, peers, timing, pauses } = this.#parts
+    const { random, timing, pauses } = this.#parts
     while (!this.#isStopped && !this.#isMember()) {
-      const candidates = shuffled(random, peers.known()).filter((nodeId) => peers.isAlive(nodeId))
-      if (candidates.length === 0) await pauses.pause(timing.retryMs * (0.5 + random.float()))
-      for (const candidate of candidates) {
-        const isOnItsWay = await this.#ask(candidate)
-        if (this.#isStopped || this.#isMember()) break
-        // Who has taken the request gets time for it; asking again keeps it alive.
-        await pauses.pause(timing.retryMs * (isOnItsWay ? 2 : 0.5) * (0.5 + random.float()))
-        if (this.#isStopped || this.#isMember()) break
-      }
+      const isTaken = await this.#askAround()
+      if (this.#isStopped || this.#isMember()) break
+      // Whoever has taken the request gets time for it; asking again keeps it alive.
+      await pauses.pause(timing.retryMs * (isTaken ? 2 : 0.5) * (0.5 + random.float()))
     }
     if (!this.#isMember()) throw new KvError('UNAVAILABLE', 'this peer is stopping')
   }
@@ -69,21 +64,21 @@ export class ClusterJoin {
   async answer(request: JoinRequest): Promise<JoinReply> {
     const { adoption, spread, ringChange, self } = this.#parts
     const current = adoption.current
-    if (current === null) return joinReply(null, 'the peer that was asked is in no cluster yet')
+    if (current === null) return notTaken('the peer that was asked is in no cluster yet')
     if (current.configuration.members.some(({ nodeId }) => nodeId === request.nodeId)) {
       void spread.bring(request.nodeId, current)
-      return joinReply(null, ringChange.pendingReason)
+      return taken(ringChange.pendingReason)
     }
     const driver = ringChange.driver()
-    if (driver === null) return joinReply(null, 'the peer that was asked is no member any more')
+    if (driver === null) return notTaken('the peer that was asked is no member any more')
     if (driver !== self.nodeId && !request.isForwarded) return this.#handOn(request, driver)
     try {
       ringChange.join({ nodeId: request.nodeId, zone: request.zone, weight: request.weight })
     } catch (error) {
       if (!(error instanceof KvError)) throw error
-      return error.retryable ? joinReply(null, error.message) : joinReply(error.message, null)
+      return error.retryable ? notTaken(error.message) : refused(error.message)
     }
-    return joinReply(null, ringChange.pendingReason)
+    return taken(ringChange.pendingReason)
   }
 
   stop(): void {
@@ -93,6 +88,17 @@ export class ClusterJoin {
   #isMember(): boolean {
     const members = this.#parts.adoption.current?.configuration.members ?? []
     return members.some(({ nodeId }) => nodeId === this.#parts.self.nodeId)
+  }
+
+  /** @returns whether somebody will see to it @throws CONFLICT when it will never be */
+  async #askAround(): Promise<boolean> {
+    const { random, peers } = this.#parts
+    for (const candidate of shuffled(random, peers.known())) {
+      if (!peers.isAlive(candidate)) continue
+      if (await this.#ask(candidate)) return true
+      if (this.#isStopped || this.#isMember()) break
+    }
+    return false
   }
 
   /** @returns whether the peer will see to it @throws CONFLICT when it will never be */
@@ -112,7 +118,7 @@ export class ClusterJoin {
     if (reply.type !== 'joinReply') return false
     if (reply.refusal !== null) throw new KvError('CONFLICT', reply.refusal)
     this.#obstacle = reply.pending
-    return true
+    return reply.isTaken
   }
 
   async #handOn(request: JoinRequest, driver: NodeId): Promise<JoinReply> {
@@ -123,10 +129,20 @@ export class ClusterJoin {
     } catch {
       // The newcomer is told who does not answer, and asks again.
     }
-    return joinReply(null, `${peers.nameOf(driver)}, which lets peers join, does not answer`)
+    return notTaken(`${peers.nameOf(driver)}, which lets peers join, does not answer`)
   }
 }
 
-function joinReply(refusal: string | null, pending: string | null): JoinReply {
-  return { type: 'joinReply', refusal: clip(refusal), pending: clip(pending) }
+/** The request is in good hands; `pending`: what it has to wait for, if anything. */
+function taken(pending: string | null): JoinReply {
+  return { type: 'joinReply', isTaken: true, refusal: null, pending: clip(pending) }
+}
+
+/** Nobody works on it now; asking again, or somebody else, may help. */
+function notTaken(pending: string): JoinReply {
+  return { type: 'joinReply', isTaken: false, refusal: null, pending: clip(pending) }
+}
+
+function refused(refusal: string): JoinReply {
+  return { type: 'joinReply', isTaken: false, refusal: clip(refusal), pending: null }
 }

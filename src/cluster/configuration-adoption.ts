@@ -27,7 +27,11 @@ export interface Decided {
 
 export type AdoptListener = (configuration: Configuration) => void
 
-const codec = struct({ configuration: bytes(MAX_CONFIGURATION_BYTES), wasEmpty: bool })
+/** The payload of `CONFIGURATION_FILE`. */
+export const savedConfigurationCodec = struct({
+  configuration: bytes(MAX_CONFIGURATION_BYTES),
+  wasEmpty: bool,
+})
 
 export class ConfigurationAdoption {
   readonly #file: TwinFile
@@ -68,7 +72,7 @@ export class ConfigurationAdoption {
     const payload = await this.#file.read()
     if (payload === null) return
     try {
-      const found = codec.decode(unpack(payload))
+      const found = savedConfigurationCodec.decode(unpack(payload))
       this.#current = { configuration: decodeConfiguration(found.configuration), bytes: found.configuration }
       this.#numberOnDisk = this.number
       this.#wasEmpty = found.wasEmpty
@@ -162,7 +166,7 @@ export class ConfigurationAdoption {
     const { number } = decided.configuration
     const write = this.#writing.then(async () => {
       if (number < this.#numberOnDisk) return
-      await this.#file.write(pack(codec.encode({ configuration: decided.bytes, wasEmpty })))
+      await this.#file.write(pack(savedConfigurationCodec.encode({ configuration: decided.bytes, wasEmpty })))
       this.#numberOnDisk = number
     })
     this.#writing = write.catch(() => undefined) // Whoever wrote is told; the next write does not depend on it.

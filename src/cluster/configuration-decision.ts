@@ -13,8 +13,9 @@ import { Pauses } from './pauses.ts'
 const MAX_WAITING = 256
 
 export interface Decision {
-  readonly isOurs: boolean
-  /** Whether ours may have been chosen although we do not see it. */
+  /** The configuration in force that is ours; null when ours was not chosen, as far as we see. */
+  readonly ours: Configuration | null
+  /** Whether ours may have been chosen nevertheless. */
   readonly isUnknown: boolean
 }
 
@@ -52,7 +53,7 @@ export class ConfigurationDecision {
       () => this.#proposer.propose(base, value, deadlineMs),
       deadlineMs,
     )
-    if (decided === null || this.#isStopped) return { isOurs: false, isUnknown }
+    if (decided === null || this.#isStopped) return { ours: null, isUnknown }
     await this.#spread.take(decided)
     const { number, members } = decided.configuration
     if (decided === this.#adoption.current) {
@@ -61,8 +62,8 @@ export class ConfigurationDecision {
         members.map(({ nodeId }) => nodeId),
       )
     }
-    if (number > next.number) return { isOurs: false, isUnknown }
-    return { isOurs: equalBytes(decided.bytes, value), isUnknown: false }
+    if (number > next.number) return { ours: null, isUnknown }
+    return { ours: equalBytes(decided.bytes, value) ? decided.configuration : null, isUnknown: false }
   }
 
   /**
@@ -84,7 +85,7 @@ export class ConfigurationDecision {
       const next = apply(change, base.configuration, isUnknown)
       if (next === base.configuration) return next
       const decision = await this.decide(base, next, deadlineMs)
-      if (decision.isOurs) return next
+      if (decision.ours !== null) return decision.ours
       isUnknown ||= decision.isUnknown
     } while (!this.#isStopped && this.#clock.monotonic() < deadlineMs)
     if (isUnknown) throw unconfirmed()

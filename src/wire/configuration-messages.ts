@@ -71,8 +71,8 @@ export const configurationReplies = {
    * `holdsRecords`: its store holds records that were written before the open change began.
    */
   adopted: [48, { id, number, holdsRecords: bool, acceptorId: string(MAX_ACCEPTOR_ID_LENGTH) }],
-  /** `refusal`: it will never be; null: it will be made a member soon, unless `pending` says what that waits for. */
-  joinReply: [49, { id, refusal: optional(string(MAX_PENDING_LENGTH)), pending }],
+  /** `refusal`: it will never be. Otherwise `isTaken` says whether somebody sees to it, and `pending` what that waits for. */
+  joinReply: [49, { id, isTaken: bool, refusal: optional(string(MAX_PENDING_LENGTH)), pending }],
   /** Null: nothing above the number asked about. */
   configurationReply: [50, { id, configuration: optional(configuration) }],
 } as const satisfies MessageTable

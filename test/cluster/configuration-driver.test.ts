@@ -1,0 +1,315 @@
+import fc from 'fast-check'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { KvError } from '../../src/base/error.ts'
+import type { Configuration } from '../../src/protocol/configuration.ts'
+import { createKeyspace, dropKeyspace } from '../../src/protocol/configuration-change.ts'
+import { DEFAULT_KEYSPACE_OPTIONS } from '../../src/wire/requests.ts'
+import { TestCluster, type TestPeer } from './configuration-cluster.ts'
+
+const create = (name: string) => (configuration: Configuration) =>
+  createKeyspace(configuration, name, DEFAULT_KEYSPACE_OPTIONS, 0)
+const names = ({ driver }: TestPeer): string[] =>
+  (driver.current?.keyspaces ?? []).map(({ name }) => name).sort()
+const number = ({ driver }: TestPeer): number => driver.current?.number ?? 0
+const phases = ({ adopted }: TestPeer): string[] => adopted.map(({ number, phase }) => `${number} ${phase}`)
+
+/** A promise's end, whichever it is, without waiting for it. */
+function outcome<T>(promise: Promise<T>): { value?: T; error?: KvError; isDone: boolean } {
+  const result: { value?: T; error?: KvError; isDone: boolean } = { isDone: false }
+  promise.then(
+    (value) => Object.assign(result, { value, isDone: true }),
+    (error: unknown) => Object.assign(result, { error, isDone: true }),
+  )
+  return result
+}
+
+const joining = suite('configuration driver: joining')
+
+joining('a peer joins an empty cluster by begin, switch, finish', async () => {
+  const cluster = new TestCluster(1)
+  const founder = await cluster.found('n1')
+  const newcomer = cluster.startJoining('n0')
+  await cluster.until(() => cluster.isConverged())
+  assert.equal(phases(founder), ['1 stable', '2 begun', '3 switched', '4 stable'])
+  assert.equal(phases(newcomer), ['2 begun', '3 switched', '4 stable'])
+  assert.is(founder.driver.pendingReason, null)
+  assert.is(newcomer.driver.pendingReason, null)
+})
+
+joining('peers that ask within the window join in one change, and vote from then on', async () => {
+  const cluster = new TestCluster(2)
+  await cluster.grow(5)
+  const { driver } = cluster.peers[0] as TestPeer
+  assert.is(driver.current?.number, 4)
+  assert.is(driver.current?.members.length, 5)
+  assert.equal(
+    driver.current?.acceptors,
+    cluster.peers.map((peer) => ({ nodeId: peer.nodeId, acceptorId: peer.driver.acceptorId })),
+  )
+})
+
+joining('a peer that comes while a change is open joins in the next one', async () => {
+  const cluster = new TestCluster(3)
+  await cluster.found('n0')
+  cluster.startJoining('n1')
+  await cluster.until(() => cluster.peers.some((peer) => peer.driver.current?.phase === 'begun'))
+  cluster.startJoining('n2')
+  await cluster.until(() => cluster.isConverged())
+  assert.is(number(cluster.peers[0] as TestPeer), 7)
+})
+
+joining('asks until there is somebody to ask', async () => {
+  const cluster = new TestCluster(4)
+  const newcomer = cluster.startJoining('n1')
+  await cluster.run(3000)
+  assert.is(newcomer.driver.current, null)
+  await cluster.found('n0')
+  await cluster.until(() => cluster.isConverged())
+})
+
+joining('waits, and says for what, while peers hold records; nothing else is held up', async () => {
+  const cluster = new TestCluster(5)
+  await cluster.grow(3)
+  for (const peer of cluster.peers) peer.holdsRecords = true
+  const newcomer = cluster.startJoining('n3')
+  await cluster.until(() => newcomer.driver.current?.phase === 'begun')
+  await cluster.run(10_000)
+  const reason = 'join of n3:7001 waits: peers hold data, and moving data to new owners is not built yet'
+  for (const peer of cluster.peers) {
+    assert.is(peer.driver.current?.phase, 'begun')
+    assert.is(peer.driver.pendingReason, reason)
+  }
+  const change = outcome(newcomer.driver.proposeKeyspaceChange(create('other'), 5000))
+  await cluster.until(() => change.isDone)
+  assert.equal(names(newcomer), ['default', 'other'])
+  assert.is(newcomer.driver.current?.phase, 'begun')
+  for (const peer of cluster.peers) peer.holdsRecords = false
+  await cluster.until(() => cluster.isConverged())
+})
+
+joining('records written since the change began do not hold it up, also across a restart', async () => {
+  const cluster = new TestCluster(6)
+  await cluster.grow(3)
+  const [first, second, third] = cluster.peers as [TestPeer, TestPeer, TestPeer]
+  first.holdsRecords = true
+  cluster.startJoining('n3')
+  await cluster.until(() => third.driver.pendingReason?.includes('peers hold data') === true)
+  // Both were empty when the change began; what they hold now went to both layouts.
+  second.holdsRecords = true
+  third.holdsRecords = true
+  cluster.crash(third)
+  cluster.restart(third)
+  await cluster.run(1000)
+  const change = outcome(second.driver.proposeKeyspaceChange(create('other'), 5000))
+  await cluster.until(() => change.isDone)
+  first.holdsRecords = false
+  await cluster.until(() => cluster.isConverged())
+})
+
+joining.run()
+
+const crashes = suite('configuration driver: crashes')
+
+crashes('another member takes over when the driving one dies in the middle of a change', async () => {
+  for (const phase of ['begun', 'switched'] as const) {
+    const cluster = new TestCluster(7)
+    await cluster.grow(3)
+    const [driving, second] = cluster.peers as [TestPeer, TestPeer]
+    cluster.startJoining('n3')
+    await cluster.until(() => second.driver.current?.phase === phase)
+    cluster.crash(driving)
+    await cluster.run(3000)
+    assert.is(second.driver.current?.phase, phase, 'every member is waited for')
+    const reason = second.driver.pendingReason ?? ''
+    assert.match(reason, /^join of n3:7001 waits: n0:7001 did not acknowledge configuration \d+$/)
+    cluster.restart(driving)
+    await cluster.until(() => cluster.isConverged())
+  }
+})
+
+crashes('a joining peer that dies before the change begins holds up nobody', async () => {
+  const cluster = new TestCluster(8)
+  await cluster.grow(3)
+  const newcomer = cluster.startJoining('n3')
+  await cluster.run(100)
+  cluster.crash(newcomer)
+  await cluster.run(10_000)
+  assert.is(number(cluster.peers[0] as TestPeer), 4)
+  assert.is((cluster.peers[0] as TestPeer).driver.pendingReason, null)
+})
+
+crashes('a minority cannot change anything, and says that nothing was changed', async () => {
+  const cluster = new TestCluster(9)
+  await cluster.grow(3)
+  const [first, second, third] = cluster.peers as [TestPeer, TestPeer, TestPeer]
+  cluster.crash(second)
+  cluster.crash(third)
+  const change = outcome(first.driver.proposeKeyspaceChange(create('lonely'), 4000))
+  const startMs = cluster.nowMs
+  await cluster.until(() => change.isDone)
+  assert.ok(cluster.nowMs - startMs <= 4100, 'it ends at its deadline')
+  assert.is(change.error?.code, 'UNAVAILABLE')
+  cluster.restart(second)
+  const again = outcome(first.driver.proposeKeyspaceChange(create('together'), 4000))
+  await cluster.until(() => again.isDone)
+  assert.equal(names(first), ['default', 'together'])
+  assert.is(again.value, first.driver.current)
+})
+
+crashes(
+  'one damaged copy of a file does no harm; without both the votes are gone, the configuration is fetched',
+  async () => {
+    const cluster = new TestCluster(10)
+    await cluster.grow(3)
+    const [first, second] = cluster.peers as [TestPeer, TestPeer]
+    const before = second.driver.acceptorId
+    const damage = (name: string): void => {
+      const bytes = second.files.get(name)?.slice() as Uint8Array
+      bytes[bytes.length - 1] = (bytes[bytes.length - 1] as number) ^ 1
+      second.files.set(name, bytes)
+    }
+    cluster.crash(second)
+    damage('votes')
+    damage('configuration.copy')
+    cluster.restart(second)
+    await cluster.until(() => second.isUp)
+    assert.is(second.driver.acceptorId, before)
+    assert.is(number(second), 4)
+
+    cluster.crash(second)
+    for (const name of ['votes', 'votes.copy', 'configuration', 'configuration.copy']) damage(name)
+    cluster.restart(second)
+    await cluster.until(() => second.isUp && number(second) === 4)
+    assert.is.not(second.driver.acceptorId, before)
+    const isNamed = (): boolean =>
+      first.driver.current?.acceptors.some(({ acceptorId }) => acceptorId === second.driver.acceptorId) ===
+      true
+    assert.not.ok(isNamed(), 'no vote until a later decision names it')
+    cluster.crash(cluster.peers[2] as TestPeer)
+    const change = outcome(second.driver.proposeKeyspaceChange(create('other'), 3000))
+    await cluster.until(() => change.isDone)
+    assert.is(change.error?.code, 'UNAVAILABLE', 'one acceptor of three is no majority')
+    cluster.restart(cluster.peers[2] as TestPeer)
+    cluster.startJoining('n3')
+    await cluster.until(() => cluster.isConverged())
+    assert.ok(isNamed())
+  },
+)
+
+crashes(
+  'a peer whose disk fails neither votes nor acknowledges, and the others go on without its vote',
+  async () => {
+    const cluster = new TestCluster(11)
+    await cluster.grow(3)
+    const [first, second] = cluster.peers as [TestPeer, TestPeer]
+    second.isDiskBroken = true
+    const change = outcome(first.driver.proposeKeyspaceChange(create('other'), 5000))
+    await cluster.until(() => change.isDone)
+    assert.is(change.value?.number, 5)
+    await cluster.run(2000)
+    assert.is(number(second), 4)
+    second.isDiskBroken = false
+    await cluster.until(() => cluster.isConverged())
+  },
+)
+
+crashes('stopping ends everything: no timer stays, later questions have no answer', async () => {
+  const cluster = new TestCluster(12)
+  await cluster.grow(2)
+  const [first, second] = cluster.peers as [TestPeer, TestPeer]
+  cluster.crash(first)
+  const change = outcome(second.driver.proposeKeyspaceChange(create('other'), 60_000))
+  const join = outcome(second.driver.join())
+  await cluster.run(50)
+  await second.driver.stop()
+  await second.driver.stop()
+  await cluster.run(3000)
+  assert.ok(join.isDone)
+  assert.is(change.error?.code, 'UNAVAILABLE')
+  const answer = outcome(second.driver.answer({ type: 'fetchConfiguration', above: 0 }))
+  await cluster.run(1)
+  assert.is(answer.error?.code, 'UNAVAILABLE')
+})
+
+crashes.run()
+
+const proposals = suite('configuration driver: proposals')
+
+proposals('changes proposed everywhere at once all come about, one number each', async () => {
+  const cluster = new TestCluster(13)
+  await cluster.grow(5)
+  const changes = cluster.peers.flatMap(({ driver }, i) =>
+    [0, 1, 2].map((j) => outcome(driver.proposeKeyspaceChange(create(`space-${i}-${j}`), 20_000))),
+  )
+  await cluster.until(() => changes.every(({ isDone }) => isDone))
+  for (const { error } of changes) assert.is(error, undefined)
+  await cluster.until(() => cluster.isConverged())
+  for (const peer of cluster.peers) {
+    assert.is(number(peer), 4 + 15)
+    assert.is(names(peer).length, 16)
+  }
+})
+
+proposals('what the change refuses reaches the one who asked, and nothing is proposed', async () => {
+  const cluster = new TestCluster(14)
+  await cluster.grow(3)
+  const { driver } = cluster.peers[1] as TestPeer
+  const refused = outcome(driver.proposeKeyspaceChange((one) => dropKeyspace(one, 'nowhere', 0), 1000))
+  const same = outcome(driver.proposeKeyspaceChange((one) => one, 1000))
+  await cluster.until(() => refused.isDone && same.isDone)
+  assert.is(refused.error?.code, 'NOT_FOUND')
+  assert.is(same.value?.number, 4)
+})
+
+proposals('a vote for something that is not that configuration has no answer', async () => {
+  const cluster = new TestCluster(15)
+  await cluster.grow(1)
+  const { driver, nodeId } = cluster.peers[0] as TestPeer
+  const ballot = { round: 9, nodeId, bootNonce: 'x' }
+  const stale = driver.currentBytes as Uint8Array
+  for (const value of [stale, new Uint8Array([1, 2, 3])]) {
+    const vote = outcome(driver.answer({ type: 'vote', number: 2, ballot, value }))
+    await cluster.until(() => vote.isDone)
+    assert.is(vote.error?.code, 'INVALID_ARGUMENT')
+  }
+})
+
+/** Joins, crashes, restarts, cuts and changes of keyspaces while messages are lost and repeated; then all is well again. */
+async function ordeal(seed: number): Promise<void> {
+  const cluster = new TestCluster(seed)
+  const { prng } = cluster
+  await cluster.grow(1 + prng.int(4))
+  cluster.lossPercent = prng.int(20)
+  cluster.duplicatePercent = prng.int(30)
+  const changes: ReturnType<typeof outcome>[] = []
+  for (let i = 0; i < 12; i++) {
+    const peer = cluster.peers[prng.int(cluster.peers.length)] as TestPeer
+    const other = cluster.peers[prng.int(cluster.peers.length)] as TestPeer
+    const dice = prng.int(6)
+    if (dice === 0 && cluster.peers.length < 7) cluster.startJoining(`n${cluster.peers.length}`)
+    else if (dice === 1 && peer.isUp) cluster.crash(peer)
+    else if (dice === 2 && !peer.isUp) cluster.restart(peer)
+    else if (dice === 3 && peer !== other) cluster.cut(peer, other)
+    else if (dice === 4) cluster.heal()
+    else if (peer.isUp) changes.push(outcome(peer.driver.proposeKeyspaceChange(create(`space${i}`), 3000)))
+    await cluster.run(prng.int(800))
+  }
+  cluster.lossPercent = 0
+  cluster.duplicatePercent = 0
+  cluster.heal()
+  for (const peer of cluster.peers) if (!peer.isUp) cluster.restart(peer)
+  await cluster.until(() => cluster.isConverged(), 60_000)
+  assert.equal(cluster.errors, [])
+  const found = names(cluster.peers[0] as TestPeer)
+  for (const { value } of changes as { value?: Configuration }[]) {
+    const last = value?.keyspaces.at(-1)?.name
+    if (last !== undefined) assert.ok(found.includes(last), 'what was confirmed stays')
+  }
+}
+
+proposals('after any ordeal everybody has the same configuration with everybody in it', async () => {
+  await fc.assert(fc.asyncProperty(fc.integer(), ordeal), { numRuns: 40 })
+})
+
+proposals.run()
