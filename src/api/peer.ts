@@ -1,5 +1,5 @@
 /** A whole peer in this process: the effects of this machine, the node on them, and its HTTP face. `kvnode start` is this and signals. */
-import { type Address, makeAddress, type NodeId, parseAddress, splitAddress } from '../base/ids.ts'
+import { type Address, makeAddress, type NodeId, parseAddress } from '../base/ids.ts'
 import type { Log } from '../effects/log.ts'
 import type { Storage } from '../effects/storage.ts'
 import { createNode, type Node } from '../node/node.ts'
@@ -84,8 +84,6 @@ class SystemPeer implements Peer {
   readonly #node: Node
   readonly #http: HttpFace
   readonly #storage: Storage
-  readonly #log: Log
-  readonly #host: string
   #stopped: Promise<void> | null = null
 
   constructor(options: NodeOptions, storage: Storage, log: Log) {
@@ -108,19 +106,10 @@ class SystemPeer implements Peer {
     network.setRequestHandler((request, response) => this.#http.handle(request, response))
     this.#node = node
     this.#storage = storage
-    this.#log = log
-    this.#host = splitAddress(options.listen).host
   }
 
-  async start(): Promise<void> {
-    if (!isLoopback(this.#host)) {
-      this.#log.warn('peer.open', {
-        host: this.#host,
-        advice:
-          'whoever reaches this address can read and write everything: keep it within a trusted network',
-      })
-    }
-    await this.#node.start()
+  start(): Promise<void> {
+    return this.#node.start()
   }
 
   get address(): Address {
@@ -152,10 +141,6 @@ class SystemPeer implements Peer {
       await this.#storage.close()
     }
   }
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host)
 }
 
 /** @throws INVALID_ARGUMENT */
