@@ -11,6 +11,8 @@ export async function launch(program) {
     return
   }
   const root = decodeURIComponent(new URL('..', import.meta.url).pathname)
-  process.stderr.write(`${program} is not built yet: run 'npm start' or 'npm install && npm run build' in ${root}\n`)
+  process.stderr.write(
+    `${program} is not built yet: run 'npm start' or 'npm install && npm run build' in ${root}\n`,
+  )
   process.exitCode = 2
 }

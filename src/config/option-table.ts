@@ -20,7 +20,7 @@ export const PEER_OPTIONS = {
     default: '',
     help: 'address that others reach this peer by, when it is not the one it listens on',
   }),
-  data: text(/^[^\0]{1,4096}$/, 'a directory', {
+  data: text(/^[^\0]{0,4096}$/, 'a directory', {
     default: '',
     placeholder: 'DIR',
     help: 'data directory, made when missing; without it .kvnode/PORT in the current directory',
@@ -37,14 +37,6 @@ export const PEER_OPTIONS = {
   weight: integer(1, 1000, {
     default: 100,
     help: 'share of the ring relative to the other peers',
-  }),
-  manualLayout: toggle({
-    default: false,
-    help: 'do not take joining peers into the ring by yourself: an operator stages and applies changes',
-  }),
-  enableFaults: toggle({
-    default: false,
-    help: 'accept commands that simulate failures; not for production',
   }),
   maxValue: size(1, 8 * 1024 * 1024, {
     default: 1024 * 1024,

@@ -20,7 +20,10 @@ export interface LogOptions {
 export async function createLog(options: LogOptions): Promise<Log> {
   if (options.level === 'silent') return SILENT_LOG
   const { fd = 2, level, fields = {} } = options
-  const { pino } = await import('pino')
+  // The default export, because a bundle of CommonJS has no other.
+  const {
+    default: { pino },
+  } = await import('pino')
   const pretty = options.pretty ?? (fd === 2 && process.stderr.isTTY === true)
   const settings = {
     level,
@@ -41,7 +44,9 @@ const ignore = (): void => {}
 const SILENT_LOG: Log = { debug: ignore, info: ignore, warn: ignore, error: ignore }
 
 async function prettyStream(fd: number): Promise<NodeJS.WritableStream> {
-  const { PinoPretty } = await import('pino-pretty')
+  const {
+    default: { PinoPretty },
+  } = await import('pino-pretty')
   return PinoPretty({
     destination: fd,
     sync: true,

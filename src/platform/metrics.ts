@@ -110,7 +110,9 @@ interface Exporter {
 }
 
 async function loadExporter(): Promise<Exporter> {
-  const { Counter, Gauge, Registry, collectDefaultMetrics } = await import('prom-client')
+  // The default export, because a bundle of CommonJS has no other.
+  const { default: prometheus } = await import('prom-client')
+  const { Counter, Gauge, Registry, collectDefaultMetrics } = prometheus
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
   const registers = [registry]

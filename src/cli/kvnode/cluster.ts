@@ -6,7 +6,7 @@ import { flagsOf, givenOptions } from './option-flags.ts'
 export default class Cluster extends Command {
   static override summary = 'run a local cluster in the foreground, one process per peer'
   static override description =
-    'For development: every peer listens on 127.0.0.1 and takes simulated failures. The data stays between runs. Ctrl-C stops all of them.'
+    'For development: every peer listens on 127.0.0.1. The data stays between runs. Ctrl-C stops all of them.'
   static override flags = {
     ...flagsOf(CLUSTER_OPTIONS),
     debug: Flags.boolean({ description: 'show where an error comes from' }),

@@ -31,8 +31,9 @@ async function readConfigFile(name: string): Promise<OptionSources['file']> {
       cause: error,
     })
   }
-  const { parseDocument } = await import('yaml')
-  const document = parseDocument(text, { uniqueKeys: true })
+  // The default export, because a bundle of CommonJS has no other.
+  const { default: yaml } = await import('yaml')
+  const document = yaml.parseDocument(text, { uniqueKeys: true })
   const [fault] = document.errors
   if (fault !== undefined) {
     throw new KvError(

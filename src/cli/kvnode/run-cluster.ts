@@ -1,9 +1,10 @@
 /** A cluster on this machine: starts its peers, says how to use it, and stops them in order. */
-import { existsSync, mkdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { KvError } from '../../base/error.ts'
 import { type Address, makeAddress } from '../../base/ids.ts'
+import { CONFIGURATION_FILE } from '../../cluster/configuration-adoption.ts'
 import { type ClusterOptions, PEER_OPTIONS, type PeerOptions } from '../../config/option-table.ts'
 import { EXIT_UNAVAILABLE } from '../exit-code.ts'
 import { AdvisedError } from '../failure.ts'
@@ -29,7 +30,7 @@ export async function runCluster(options: ClusterOptions): Promise<void> {
   // One founds the cluster, or has the data of an earlier run to go back to; the others join it.
   const founder = Math.max(
     0,
-    plans.findIndex(({ dataDir }) => existsSync(dataDir)),
+    plans.findIndex(({ dataDir }) => belongsToCluster(dataDir)),
   )
   const seed = plans[founder]?.address as Address
   const peers = plans.map((plan, index) => {
@@ -39,7 +40,6 @@ export async function runCluster(options: ClusterOptions): Promise<void> {
       port: ports[index] as number,
       data: plan.dataDir,
       join: index === founder ? [] : [seed],
-      enableFaults: true,
       logLevel: options.logLevel,
     }
     return new PeerProcess(plan, settings)
@@ -129,6 +129,10 @@ function freePort(port: number): Promise<number> {
       probe.close(() => resolve(typeof found === 'object' && found !== null ? found.port : port))
     })
   })
+}
+
+function belongsToCluster(dataDir: string): boolean {
+  return existsSync(dataDir) && readdirSync(dataDir).some((name) => name.startsWith(CONFIGURATION_FILE))
 }
 
 function defaults(): PeerOptions {

@@ -1,0 +1,61 @@
+/** One peer for as long as this process lives: from checked options to the exit code. */
+import { join } from 'node:path'
+import { createPeer, type Peer } from '../../api/peer.ts'
+import type { PeerOptions } from '../../config/option-table.ts'
+import { onStopSignals, signalExitCode } from '../stop-signals.ts'
+
+export interface PeerEvents {
+  /** It serves. */
+  ready(address: string): void
+  /** Calls `stop` when whoever started this process is gone. */
+  orphaned?(stop: () => void): void
+}
+
+/** Resolves when the peer has stopped. @throws what kept it from starting */
+export async function runPeer(options: PeerOptions, events: PeerEvents): Promise<void> {
+  let peer: Peer | null = null
+  let stopped = (): void => {}
+  const end = new Promise<void>((resolve) => {
+    stopped = resolve
+  })
+  const stop = (): void => {
+    // Nobody was served yet, so there is nothing to end in order.
+    if (peer === null) process.exit(0)
+    void peer.stop().then(stopped, (error: unknown) => {
+      process.stderr.write(
+        `kvnode: stopping failed: ${error instanceof Error ? error.message : String(error)}\n`,
+      )
+      process.exit(1)
+    })
+  }
+  const stopListening = onStopSignals(stop, (signal) => process.exit(signalExitCode(signal)))
+  events.orphaned?.(stop)
+  warnWhenExposed(options.host)
+  try {
+    peer = await createPeer({
+      dataDir: options.data === '' ? join('.kvnode', String(options.port)) : options.data,
+      port: options.port,
+      host: options.host,
+      advertise: options.advertise === '' ? null : options.advertise,
+      join: options.join,
+      zone: options.zone,
+      weight: options.weight,
+      maxValueBytes: options.maxValue,
+      logLevel: options.logLevel,
+    })
+    events.ready(peer.address)
+    await end
+  } finally {
+    stopListening()
+  }
+}
+
+/** Nobody is asked for a password: beyond this machine that must be a decision, not an accident. */
+function warnWhenExposed(host: string): void {
+  if (host === 'localhost' || host === '::1' || host === '[::1]' || /^127\./.test(host)) return
+  const event =
+    'listening without authentication: whoever reaches this address can read and change everything'
+  const isWatched = process.stderr.isTTY === true
+  const line = JSON.stringify({ level: 'warn', time: new Date().toISOString(), host, event })
+  process.stderr.write(isWatched ? `\u001b[1;33mWARNING: ${host}: ${event}\u001b[0m\n` : `${line}\n`)
+}
