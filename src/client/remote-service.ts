@@ -85,9 +85,11 @@ export class RemoteService implements KvService {
   }
 }
 
-function expect<T extends Answer['type']>(answer: Answer, type: T): Extract<Answer, { type: T }> {
+/** The answer without the words of the link. */
+function expect<T extends Answer['type']>(answer: Answer, type: T): Omit<Extract<Answer, { type: T }>, 'type' | 'id'> {
   if (answer.type !== type) throw unexpected(answer)
-  return answer as Extract<Answer, { type: T }>
+  const { type: _type, id: _id, ...result } = answer as Extract<Answer, { type: T }>
+  return result
 }
 
 function checkKey(key: Uint8Array): void {

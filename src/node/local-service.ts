@@ -3,6 +3,7 @@ import { present } from '../base/assert.ts'
 import type { Bytes } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
 import type { NodeId } from '../base/ids.ts'
+import { VERSION } from '../base/version.ts'
 import type { MembershipDriver } from '../cluster/membership-driver.ts'
 import type { Rpc } from '../cluster/rpc.ts'
 import type { Coordinator } from '../coordinator/coordinator.ts'
@@ -145,7 +146,7 @@ export class LocalService implements KvService {
       bytes: report?.bytes ?? null,
       hints: report?.hints ?? null,
       heartbeatAgeMs: isSelf ? 0 : membership.heartbeatAgeMs(nodeId),
-      version: view?.meta.version ?? null,
+      version: isSelf ? VERSION : (view?.meta.version ?? null),
     }
   }
 
