@@ -31,6 +31,8 @@ import {
 
 /** The list length that is settled first: N of a keyspace unless somebody says otherwise. */
 const USUAL_REPLICAS = 3
+/** One partition too many at a usual length is worse than this many at greater lengths. */
+const USUAL_PRIORITY = 1000
 /** A replica that moves at the length being settled outweighs all that it may spare at others. */
 const MOVE_PRICE = 16
 
@@ -76,7 +78,7 @@ interface Bounds {
 
 interface Plan {
   readonly positions: Uint16Array
-  /** By how much peers are above their caps, over all list lengths. */
+  /** How badly its caps are broken: 0 when they hold. */
   readonly excess: number
 }
 
@@ -95,7 +97,7 @@ function planFrom(anchor: number, board: Board, bounds: readonly Bounds[]): Plan
   const levels = settled.filter((owners) => owners !== undefined)
   return {
     positions: joinLevels(levels, board.partitionCount),
-    excess: levels.reduce((sum, owners) => sum + excessOf(owners, boundsAt(bounds, owners.size).cap), 0),
+    excess: levels.reduce((sum, owners) => sum + excessOf(owners, boundsAt(bounds, owners.size)), 0),
   }
 }
 
@@ -121,10 +123,12 @@ function joinLevels(levels: readonly Owners[], partitionCount: number): Uint16Ar
   return positions
 }
 
-function excessOf(owners: Owners, cap: Int32Array): number {
+/** By how much peers are above their caps; lists in use count most. */
+function excessOf(owners: Owners, { cap, size }: Bounds): number {
   const loads = new Int32Array(cap.length)
   for (const member of owners.members) loads[member] = (loads[member] as number) + 1
-  return loads.reduce((sum, load, member) => sum + Math.max(0, load - (cap[member] as number)), 0)
+  const excess = loads.reduce((sum, load, member) => sum + Math.max(0, load - (cap[member] as number)), 0)
+  return size <= USUAL_REPLICAS ? excess * USUAL_PRIORITY : excess
 }
 
 function makeBounds(members: readonly Member[], partitionCount: number, size: number): Bounds {
