@@ -52,6 +52,11 @@ export function decodeRecord(key: Bytes, bytes: Bytes): KeyRecord {
   return decodeSeeded(hash32(key), bytes)
 }
 
+/** The bytes of a record with the same `seen` and no values: what a writer needs to know. @throws MalformedRecord */
+export function seenOnlyRecord(key: Bytes, bytes: Bytes): Bytes {
+  return encodeRecord(key, { seen: decodeRecord(key, bytes).seen, values: [] })
+}
+
 /** The same with the key's `hash32`, for who has it already. @throws MalformedRecord when a limit is exceeded */
 export function encodeSeeded(keyHash: number, record: KeyRecord): Bytes {
   const { seen, values } = record

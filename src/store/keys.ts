@@ -1,0 +1,71 @@
+/**
+ * Keys of the database: kind 1 | keyspace id 4 | partition 2 | key. So a keyspace, and in it a partition, is one range, and in
+ * a partition keys are in the order of their bytes.
+ */
+import type { Bytes } from '../base/bytes.ts'
+import type { KeyspaceId } from '../base/ids.ts'
+import { ByteReader, ByteWriter } from './byte-cursor.ts'
+
+/** First byte of every key. Written to disks: numbers are only ever added. */
+export const KIND = {
+  /** What the store says about itself. */
+  meta: 0x01,
+  record: 0x10,
+  /** Records kept for an owner that is away. */
+  standIn: 0x20,
+  /** Since which configuration a partition's data is owned. */
+  partitionMark: 0x30,
+  /** Which batches reached the disk. */
+  trace: 0x40,
+} as const
+
+export type Kind = (typeof KIND)[keyof typeof KIND]
+
+const KEYSPACE_OFFSET = 1
+const PREFIX_BYTES = 7
+
+export interface KeyRange {
+  readonly gte: Bytes
+  readonly lt: Bytes
+}
+
+const writer = new ByteWriter()
+
+export function recordKey(keyspaceId: KeyspaceId, partition: number, key: Bytes): Bytes {
+  writer.begin(PREFIX_BYTES + key.length)
+  writer.byte(KIND.record)
+  writer.uint32(keyspaceId)
+  writer.uint16(partition)
+  writer.bytes(key)
+  return writer.end()
+}
+
+/** The part that the user chose, of a key that `recordKey` made. A view. */
+export function userKey(databaseKey: Bytes): Bytes {
+  return databaseKey.subarray(PREFIX_BYTES)
+}
+
+export function keyspaceOf(databaseKey: Bytes): KeyspaceId {
+  return new ByteReader(databaseKey, KEYSPACE_OFFSET).uint32() as KeyspaceId
+}
+
+/** All keys of a kind. */
+export function kindRange(kind: Kind): KeyRange {
+  return { gte: Uint8Array.of(kind), lt: Uint8Array.of(kind + 1) }
+}
+
+/** All keys of a kind in a keyspace. */
+export function keyspaceRange(kind: Kind, keyspaceId: KeyspaceId): KeyRange {
+  const last = keyspaceId === 0xffff_ffff
+  return {
+    gte: keyspacePrefix(kind, keyspaceId),
+    lt: last ? Uint8Array.of(kind + 1) : keyspacePrefix(kind, keyspaceId + 1),
+  }
+}
+
+function keyspacePrefix(kind: Kind, keyspaceId: number): Bytes {
+  writer.begin(KEYSPACE_OFFSET + 4)
+  writer.byte(kind)
+  writer.uint32(keyspaceId)
+  return writer.end()
+}

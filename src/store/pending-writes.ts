@@ -1,0 +1,50 @@
+/** The newest record of every key whose write is not on disk yet. */
+import { type Bytes, equalBytes } from '../base/bytes.ts'
+import type { KeyRecord } from '../protocol/record.ts'
+import type { CommitOperation } from './group-commit.ts'
+
+export interface PendingWrite extends CommitOperation {
+  /** `hash32` of the user's key. */
+  readonly keyHash: number
+  /** `value`, decoded. */
+  record: KeyRecord
+  /** Bytes of the record that this one replaces; -1: none. */
+  readonly sizeBefore: number
+  readonly liveBefore: boolean
+}
+
+/** By the hash that is computed anyway: it costs no text of the key. The rare keys that share one follow each other in a list. */
+export class PendingWrites {
+  readonly #byHash = new Map<number, PendingWrite[]>()
+
+  find(keyHash: number, databaseKey: Bytes): PendingWrite | null {
+    const writes = this.#byHash.get(keyHash)
+    if (writes === undefined) return null
+    for (const write of writes) {
+      if (equalBytes(write.key, databaseKey)) return write
+    }
+    return null
+  }
+
+  /** In place of the one before of the same key. */
+  set(write: PendingWrite): void {
+    const writes = this.#byHash.get(write.keyHash)
+    const place = writes?.findIndex((other) => equalBytes(other.key, write.key)) ?? -1
+    if (writes === undefined) this.#byHash.set(write.keyHash, [write])
+    else if (place < 0) writes.push(write)
+    else writes[place] = write
+  }
+
+  /** It is on disk; a newer one of its key stays. */
+  settle(write: PendingWrite): void {
+    const writes = this.#byHash.get(write.keyHash)
+    const place = writes?.indexOf(write) ?? -1
+    if (writes === undefined || place < 0) return
+    if (writes.length === 1) this.#byHash.delete(write.keyHash)
+    else writes.splice(place, 1)
+  }
+
+  clear(): void {
+    this.#byHash.clear()
+  }
+}

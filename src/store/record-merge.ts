@@ -1,0 +1,42 @@
+/** What merging two copies of a record comes to, without making a new one when one of the two is already the result. */
+import { type Bytes, EMPTY_BYTES, equalBytes } from '../base/bytes.ts'
+import type { ActorId } from '../base/ids.ts'
+import { covers, includesDotSet } from '../protocol/dvv.ts'
+import type { DotSet, DottedValue, KeyRecord } from '../protocol/record.ts'
+
+/** True when `mergeRecords(a, b)` is `a`. */
+export function includesRecord(a: KeyRecord, b: KeyRecord): boolean {
+  if (!includesDotSet(a.seen, b.seen)) return false
+  // All of b's dots were seen in a; so what only b holds was superseded in a, and goes.
+  for (const value of a.values) {
+    const twin = b.values.find(({ dot }) => dot.n === value.dot.n && dot.actor === value.dot.actor)
+    const stays = twin === undefined ? !covers(b.seen, value.dot) : sameValue(value, twin)
+    if (!stays) return false
+  }
+  return true
+}
+
+/** The greatest n of an actor in a set; 0: none. */
+export function seenUpTo(seen: DotSet, actor: ActorId): number {
+  let greatest = seen.vector.get(actor) ?? 0
+  for (const dot of seen.loose) {
+    if (dot.actor === actor && dot.n > greatest) greatest = dot.n
+  }
+  return greatest
+}
+
+/** Not so only when a dot names two values. */
+function sameValue(a: DottedValue, b: DottedValue): boolean {
+  return (
+    a.writeId === b.writeId &&
+    a.timestamp === b.timestamp &&
+    a.contentType === b.contentType &&
+    a.expiresAtMs === b.expiresAtMs &&
+    (a.value === null) === (b.value === null) &&
+    equalBytes(bytesOf(a), bytesOf(b))
+  )
+}
+
+function bytesOf({ value }: DottedValue): Bytes {
+  return value ?? EMPTY_BYTES
+}

@@ -1,0 +1,451 @@
+/**
+ * What one peer holds on its disk, one record a key.
+ *
+ * Intuition: there is one writer. A write merges with the newest record of its key, be it on disk or on its way there, becomes the
+ * newest itself, and joins the next batch. Reads see only the disk, so what a replica answers is durable there.
+ *
+ * Invariants: no write is acknowledged before its batch, and all before it, are fsynced (those of keyspaces with durability `os`: before
+ * the operating system has them); no dot names two values, through crashes and stops of every kind (`actor.ts`).
+ */
+import { type Bytes, equalBytes } from '../base/bytes.ts'
+import { KvError } from '../base/error.ts'
+import { hash32 } from '../base/hash.ts'
+import { type ActorId, type KeyspaceId, parseStoreId, type StoreId } from '../base/ids.ts'
+import type { Timer } from '../effects/clock.ts'
+import type { Effects } from '../effects/effects.ts'
+import type { Database } from '../effects/storage.ts'
+import type { Keyspace } from '../protocol/configuration.ts'
+import { covers, mergeRecords, putValue } from '../protocol/dvv.ts'
+import type { Dot, DotSet, DottedValue, KeyRecord } from '../protocol/record.ts'
+import { nextTimestamp } from '../protocol/timestamp.ts'
+import { Actor } from './actor.ts'
+import { Census, type KeyCount } from './census.ts'
+import { CLEAN_STOP_FILE, encodeCleanStop } from './clean-stop.ts'
+import { COMMIT_LIMITS, type CommitLimits, type Committed, GroupCommit } from './group-commit.ts'
+import { KIND, keyspaceOf, keyspaceRange, kindRange, recordKey } from './keys.ts'
+import { beginLife, holdsAnyRecord, type Life, syncDatabase } from './life.ts'
+import { type PendingWrite, PendingWrites } from './pending-writes.ts'
+import { decodeSeeded, encodeSeeded, isLive, MalformedRecord, verifyRecord } from './record-codec.ts'
+import { includesRecord, seenUpTo } from './record-merge.ts'
+
+export type StoreEffects = Pick<Effects, 'clock' | 'storage' | 'random' | 'log' | 'metrics'>
+/** Which keyspace, and how durable its writes are. */
+export type KeyspacePlace = Pick<Keyspace, 'id' | 'durability'>
+/** A value before it has a dot and a timestamp. */
+export type NewValue = Omit<DottedValue, 'dot' | 'timestamp'>
+
+export interface Minted {
+  readonly dot: Dot
+  /** What the key's record is with it: for the other owners. */
+  readonly record: Bytes
+}
+
+/** A merge is on disk; `seenUpTo` is as in `Store.merge`. */
+export type Merged = (error: KvError | null, seenUpTo: number) => void
+
+/** No put makes a larger record: what holds it must fit into a message. */
+export const MAX_RECORD_BYTES = 12 * 1024 * 1024
+
+const SHORTEST_RETRY_MS = 100
+const LONGEST_RETRY_MS = 5000
+
+/** A key at the moment of a write: where it is, and what it holds. */
+interface Slot {
+  readonly sync: boolean
+  readonly keyHash: number
+  readonly databaseKey: Bytes
+  /** The newest write that waits; null: none. */
+  readonly pending: PendingWrite | null
+  /** The newest record; null: none. */
+  readonly before: Bytes | null
+}
+
+export class Store {
+  readonly #effects: StoreEffects
+  readonly #commit: GroupCommit<PendingWrite>
+  readonly #pending = new PendingWrites()
+  readonly #census: Census
+  readonly #dropped = new Set<KeyspaceId>()
+  #database: Database
+  /** False while the database recovers from a failed write, and after the end. */
+  #isOpen = true
+  #storeId: StoreId
+  #actor: Actor
+  #retry: { readonly timer: Timer; readonly end: () => void } | null = null
+  #reopening: Promise<void> = Promise.resolve()
+  #isClosing = false
+  #closed: Promise<void> | null = null
+  /** Answers that need no disk; told at the end of the turn, so that no caller is called before its call returns. */
+  #answers: (() => void)[] = []
+
+  private constructor(effects: StoreEffects, database: Database, life: Life, limits: CommitLimits) {
+    const { log, metrics, clock, random, storage } = effects
+    const { storeId, cleanStop } = life
+    this.#effects = effects
+    this.#database = database
+    this.#storeId = storeId
+    this.#actor = cleanStop === null ? Actor.create(random) : Actor.resume(cleanStop.actor, cleanStop.counter)
+    const listener = {
+      committed: (writes: readonly PendingWrite[]) => this.#committed(writes),
+      failed: (error: unknown) => this.#failed(error),
+    }
+    this.#commit = new GroupCommit(clock, metrics, listener, limits)
+    this.#commit.begin(database)
+    this.#census = new Census(clock, log)
+    if (cleanStop?.counts) this.#census.resume(cleanStop.counts)
+    else this.#census.begin(database, life.holdsRecords)
+    log.info('store.opened', { storeId, clean: cleanStop !== null, directory: storage.name })
+  }
+
+  /** Closes neither now nor in `close` what it was given as `effects.storage`. @throws INTERNAL */
+  static async open(
+    effects: StoreEffects,
+    options: { readonly limits?: Partial<CommitLimits> } = {},
+  ): Promise<Store> {
+    const database = await effects.storage.openDatabase()
+    try {
+      const life = await beginLife(effects.storage, database, effects.random)
+      return new Store(effects, database, life, { ...COMMIT_LIMITS, ...options.limits })
+    } catch (error) {
+      await database.close()
+      throw error
+    }
+  }
+
+  /** Takes no more writes, brings those it took to the disk, and leaves the marker of a clean stop. Idempotent. */
+  close(): Promise<void> {
+    this.#isClosing = true
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  /** One life of this data; another one after a wipe, and after `renewStoreId`. */
+  get storeId(): StoreId {
+    return this.#storeId
+  }
+
+  /** Under whose name dots are minted now. */
+  get actor(): ActorId {
+    return this.#actor.id
+  }
+
+  /** From now on dots are minted under a new name: somebody else may be using the one before. */
+  renewActor(): void {
+    this.#actor = Actor.create(this.#effects.random)
+    this.#effects.log.warn('store.actor-renewed', { actor: this.#actor.id })
+  }
+
+  /** This data is another life from now on: its directory was rolled back or cloned. */
+  async renewStoreId(): Promise<void> {
+    this.renewActor()
+    const storeId = parseStoreId(this.#effects.random.id())
+    await syncDatabase(this.#database, storeId)
+    this.#storeId = storeId
+  }
+
+  /**
+   * The record's bytes on disk, checked against their checksum; null: none.
+   * @throws UNAVAILABLE while the database is not open, or when this copy is damaged
+   */
+  read(keyspaceId: KeyspaceId, partition: number, key: Bytes): Bytes | null {
+    return this.#onDisk(hash32(key), recordKey(keyspaceId, partition, key))
+  }
+
+  /** What is on disk, decoded. @throws as `read` */
+  readRecord(keyspaceId: KeyspaceId, partition: number, key: Bytes): KeyRecord | null {
+    const record = this.read(keyspaceId, partition, key)
+    return record === null ? null : this.#decoded(hash32(key), record)
+  }
+
+  /** What the disk will hold once all that waits is on it. @throws as `read` */
+  newest(keyspaceId: KeyspaceId, partition: number, key: Bytes): KeyRecord | null {
+    const pending = this.#pending.find(hash32(key), recordKey(keyspaceId, partition, key))
+    return pending === null ? this.readRecord(keyspaceId, partition, key) : pending.record
+  }
+
+  /**
+   * Mints a dot for a value that replaces what `context` covers, and keeps what it does not. `done` comes later, once; with
+   * TIMEOUT_UNKNOWN when the disk failed meanwhile.
+   * @throws with nothing written: OVERLOADED, UNAVAILABLE, NOT_FOUND (the keyspace was dropped), TOO_LARGE (with all its siblings)
+   */
+  put(
+    keyspace: KeyspacePlace,
+    partition: number,
+    key: Bytes,
+    context: DotSet,
+    value: NewValue,
+    done: (error: KvError | null) => void,
+  ): Minted {
+    const slot = this.#slot(keyspace, partition, key, value.value?.length ?? 0)
+    const held = this.#held(slot)
+    const dot = this.#mint(context, held)
+    const timestamp = nextTimestamp(this.#effects.clock.now(), supersededTimestamp(held, context))
+    const { value: bytes, contentType, writeId, expiresAtMs } = value
+    const whole = putValue(held, context, { dot, value: bytes, contentType, writeId, timestamp, expiresAtMs })
+    const record = encodeForPut(slot.keyHash, whole)
+    this.#enqueue(slot, whole, record, done, 0)
+    return { dot, record }
+  }
+
+  /**
+   * Merges a record from elsewhere into what is held. `incoming` must not change any more. `done` comes later, once: without an
+   * error when a disk holds all that `incoming` says, with `seenUpTo`, the greatest n of the actor `mintedBy` that was seen here before.
+   * Errors as of `put`, and INTERNAL for bytes that are not a record of this key.
+   */
+  merge(
+    keyspace: KeyspacePlace,
+    partition: number,
+    key: Bytes,
+    incoming: Bytes,
+    mintedBy: ActorId | null,
+    done: Merged,
+  ): void {
+    try {
+      this.#merge(this.#slot(keyspace, partition, key, incoming.length), incoming, mintedBy, done)
+    } catch (error) {
+      if (!(error instanceof KvError)) throw error
+      this.#answer(() => done(error, 0))
+    }
+  }
+
+  /** Exact once `countsAreExact`. */
+  counts(keyspaceId: KeyspaceId): KeyCount {
+    return this.#census.of(keyspaceId)
+  }
+
+  /** Of all keyspaces. */
+  get totalCounts(): KeyCount {
+    return this.#census.total
+  }
+
+  /** False for a while after a stop that was not clean. */
+  get countsAreExact(): boolean {
+    return this.#census.isExact
+  }
+
+  /** True when any record, a tombstone too, is on disk or on its way there. Always right. */
+  holdsRecords(): boolean {
+    return !this.#commit.isIdle || this.#census.holdsRecords
+  }
+
+  /** The keyspaces that have records on this disk. */
+  async keyspaceIds(): Promise<KeyspaceId[]> {
+    const ids: KeyspaceId[] = []
+    const keys = this.#database.keys(kindRange(KIND.record))
+    try {
+      for (let key = await keys.next(); key !== undefined; key = await keys.next()) {
+        const id = keyspaceOf(key)
+        ids.push(id)
+        keys.seek(keyspaceRange(KIND.record, id).lt)
+      }
+    } finally {
+      await keys.close()
+    }
+    return ids
+  }
+
+  /** Removes all records of a keyspace, whose id is never used again; it takes no writes from now on. */
+  async dropKeyspace(keyspaceId: KeyspaceId): Promise<void> {
+    this.#dropped.add(keyspaceId)
+    await this.#commit.barrier()
+    await this.#database.clear(keyspaceRange(KIND.record, keyspaceId))
+    await syncDatabase(this.#database, this.#storeId) // Clearing does not.
+    this.#census.drop(keyspaceId, await holdsAnyRecord(this.#database))
+  }
+
+  /** @throws as `put` when no write of this size is taken now */
+  #slot({ id, durability }: KeyspacePlace, partition: number, key: Bytes, sizeBytes: number): Slot {
+    if (!this.#isOpen || this.#isClosing) throw this.#unavailable()
+    if (this.#dropped.has(id)) throw new KvError('NOT_FOUND', 'nothing was written: the keyspace was dropped')
+    const refusal = this.#commit.refusal(sizeBytes)
+    if (refusal !== null) throw refusal
+    const keyHash = hash32(key)
+    const databaseKey = recordKey(id, partition, key)
+    const pending = this.#pending.find(keyHash, databaseKey)
+    const before = pending === null ? this.#onDisk(keyHash, databaseKey) : pending.value
+    return { sync: durability === 'disk', keyHash, databaseKey, pending, before }
+  }
+
+  #held({ keyHash, pending, before }: Slot): KeyRecord | null {
+    if (pending !== null) return pending.record
+    return before === null ? null : this.#decoded(keyHash, before)
+  }
+
+  #onDisk(keyHash: number, databaseKey: Bytes): Bytes | null {
+    if (!this.#isOpen) throw this.#unavailable()
+    try {
+      const record = this.#database.getSync(databaseKey)
+      if (record === undefined) return null
+      verifyRecord(keyHash, record)
+      return record
+    } catch (error) {
+      throw this.#damaged(error)
+    }
+  }
+
+  #decoded(keyHash: number, record: Bytes): KeyRecord {
+    try {
+      return decodeSeeded(keyHash, record)
+    } catch (error) {
+      throw this.#damaged(error)
+    }
+  }
+
+  #damaged(error: unknown): KvError {
+    this.#effects.log.error('store.damaged', { error })
+    const message = "nothing was written: this peer's copy of the key cannot be read; try another peer"
+    return new KvError('UNAVAILABLE', message, { cause: error })
+  }
+
+  #unavailable(): KvError {
+    const why = this.#isClosing ? 'this peer is stopping' : 'this peer is recovering from a failed disk write'
+    return new KvError('UNAVAILABLE', `nothing was written: ${why}`)
+  }
+
+  /** Under a new name when the dot was seen before it was minted: a copy of this store, or its future, is at work. */
+  #mint(context: DotSet, held: KeyRecord | null): Dot {
+    const dot = this.#actor.mint()
+    const known = Math.max(seenUpTo(context, dot.actor), held === null ? 0 : seenUpTo(held.seen, dot.actor))
+    if (known < dot.n) return dot
+    this.renewActor()
+    return this.#actor.mint()
+  }
+
+  #merge(slot: Slot, incoming: Bytes, mintedBy: ActorId | null, done: Merged): void {
+    const { keyHash, before } = slot
+    const held =
+      before !== null && equalBytes(before, incoming) && mintedBy === null ? null : this.#held(slot)
+    if (before === null) return this.#enqueue(slot, decodeSeeded(keyHash, incoming), incoming, done, 0)
+    if (held === null) return this.#alreadyHeld(slot, before, done, 0)
+    const seen = mintedBy === null ? 0 : seenUpTo(held.seen, mintedBy)
+    const record = decodeSeeded(keyHash, incoming)
+    if (includesRecord(held, record)) return this.#alreadyHeld(slot, before, done, seen)
+    if (includesRecord(record, held)) return this.#enqueue(slot, record, incoming, done, seen)
+    const merged = mergeRecords(held, record)
+    this.#enqueue(slot, merged, encodeSeeded(keyHash, merged), done, seen)
+  }
+
+  /** Nothing new: to be told when what is held is as durable as the keyspace asks. */
+  #alreadyHeld(slot: Slot, before: Bytes, done: Merged, seen: number): void {
+    const { sync, keyHash, pending } = slot
+    if (pending !== null && this.#commit.join(pending, sync, done, seen)) return
+    const isDurable = pending === null && !(sync && this.#commit.hasUnsynced)
+    if (isDurable) this.#answer(() => done(null, seen))
+    else this.#enqueue(slot, pending?.record ?? this.#decoded(keyHash, before), before, done, seen)
+  }
+
+  #enqueue(slot: Slot, record: KeyRecord, value: Bytes, done: Committed, detail: number): void {
+    const { sync, keyHash, databaseKey, pending, before } = slot
+    if (pending !== null && pending.batch === this.#commit.filling) {
+      pending.record = record
+      this.#commit.replace(pending, value, sync, done, detail)
+      return
+    }
+    const sizeBefore = before === null ? -1 : before.length
+    const liveBefore = before !== null && isLive(before)
+    const write = { key: databaseKey, value, batch: 0, keyHash, record, sizeBefore, liveBefore }
+    this.#pending.set(write)
+    this.#commit.add(write, sync, done, detail)
+  }
+
+  #answer(tell: () => void): void {
+    this.#answers.push(tell)
+    if (this.#answers.length > 1) return
+    this.#effects.clock.defer(() => {
+      const answers = this.#answers
+      this.#answers = []
+      for (const tellNow of answers) tellNow()
+    })
+  }
+
+  #committed(writes: readonly PendingWrite[]): void {
+    for (const write of writes) {
+      this.#census.wrote(write.key, write.sizeBefore, write.liveBefore, write.value)
+      this.#pending.settle(write)
+    }
+  }
+
+  /** What reached the disk is not known, and what was minted may be lost: begin anew from what the disk says. */
+  #failed(error: unknown): void {
+    this.#effects.log.error('store.write-failed', { error })
+    this.#isOpen = false
+    this.#pending.clear()
+    this.renewActor()
+    this.#reopening = this.#reopen()
+  }
+
+  async #reopen(): Promise<void> {
+    const { log, storage, clock, random } = this.#effects
+    for (
+      let delayMs = SHORTEST_RETRY_MS;
+      !this.#isClosing;
+      delayMs = Math.min(2 * delayMs, LONGEST_RETRY_MS)
+    ) {
+      try {
+        await this.#census.stop()
+        await this.#database.close()
+        this.#database = await storage.openDatabase()
+        const { storeId, holdsRecords } = await beginLife(storage, this.#database, random)
+        this.#storeId = storeId
+        this.#commit.begin(this.#database)
+        this.#census.begin(this.#database, holdsRecords)
+        this.#isOpen = true
+        log.info('store.reopened', { storeId })
+        return
+      } catch (error) {
+        log.error('store.reopen-failed', { error, retryMs: delayMs })
+        if (this.#isClosing) return
+        await new Promise<void>((resolve) => {
+          this.#retry = { timer: clock.setTimer(delayMs, resolve), end: resolve }
+        })
+      }
+    }
+  }
+
+  async #close(): Promise<void> {
+    const { log } = this.#effects
+    await this.#commit.barrier()
+    this.#retry?.timer.cancel()
+    this.#retry?.end()
+    await this.#reopening
+    await this.#census.stop()
+    if (this.#isOpen) await this.#leaveMarker().catch((error) => log.warn('store.no-marker', { error }))
+    this.#isOpen = false
+    await this.#database.close()
+    log.info('store.closed')
+  }
+
+  async #leaveMarker(): Promise<void> {
+    const storeId = this.#storeId
+    if (this.#commit.hasUnsynced) await syncDatabase(this.#database, storeId)
+    const { id: actor, counter } = this.#actor
+    const counts = this.#census.isExact ? this.#census.entries : null
+    await this.#effects.storage.writeFile(
+      CLEAN_STOP_FILE,
+      encodeCleanStop({ storeId, actor, counter, counts }),
+    )
+  }
+}
+
+/** The greatest timestamp among the values that a put replaces; 0: it replaces none. */
+function supersededTimestamp(held: KeyRecord | null, context: DotSet): number {
+  let greatest = 0
+  for (const { dot, timestamp } of held?.values ?? []) {
+    if (timestamp > greatest && covers(context, dot)) greatest = timestamp
+  }
+  return greatest
+}
+
+function encodeForPut(keyHash: number, record: KeyRecord): Bytes {
+  try {
+    const bytes = encodeSeeded(keyHash, record)
+    if (bytes.length <= MAX_RECORD_BYTES) return bytes
+  } catch (error) {
+    if (!(error instanceof MalformedRecord)) throw error
+  }
+  const advice = 'get the key again and put with the context that returns'
+  throw new KvError(
+    'TOO_LARGE',
+    `nothing was written: with all its siblings the key would be too large; ${advice}`,
+  )
+}
