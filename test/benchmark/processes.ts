@@ -10,13 +10,14 @@ export class Processes {
 
   constructor() {
     process.once('exit', () => {
-      for (const child of this.#running) child.kill('SIGKILL')
+      for (const child of this.#running) signalGroup(child, 'SIGKILL')
     })
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
   }
 
   start(command: string, args: readonly string[], options: SpawnOptions = {}): ChildProcess {
-    const child = spawn(command, args, options)
+    // A group of its own, so that what it starts in turn can be ended with it.
+    const child = spawn(command, args, { ...options, detached: true })
     this.#running.add(child)
     child.once('exit', () => this.#running.delete(child))
     return child
@@ -41,10 +42,20 @@ export class Processes {
   async stop(child: ChildProcess): Promise<void> {
     if (child.exitCode !== null || child.signalCode !== null) return
     const ended = new Promise((resolve) => child.once('exit', resolve))
-    child.kill('SIGTERM')
-    const timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS)
+    // As Ctrl-C on a terminal does it.
+    signalGroup(child, 'SIGINT')
+    const timer = setTimeout(() => signalGroup(child, 'SIGKILL'), STOP_TIMEOUT_MS)
     await ended
     clearTimeout(timer)
+  }
+}
+
+function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
+  if (child.pid === undefined) return
+  try {
+    process.kill(-child.pid, signal)
+  } catch {
+    // It has ended by itself.
   }
 }
 
