@@ -111,7 +111,7 @@ export class ClusterJoin {
       // Twice the time, because the peer that is asked may have to ask another.
       reply = await rpc.call(candidate, request, 2 * timing.callTimeoutMs)
     } catch (error) {
-      log.debug('join_not_answered', { peer: candidate, error })
+      log.debug('join.not_answered', { peer: candidate, error })
       this.#obstacle = `${peers.nameOf(candidate)} was asked to let this peer join and did not answer`
       return false
     }

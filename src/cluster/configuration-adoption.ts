@@ -80,7 +80,7 @@ export class ConfigurationAdoption {
     } catch (error) {
       if (!(error instanceof MalformedMessage)) throw error
       // As if it were not there: the other peers have it.
-      this.#log.error('configuration_unreadable', { error })
+      this.#log.error('configuration.unreadable', { error })
     }
   }
 
@@ -158,7 +158,7 @@ export class ConfigurationAdoption {
     const current = this.#current
     if (current === null || current.configuration.number !== decided.configuration.number) return
     if (equalBytes(current.bytes, decided.bytes)) return
-    this.#log.error('configuration_conflict', { number: decided.configuration.number })
+    this.#log.error('configuration.conflict', { number: decided.configuration.number })
   }
 
   /** One at a time; a note about an older configuration never overwrites a newer one. */

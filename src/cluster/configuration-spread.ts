@@ -66,7 +66,7 @@ export class ConfigurationSpread {
     const ack = this.#bringNow(to, decided)
       .catch((error: unknown) => {
         // Expected while a peer is down or stopping; whoever needs the acknowledgement asks again.
-        this.#parts.log.debug('configuration_not_acknowledged', { peer: to, number, error })
+        this.#parts.log.debug('configuration.not_acknowledged', { peer: to, number, error })
         return null
       })
       .finally(() => {
@@ -89,10 +89,10 @@ export class ConfigurationSpread {
       const configuration = decodeConfiguration(bytes)
       const ours = this.#parts.adoption.current?.configuration.clusterId ?? configuration.clusterId
       if (configuration.clusterId === ours) return { configuration, bytes }
-      this.#parts.log.error('configuration_of_another_cluster', { theirs: configuration.clusterId, ours })
+      this.#parts.log.error('configuration.foreign', { theirs: configuration.clusterId, ours })
     } catch (error) {
       if (!(error instanceof MalformedMessage)) throw error
-      this.#parts.log.error('configuration_malformed', { error })
+      this.#parts.log.error('configuration.malformed', { error })
     }
     return null
   }
@@ -163,7 +163,7 @@ export class ConfigurationSpread {
         if (decided !== null && !this.#isStopped) await this.take(decided)
       } catch (error) {
         // Gossip repeats itself: the next one that says so is asked.
-        log.debug('configuration_not_fetched', { peer: from, number, error })
+        log.debug('configuration.not_fetched', { peer: from, number, error })
       }
     }
     this.#isFetching = false

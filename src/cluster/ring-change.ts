@@ -131,7 +131,7 @@ export class RingChange {
         delayMs = await this.#step()
       } while ((delayMs === 0 || this.#isNudged) && !this.#isStopped)
     } catch (error) {
-      this.#parts.log.error('ring_change_failed', { error })
+      this.#parts.log.error('ring_change.failed', { error })
       delayMs = this.#parts.timing.retryMs
     }
     this.#isDriving = false
@@ -155,11 +155,12 @@ export class RingChange {
     }
     const windowMs = configuration.phase === 'stable' ? this.#windowEndsMs - clock.monotonic() : 0
     if (windowMs > 0) return windowMs
-    if (configuration.phase === 'stable' && this.#presentJoiners().length === 0) return timing.retryMs
+    if (this.#lacksJoiners(configuration)) return timing.retryMs
 
     const waitedFor = membersWaitedFor(configuration)
     const acks = await spread.collect(decided, waitedFor)
     if (this.#parts.current() !== decided) return 0
+    if (this.#lacksJoiners(configuration)) return timing.retryMs
     const silent = waitedFor.filter((nodeId) => !acks.some((ack) => ack.nodeId === nodeId))
     if (silent.length > 0) {
       this.#waitFor(
@@ -196,6 +197,10 @@ export class RingChange {
     }
   }
 
+  #lacksJoiners(configuration: Configuration): boolean {
+    return configuration.phase === 'stable' && this.#presentJoiners().length === 0
+  }
+
   /** One that died since it asked would hold up everybody: a member is waited for. */
   #presentJoiners(): readonly Member[] {
     const members = [...this.#joining.values()].map(({ member }) => member)
@@ -225,7 +230,7 @@ export class RingChange {
     this.#obstacle = obstacle
     const { configuration } = decided
     if (obstacle !== null)
-      this.#parts.log.warn('ring_change_waits', { number: configuration.number, obstacle })
+      this.#parts.log.warn('ring_change.waits', { number: configuration.number, obstacle })
     // Whichever peer is asked for its status should know.
     void this.#parts.spread.collect(decided, membersWaitedFor(configuration))
   }

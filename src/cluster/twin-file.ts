@@ -47,7 +47,7 @@ export class TwinFile {
       await this.write(newest.payload)
     } catch (error) {
       // One sound copy is enough to go on with; the next write makes both.
-      this.#log.warn('twin_file_not_mended', { file: this.#name, error })
+      this.#log.warn('twin_file.not_mended', { file: this.#name, error })
     }
     return newest.payload
   }
@@ -70,7 +70,7 @@ export class TwinFile {
 
   #open(name: string, bytes: Bytes | null): Copy | null {
     const copy = bytes === null ? null : openCopy(this.#name, bytes)
-    if (copy === null && bytes !== null) this.#log.warn('twin_file_damaged', { file: name })
+    if (copy === null && bytes !== null) this.#log.warn('twin_file.damaged', { file: name })
     return copy
   }
 }

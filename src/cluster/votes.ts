@@ -31,7 +31,8 @@ const votesShape = {
   promised: optional(ballot),
   accepted: optional(struct({ ballot, value: bytes(MAX_CONFIGURATION_BYTES) })),
 } as const
-const codec = struct(votesShape)
+/** The payload of `VOTES_FILE`. */
+export const votesCodec = struct(votesShape)
 
 export type AcceptorVotes = Votes & { readonly acceptorId: string }
 
@@ -105,7 +106,7 @@ export class Acceptor {
   }
 
   #save(votes: Votes): Promise<void> {
-    return this.#file.write(pack(codec.encode({ acceptorId: this.#acceptorId, ...votes })))
+    return this.#file.write(pack(votesCodec.encode({ acceptorId: this.#acceptorId, ...votes })))
   }
 
   #decode(payload: Bytes): AcceptorVotes | null {
@@ -113,7 +114,7 @@ export class Acceptor {
       return decodePayload(payload)
     } catch (error) {
       if (!(error instanceof MalformedMessage)) throw error
-      this.#effects.log.error('votes_unreadable', { error })
+      this.#effects.log.error('votes.unreadable', { error })
       return null
     }
   }
@@ -127,5 +128,5 @@ export function decodeVotes(file: Bytes): AcceptorVotes {
 }
 
 function decodePayload(payload: Bytes): AcceptorVotes {
-  return codec.decode(unpack(payload))
+  return votesCodec.decode(unpack(payload))
 }

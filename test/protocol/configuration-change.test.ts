@@ -1,0 +1,279 @@
+import fc from 'fast-check'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { KvError } from '../../src/base/error.ts'
+import { type KeyspaceId, type NodeId, parseClusterId, parseNodeId } from '../../src/base/ids.ts'
+import {
+  type Acceptor,
+  type Configuration,
+  type Layout,
+  MAX_ACCEPTORS,
+  MAX_KEYSPACES,
+  type Member,
+  readLayout,
+  targetLayout,
+} from '../../src/protocol/configuration.ts'
+import {
+  beginJoin,
+  createKeyspace,
+  dropKeyspace,
+  electAcceptors,
+  finish,
+  firstConfiguration,
+  switchOver,
+} from '../../src/protocol/configuration-change.ts'
+import { findFlaw } from '../../src/protocol/configuration-check.ts'
+import { DEFAULT_KEYSPACE, DEFAULT_KEYSPACE_OPTIONS as OPTIONS } from '../../src/wire/requests.ts'
+
+const member = (name: string, zone = '', weight = 1): Member => ({ nodeId: parseNodeId(name), zone, weight })
+const acceptor = ({ nodeId }: { nodeId: NodeId }): Acceptor => ({ nodeId, acceptorId: `votes of ${nodeId}` })
+const first = (): Configuration => {
+  const [clusterId, founder] = [parseClusterId('cluster'), member('a')]
+  return firstConfiguration({
+    clusterId,
+    member: founder,
+    acceptorId: 'votes of a',
+    partitionCount: 16,
+    nowMs: 5,
+  })
+}
+const join = (configuration: Configuration, members: Member[]): Configuration => {
+  const switched = switchOver(beginJoin(configuration, members, 6), 7)
+  return finish(switched, switched.members.map(acceptor), 8)
+}
+
+function throws(code: string, run: () => unknown): void {
+  assert.throws(run, (error: unknown) => error instanceof KvError && error.code === code)
+}
+
+test('a new cluster has one member, who votes, and the default keyspace as the client library knows it', () => {
+  const configuration = first()
+  assert.is(configuration.number, 1)
+  assert.equal(configuration.acceptors, [acceptor(member('a'))])
+  assert.equal(configuration.keyspaces, [{ id: 1 as KeyspaceId, name: DEFAULT_KEYSPACE, ...OPTIONS }])
+  assert.is(findFlaw(configuration), null)
+})
+
+// Raft (2014), section 6: "the joint consensus combines both the old and new configurations".
+test('a join writes to both layouts before reads move, and reads move before the old layout goes', () => {
+  const stable = first()
+  const begun = beginJoin(stable, [member('c'), member('b')], 6)
+  assert.is(begun.phase, 'begun')
+  assert.equal(
+    begun.members.map(({ nodeId }) => nodeId),
+    ['a', 'b', 'c'],
+  )
+  assert.is(begun.layouts.length, 2)
+  assert.is(readLayout(begun), stable.layouts[0])
+  assert.equal(begun.acceptors, stable.acceptors, 'acceptors change only at the end')
+
+  const switched = switchOver(begun, 7)
+  assert.equal(switched.layouts, begun.layouts)
+  assert.is(readLayout(switched), begun.layouts[1])
+
+  const finished = finish(switched, switched.members.map(acceptor), 8)
+  assert.is(finished.phase, 'stable')
+  assert.equal(finished.layouts, [targetLayout(begun)])
+  assert.is(finished.acceptors.length, 3)
+  assert.equal(
+    [begun, switched, finished].map(({ number }) => number),
+    [2, 3, 4],
+  )
+})
+
+test('each step follows only from the one before it', () => {
+  const stable = first()
+  const begun = beginJoin(stable, [member('b')], 6)
+  throws('CONFLICT', () => switchOver(stable, 7))
+  throws('CONFLICT', () => finish(stable, [], 7))
+  throws('CONFLICT', () => finish(begun, [], 7))
+  throws('CONFLICT', () => beginJoin(begun, [member('c')], 7))
+  throws('CONFLICT', () => switchOver(switchOver(begun, 7), 8))
+})
+
+test('a join is refused to members, to those removed, twice in one, and with nonsense', () => {
+  const stable = { ...first(), removed: [parseNodeId('gone')] }
+  throws('CONFLICT', () => beginJoin(stable, [member('a')], 6))
+  throws('CONFLICT', () => beginJoin(stable, [member('gone')], 6))
+  throws('INVALID_ARGUMENT', () => beginJoin(stable, [], 6))
+  throws('INVALID_ARGUMENT', () => beginJoin(stable, [member('b'), member('b')], 6))
+  throws('INVALID_ARGUMENT', () => beginJoin(stable, [member('b', '', 0)], 6))
+  throws('INVALID_ARGUMENT', () => beginJoin(stable, [member('b', '', 1.5)], 6))
+  throws('INVALID_ARGUMENT', () => beginJoin(stable, [member('b', 'a\nzone')], 6))
+})
+
+test('keyspaces come and go in any phase; their ids never come back', () => {
+  const begun = beginJoin(first(), [member('b')], 6)
+  const created = createKeyspace(begun, 'cities', OPTIONS, 9)
+  assert.is(created.phase, 'begun')
+  assert.equal(created.keyspaces[1], { id: 2 as KeyspaceId, name: 'cities', ...OPTIONS })
+  const dropped = dropKeyspace(created, 'cities', 10)
+  assert.equal(dropped.keyspaces, begun.keyspaces)
+  const again = createKeyspace(dropped, 'cities', OPTIONS, 11)
+  assert.is(again.keyspaces[1]?.id, 3)
+})
+
+test('making a keyspace that is there already changes nothing; with other options it is a conflict', () => {
+  const created = createKeyspace(first(), 'cities', OPTIONS, 9)
+  assert.is(createKeyspace(created, 'cities', { ...OPTIONS }, 10), created)
+  throws('CONFLICT', () => createKeyspace(created, 'cities', { ...OPTIONS, replicas: 2 }, 10))
+  throws('CONFLICT', () => createKeyspace(created, DEFAULT_KEYSPACE, { ...OPTIONS, conflicts: 'lww' }, 10))
+})
+
+test('a keyspace that cannot be is refused with a reason', () => {
+  const stable = first()
+  for (const name of ['', 'a b', 'ä', 'x'.repeat(65), 'a/b']) {
+    throws('INVALID_ARGUMENT', () => createKeyspace(stable, name, OPTIONS, 9))
+  }
+  for (const replicas of [0, 8, 2.5, Number.NaN]) {
+    throws('INVALID_ARGUMENT', () => createKeyspace(stable, 'x', { ...OPTIONS, replicas }, 9))
+  }
+  throws('INVALID_ARGUMENT', () => createKeyspace(stable, 'x', { ...OPTIONS, w: 4 }, 9))
+  throws('INVALID_ARGUMENT', () => createKeyspace(stable, 'x', { ...OPTIONS, r: 0 }, 9))
+  assert.is(createKeyspace(stable, 'x', { ...OPTIONS, strategy: 'full', w: 4 }, 9).number, 2)
+})
+
+test('the default keyspace stays, an unknown one cannot be dropped, and there is a limit', () => {
+  let configuration = first()
+  throws('INVALID_ARGUMENT', () => dropKeyspace(configuration, DEFAULT_KEYSPACE, 9))
+  throws('NOT_FOUND', () => dropKeyspace(configuration, 'nowhere', 9))
+  for (let i = 1; i < MAX_KEYSPACES; i++)
+    configuration = createKeyspace(configuration, `space${i}`, OPTIONS, 9)
+  throws('CONFLICT', () => createKeyspace(configuration, 'one-more', OPTIONS, 9))
+})
+
+test('as many acceptors as can be, an odd number up to seven', () => {
+  for (const [members, count] of [
+    [1, 1],
+    [2, 1],
+    [3, 3],
+    [4, 3],
+    [6, 5],
+    [7, 7],
+    [40, MAX_ACCEPTORS],
+  ] as const) {
+    const list = Array.from({ length: members }, (_, i) => member(`m${String(i).padStart(2, '0')}`))
+    assert.is(electAcceptors(list, list.map(acceptor), []).length, count, `${members} members`)
+  }
+})
+
+test('acceptors fill the zones evenly, and who votes already goes on', () => {
+  const zones = ['east', 'east', 'east', 'east', 'north', 'west', 'west']
+  const members = zones.map((zone, i) => member(`m${i}`, zone))
+  const elected = (electable: Member[], incumbents: Member[] = []): string[] =>
+    electAcceptors(members, electable.map(acceptor), incumbents.map(acceptor)).map(({ nodeId }) => nodeId)
+  const [, , , m3] = members as [Member, Member, Member, Member]
+  assert.equal(elected(members.filter((_, i) => i !== 6).slice(2)), ['m2', 'm4', 'm5'])
+  assert.equal(elected(members.filter((_, i) => i !== 6).slice(2), [m3]), ['m3', 'm4', 'm5'])
+  assert.equal(elected(members.slice(0, 6)), ['m0', 'm1', 'm2', 'm4', 'm5'])
+})
+
+test('nobody who is not a member votes, and somebody has to', () => {
+  const members = [member('a'), member('b'), member('c')]
+  const stranger = acceptor(member('stranger'))
+  assert.equal(
+    electAcceptors(members, [stranger, ...members.map(acceptor)], [stranger]),
+    members.map(acceptor),
+  )
+  throws('UNAVAILABLE', () => electAcceptors(members, [stranger], []))
+})
+
+test('an acceptor that lost its votes is elected under its new id', () => {
+  const stable = join(first(), [member('b'), member('c')])
+  const switched = switchOver(beginJoin(stable, [member('d')], 9), 10)
+  const electable = switched.members.map((one) =>
+    one.nodeId === 'b' ? { ...one, acceptorId: 'new' } : acceptor(one),
+  )
+  const { acceptors } = finish(switched, electable, 11)
+  assert.equal(
+    acceptors.map(({ acceptorId }) => acceptorId),
+    ['votes of a', 'new', 'votes of c'],
+  )
+})
+
+test('whatever the order of joins and keyspaces, every configuration is sound and keeps its promises', () => {
+  const step = fc.record({
+    kind: fc.constantFrom('advance', 'create', 'drop'),
+    count: fc.integer({ min: 1, max: 4 }),
+  })
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 25 }), (steps) => {
+      let configuration = first()
+      let names = 0
+      const idOfName = new Map<number, string>()
+      for (const { kind, count } of steps) {
+        const before = configuration
+        if (kind === 'create') configuration = createKeyspace(before, `space${names++}`, OPTIONS, names)
+        else if (kind === 'drop') {
+          const last = before.keyspaces.at(-1)?.name ?? DEFAULT_KEYSPACE
+          if (last !== DEFAULT_KEYSPACE) configuration = dropKeyspace(before, last, names)
+        } else if (before.phase === 'begun') configuration = switchOver(before, names)
+        else if (before.phase === 'switched')
+          configuration = finish(before, before.members.map(acceptor), names)
+        else {
+          const newcomers = Array.from({ length: count }, () => member(`peer${names++}`, `zone${names % 3}`))
+          configuration = beginJoin(before, newcomers, names)
+        }
+        assert.is(findFlaw(configuration), null)
+        if (configuration === before) continue
+        assert.is(configuration.number, before.number + 1)
+        const writtenBefore: readonly Layout[] = before.layouts
+        const writtenNow: readonly Layout[] = configuration.layouts
+        const stillWritten = before.layouts.some((layout) => writtenNow.includes(layout))
+        assert.ok(stillWritten, 'a layout of the number before still takes writes')
+        assert.ok(
+          writtenBefore.includes(readLayout(configuration)),
+          'reads look only where writes have gone since the number before',
+        )
+        for (const { id, name } of configuration.keyspaces) {
+          assert.is(idOfName.get(id) ?? name, name, 'an id never names two keyspaces')
+          idOfName.set(id, name)
+        }
+      }
+    }),
+    { numRuns: 60 },
+  )
+})
+
+test('a flaw is found wherever it is', () => {
+  const sound = join(first(), [member('b'), member('c', 'z')])
+  const [layout] = sound.layouts
+  const rows = (change: (bytes: Uint8Array) => void): Configuration => {
+    const copy = layout.rows.slice()
+    change(copy)
+    return { ...sound, layouts: [{ ...layout, rows: copy }] }
+  }
+  const stranger = parseNodeId('stranger')
+  const [one, two, three] = sound.members as [Member, Member, Member]
+  const [seat] = sound.acceptors as [Acceptor]
+  const flawed: Record<string, Configuration> = {
+    number: { ...sound, number: 0 },
+    'partition count': { ...sound, partitionCount: 17 },
+    phase: { ...sound, phase: 'begun' },
+    'no members': { ...sound, members: [] },
+    'order of members': { ...sound, members: [two, one, three] },
+    'a member twice': { ...sound, members: [one, one, two, three] },
+    'a member without a layout': { ...sound, members: [one, two, three, member('d')] },
+    'a weight': { ...sound, members: [{ ...one, weight: 1001 }, two, three] },
+    'a removed member': { ...sound, removed: [two.nodeId] },
+    'an excluded stranger': { ...sound, excluded: [stranger] },
+    'no acceptor': { ...sound, acceptors: [] },
+    'two acceptors': { ...sound, acceptors: sound.acceptors.slice(0, 2) },
+    'an acceptor that is a stranger': { ...sound, acceptors: [{ ...seat, nodeId: stranger }] },
+    'a keyspace id in use': { ...sound, nextKeyspaceId: 1 as KeyspaceId },
+    'a keyspace twice': { ...sound, keyspaces: [...sound.keyspaces, ...sound.keyspaces] },
+    'a layout of a stranger': {
+      ...sound,
+      layouts: [{ ...layout, members: [one.nodeId, two.nodeId, stranger] }],
+    },
+    'a layout depth': { ...sound, layouts: [{ ...layout, depth: 2 }] },
+    'too few rows': { ...sound, layouts: [{ ...layout, rows: layout.rows.subarray(2) }] },
+    'a row beyond the members': rows((bytes) => bytes.fill(9, 0, 2)),
+    'an owner twice': rows((bytes) => bytes.copyWithin(2, 0, 2)),
+  }
+  assert.is(findFlaw(sound), null)
+  for (const [what, configuration] of Object.entries(flawed))
+    assert.type(findFlaw(configuration), 'string', what)
+})
+
+test.run()
