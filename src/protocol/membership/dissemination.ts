@@ -2,10 +2,11 @@
  * How news travels: a few random peers are told every so often (SWIM, section 4.1, and hashicorp/memberlist's separate gossip), and now and
  * then two peers compare everything they believe, which repairs what gossip missed (anti-entropy, memberlist's push-pull).
  *
- * Deviations: nothing is sent when there is no news; a push-pull begins by comparing digests and goes on only when they differ; the reply to a
+ * Deviations: newcomers compare more often; nothing is sent when there is no news; a push-pull begins by comparing digests and goes on only when they differ; the reply to a
  * full state holds only what outranks it.
  */
 import type { NodeId } from '../../base/ids.ts'
+import type { Prng } from '../../base/prng.ts'
 import type { Beliefs } from './beliefs.ts'
 import { type LocalView, MAX_GOSSIP_UPDATES } from './local-view.ts'
 import type { MembershipMessage } from './messages.ts'
@@ -15,24 +16,29 @@ import { pushPullIntervalMs } from './timing.ts'
 type PushPull = Extract<MembershipMessage, { type: 'pushPull' }>
 type Compare = Extract<MembershipMessage, { type: 'compare' }>
 
+/** When many join at once, gossip misses some; so a newcomer compares after this long, then at doubling intervals up to the usual one. */
+const FIRST_PUSH_PULL_MS = 1000
+
 export class Dissemination {
   readonly #view: LocalView
   readonly #beliefs: Beliefs
   #lastGossipMs = Number.NEGATIVE_INFINITY
+  readonly #prng: Prng
   #nextPushPullMs = Number.POSITIVE_INFINITY
+  #newcomerIntervalMs = FIRST_PUSH_PULL_MS
   /** With whom we still have to exchange full states; null: nobody. Repeated until a state arrives. */
   #wanted: { readonly nodeId: NodeId | null; atMs: number } | null = null
   /** Until the first full state arrived, everything in it is news to us alone. */
   #hasSynced = false
 
-  constructor(view: LocalView, beliefs: Beliefs) {
+  constructor(view: LocalView, beliefs: Beliefs, prng: Prng) {
     this.#view = view
     this.#beliefs = beliefs
+    this.#prng = prng
   }
 
-  /** @param staggerShare in [0, 1): how far into its interval the first push-pull comes */
-  start(staggerShare: number): void {
-    this.#nextPushPullMs = this.#view.nowMs + staggerShare * this.#view.options.pushPullIntervalMs
+  start(): void {
+    this.#planPushPull()
   }
 
   get hasSynced(): boolean {
@@ -48,9 +54,9 @@ export class Dissemination {
 
   /** Does what is due. */
   wake(): void {
-    const { nowMs, table, broadcasts, options, upCount } = this.#view
+    const { nowMs, table, broadcasts } = this.#view
     if (this.#nextPushPullMs <= nowMs) {
-      this.#nextPushPullMs = nowMs + pushPullIntervalMs(options, upCount)
+      this.#planPushPull()
       this.#compare()
     }
     if (table.upCount === 0) return
@@ -92,6 +98,14 @@ export class Dissemination {
 
   get #nextGossipMs(): number {
     return this.#lastGossipMs + this.#view.options.gossipIntervalMs
+  }
+
+  #planPushPull(): void {
+    const { nowMs, options, upCount } = this.#view
+    const intervalMs = Math.min(this.#newcomerIntervalMs, pushPullIntervalMs(options, upCount))
+    this.#newcomerIntervalMs = 2 * intervalMs
+    // Spread, so that peers started together do not all compare together for ever.
+    this.#nextPushPullMs = nowMs + intervalMs * (0.5 + this.#prng.float())
   }
 
   #gossip(): void {

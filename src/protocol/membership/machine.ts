@@ -18,7 +18,7 @@
 import { assert, unreachable } from '../../base/assert.ts'
 import type { Address, NodeId } from '../../base/ids.ts'
 import { createPrng, type Prng } from '../../base/prng.ts'
-import { Beliefs } from './beliefs.ts'
+import { Beliefs, isSameLife } from './beliefs.ts'
 import { Dissemination } from './dissemination.ts'
 import { FailureDetector } from './failure-detector.ts'
 import { LocalView, MAX_PIGGYBACK_UPDATES } from './local-view.ts'
@@ -30,6 +30,9 @@ import { DEFAULT_MEMBERSHIP_OPTIONS, type MembershipOptions, minSuspicionMs } fr
 
 /** Whoever leaves tells this many itself; they tell the others. */
 const MAX_FAREWELLS = 64
+
+/** A loop that is always a little late still has to find the dead: short delays are forgiven this often, long ones always. */
+const GRACE_INTERVAL_MS = 1000
 
 export interface Membership {
   /** @param nowMs monotonic; never less than before. The outputs are to be performed in order. */
@@ -67,13 +70,14 @@ class Machine implements Membership {
   readonly #dissemination: Dissemination
   readonly #reconnection: Reconnection
   #nextWakeMs = Number.NEGATIVE_INFINITY
+  #lastGraceMs = Number.NEGATIVE_INFINITY
   #isStarted = false
 
   constructor(self: PeerIdentity, options: MembershipOptions, prng: Prng) {
     this.#prng = prng
     this.#view = new LocalView(self, options, prng)
     this.#beliefs = new Beliefs(this.#view)
-    this.#dissemination = new Dissemination(this.#view, this.#beliefs)
+    this.#dissemination = new Dissemination(this.#view, this.#beliefs, prng)
     this.#detector = new FailureDetector(this.#view, this.#beliefs, (nodeId) =>
       this.#dissemination.wantSync(nodeId),
     )
@@ -144,7 +148,7 @@ class Machine implements Membership {
   #start(): void {
     this.#isStarted = true
     this.#detector.start(this.#prng.float() * this.#view.options.probeIntervalMs)
-    this.#dissemination.start(this.#prng.float())
+    this.#dissemination.start()
     this.#reconnection.start()
   }
 
@@ -159,10 +163,13 @@ class Machine implements Membership {
   }
 
   #stalled(awayMs: number): void {
-    const { health, table, options, upCount } = this.#view
+    const { health, table, options, upCount, nowMs } = this.#view
     health.worsen(1)
-    this.#beliefs.postpone(awayMs)
-    this.#detector.postpone(awayMs)
+    if (awayMs >= GRACE_INTERVAL_MS || nowMs - this.#lastGraceMs >= GRACE_INTERVAL_MS) {
+      this.#lastGraceMs = nowMs
+      this.#beliefs.postpone(awayMs)
+      this.#detector.postpone(awayMs)
+    }
     if (awayMs < minSuspicionMs(options, upCount) || table.upCount === 0) return
     this.#beliefs.refute(0)
     this.#dissemination.wantSync(null)
@@ -278,7 +285,8 @@ class Machine implements Membership {
     const isNews = dialled !== null && (before === undefined || !isUp(before.state))
     const isUseful = isUp(peer.record.state) && (isNews || !this.#dissemination.hasSynced)
     if (isUseful) this.#dissemination.wantSync(facts.nodeId)
-    this.#tellTruth(facts.nodeId)
+    if (isSameLife(peer.record, facts)) this.#tellTruth(facts.nodeId)
+    else this.#view.tell(facts.nodeId, [peer.record])
   }
 
   #learn(input: Extract<MembershipInput, { type: 'learn' }>): void {
