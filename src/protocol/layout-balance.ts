@@ -1,18 +1,18 @@
 /**
- * One step of planning a layout: for one list length, choose the owners of every partition so that no peer is above or below its
- * bounds, at the lowest price.
+ * One step of planning a layout: for one list length, choose the owners of every partition so that no peer is
+ * above or below its bounds, at the lowest price.
  *
- * Intuition: start with the cheapest owners of each partition, whatever the loads. Then, while a peer has too many partitions, find the
- * cheapest chain "a gives partition p to b, b gives q to c, …" to one that has room, and carry it out; likewise towards
- * peers that have too few.
+ * Intuition: start with the cheapest owners of each partition, whatever the loads. Then, while a peer has too
+ * many partitions, find the cheapest chain "a gives partition p to b, b gives q to c, …" to one that has
+ * room, and carry it out; likewise towards peers that have too few.
  *
- * Invariant: after each chain no other owners with the same loads are cheaper. It is the successive shortest path method for
- * minimum-cost flow (Ahuja, Magnanti and Orlin, Network Flows, section 9.7), with the partitions contracted into
- * the edges between peers.
+ * Invariant: after each chain no other owners with the same loads are cheaper. It is the successive shortest
+ * path method for minimum-cost flow (Ahuja, Magnanti and Orlin, Network Flows, section 9.7), with the
+ * partitions contracted into the edges between peers.
  *
- * Deviation: two swaps of one chain in one partition may each respect the zones but not both together, which no flow can express. Such a
- * chain is undone, and that partition stands aside until another chain succeeded; so with zones a plan may cost a little more
- * than the cheapest.
+ * Deviation: two swaps of one chain in one partition may each respect the zones but not both together, which
+ * no flow can express. Such a chain is undone, and that partition stands aside until another chain succeeded;
+ * so with zones a plan may cost a little more than the cheapest.
  */
 import { assert } from '../base/assert.ts'
 import type { ZoneBounds } from './layout-fairness.ts'
@@ -23,7 +23,10 @@ export interface Board {
   readonly memberCount: number
   readonly zoneOf: Uint16Array
   readonly zoneCount: number
-  /** [partition · memberCount + member]: rank in the previous layout, from 0; `depth` for who was not in the list. */
+  /**
+   * [partition · memberCount + member]: rank in the previous layout, from 0; `depth` for who was not in the
+   * list.
+   */
   readonly previousRank: Uint8Array
   /** Which of two members rendezvous hashing prefers: negative when `a`. */
   readonly prefer: (partition: number, a: number, b: number) => number
@@ -53,7 +56,10 @@ export interface Owners {
 
 const UNREACHED = 0x7fffffff
 
-/** The owners of every partition, the fixed ones first. Bounds that cannot be kept are kept as well as was found possible. */
+/**
+ * The owners of every partition, the fixed ones first. Bounds that cannot be kept are kept as well as was
+ * found possible.
+ */
 export function balanceLevel(board: Board, level: Level): Owners {
   const balancer = new Balancer(board, level)
   balancer.fill()
@@ -172,7 +178,10 @@ class Balancer {
     this.#load[member] = this.#loadOf(member) + change
   }
 
-  /** The cheapest next owner that leaves the zones' bounds within reach of the remaining choices, this one included. */
+  /**
+   * The cheapest next owner that leaves the zones' bounds within reach of the remaining choices, this one
+   * included.
+   */
   #cheapest(partition: number, remaining: number): number {
     const { memberCount, zoneCount, zoneOf, prefer } = this.#board
     const { low, high } = this.#level.zones
@@ -277,7 +286,9 @@ class Balancer {
     )
   }
 
-  /** Chains of one swap at the price of the cheapest ones: there are many, and one search finds few of them. */
+  /**
+   * Chains of one swap at the price of the cheapest ones: there are many, and one search finds few of them.
+   */
   #giveAway(
     giver: number,
     price: number,

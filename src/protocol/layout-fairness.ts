@@ -1,12 +1,14 @@
 /**
- * What a fair layout is: how much of the ring each peer should hold, how far above that it may be, and how the replicas of one
- * partition spread over zones.
+ * What a fair layout is: how much of the ring each peer should hold, how far above that it may be, and how
+ * the replicas of one partition spread over zones.
  *
- * Intuition: pour `count` replicas of a partition over the members in proportion to their weights. No member can hold more than
- * one of them, and no zone more than its even part, so what does not fit there flows over to the others (water-filling).
+ * Intuition: pour `count` replicas of a partition over the members in proportion to their weights. No member
+ * can hold more than one of them, and no zone more than its even part, so what does not fit there flows over
+ * to the others (water-filling).
  *
- * Invariant: for each `count` the shares add up to `count`, and a member's share never falls as `count` grows. So the lists that are
- * fair at one length can be cut to, or grown from, lists that are fair at another.
+ * Invariant: for each `count` the shares add up to `count`, and a member's share never falls as `count`
+ * grows. So the lists that are fair at one length can be cut to, or grown from, lists that are fair at
+ * another.
  */
 import { present } from '../base/assert.ts'
 import type { Member } from './configuration.ts'
@@ -45,8 +47,8 @@ export function findZones(members: readonly Member[]): Zones {
 }
 
 /**
- * Distinct zones first, then as even as the sizes of the zones allow: each zone holds `level` replicas or, where it is that small,
- * all its members; what is left goes one each to zones that have more.
+ * Distinct zones first, then as even as the sizes of the zones allow: each zone holds `level` replicas or,
+ * where it is that small, all its members; what is left goes one each to zones that have more.
  */
 export function zoneBounds(zones: Zones, count: number): ZoneBounds {
   let level = 0
@@ -62,8 +64,8 @@ function totalAt(sizes: Uint16Array, level: number): number {
 }
 
 /**
- * Of `count` replicas of every partition, how many each member should hold, from 0 to 1: its part of the partitions.
- * In the order of `members`; adds up to min(count, members).
+ * Of `count` replicas of every partition, how many each member should hold, from 0 to 1: its part of the
+ * partitions. In the order of `members`; adds up to min(count, members).
  */
 export function fairShares(members: readonly Member[], count: number): Float64Array {
   const zones = findZones(members)
@@ -76,7 +78,10 @@ export function fairShares(members: readonly Member[], count: number): Float64Ar
   return shares
 }
 
-/** The common water level at which the zones, each kept within its bounds, hold all replicas: found by bisection. */
+/**
+ * The common water level at which the zones, each kept within its bounds, hold all replicas: found by
+ * bisection.
+ */
 function zoneShares(
   members: readonly Member[],
   zones: Zones,

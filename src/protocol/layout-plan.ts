@@ -1,16 +1,19 @@
 /**
- * Plans who owns which partition. The proposer of a configuration computes the table and ships it, so that no two versions of this
- * code can disagree about it.
+ * Plans who owns which partition. The proposer of a configuration computes the table and ships it, so that no
+ * two versions of this code can disagree about it.
  *
- * Intuition: weighted rendezvous hashing (Thaler and Ravishankar 1998; Schindelhauer and Schomaker 2005 for the weights) says
- * who should hold a partition; a cap on everybody's load corrects the luck of the hash (as in Mirrokni, Thorup and
- * Zadimoghaddam 2018); what the previous layout says goes before both, so that little data moves.
+ * Intuition: weighted rendezvous hashing (Thaler and Ravishankar 1998; Schindelhauer and Schomaker 2005 for
+ * the weights) says who should hold a partition; a cap on everybody's load corrects the luck of the hash (as
+ * in Mirrokni, Thorup and Zadimoghaddam 2018); what the previous layout says goes before both, so that little
+ * data moves.
  *
- * Invariants: peers in a list are distinct, and so are their zones as far as there are zones; at every list length no
- * peer is above `loadCap` of its fair load, unless the zones leave no other way. The same input gives the same table.
+ * Invariants: peers in a list are distinct, and so are their zones as far as there are zones; at every list
+ * length no peer is above `loadCap` of its fair load, unless the zones leave no other way. The same input
+ * gives the same table.
  *
- * Deviations: the whole problem, all list lengths at once, is no flow problem. So one length is settled first and on its own terms, the
- * one that most keyspaces use; shorter lists are then chosen within it, and longer ones are grown from it.
+ * Deviations: the whole problem, all list lengths at once, is no flow problem. So one length is settled first
+ * and on its own terms, the one that most keyspaces use; shorter lists are then chosen within it, and longer
+ * ones are grown from it.
  */
 import { assert, present } from '../base/assert.ts'
 import { utf8 } from '../base/bytes.ts'
@@ -57,7 +60,8 @@ export function planLayout(request: LayoutRequest): Layout {
   const board = makeBoard(members, previous, partitionCount)
   const bounds = Array.from({ length: depth }, (_, index) => makeBounds(members, partitionCount, index + 1))
   let best = planFrom(Math.min(USUAL_REPLICAS, depth), board, bounds)
-  // Lists that grow or are cut step by step can paint themselves into a corner when weights and zones differ much.
+  // Lists that grow or are cut step by step can paint themselves into a corner when weights and zones differ
+  // much.
   for (let anchor = USUAL_REPLICAS + 1; best.excess > 0 && anchor <= depth; anchor++) {
     const other = planFrom(anchor, board, bounds)
     if (other.excess < best.excess) best = other
@@ -183,7 +187,10 @@ function makeScores(members: readonly Member[]): (partition: number, member: num
   }
 }
 
-/** Every bit of the input changes about half of the 32 unsigned bits that come out (the end of MurmurHash3, Appleby). */
+/**
+ * Every bit of the input changes about half of the 32 unsigned bits that come out (the end of MurmurHash3,
+ * Appleby).
+ */
 function scramble(input: number): number {
   let bits = input
   bits = Math.imul(bits ^ (bits >>> 16), 0x85ebca6b)

@@ -1,12 +1,15 @@
 /**
- * Reading and making the table of a layout: for every partition a preference list of distinct peers, kept as positions in the
- * layout's list of members, so that 512 lists of 7 travel in 7 kB.
+ * Reading and making the table of a layout: for every partition a preference list of distinct peers, kept as
+ * positions in the layout's list of members, so that 512 lists of 7 travel in 7 kB.
  */
 import { assert, present } from '../base/assert.ts'
 import type { NodeId } from '../base/ids.ts'
 import type { Layout } from './configuration.ts'
 
-/** A layout of these lists: `positions` holds `depth` positions in `members` for each partition, one list after the other. */
+/**
+ * A layout of these lists: `positions` holds `depth` positions in `members` for each partition, one list
+ * after the other.
+ */
 export function makeLayout(members: readonly NodeId[], depth: number, positions: Uint16Array): Layout {
   assert(depth > 0 && positions.length % depth === 0, 'the positions are whole lists')
   const rows = new Uint8Array(2 * positions.length)

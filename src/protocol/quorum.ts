@@ -1,14 +1,15 @@
 /**
  * Counts the answers to one request.
  *
- * Intuition: a request is done when enough owners said yes, and lost when so many said no that enough cannot come any more.
- * While the ring changes there are two lists of owners, and enough must say yes in each.
+ * Intuition: a request is done when enough owners said yes, and lost when so many said no that enough cannot
+ * come any more. While the ring changes there are two lists of owners, and enough must say yes in each.
  *
- * Invariants: a peer counts once in each list it is in, with its first answer, however often it answers. `met` and `impossible` are never
- * both true, and neither becomes false again. With majorities, two met quorums of the same lists share an owner.
+ * Invariants: a peer counts once in each list it is in, with its first answer, however often it answers.
+ * `met` and `impossible` are never both true, and neither becomes false again. With majorities, two met
+ * quorums of the same lists share an owner.
  *
- * Source: weighted voting without weights (Gifford 1979); both lists at once as in Raft's joint consensus (Ongaro and
- * Ousterhout 2014, section 6).
+ * Source: weighted voting without weights (Gifford 1979); both lists at once as in Raft's joint consensus
+ * (Ongaro and Ousterhout 2014, section 6).
  */
 import { assert } from '../base/assert.ts'
 import type { NodeId } from '../base/ids.ts'

@@ -1,13 +1,16 @@
 /**
- * The configuration as requests need it: from a key to its partition, from a partition to the peers that own it.
+ * The configuration as requests need it: from a key to its partition, from a partition to the peers that own
+ * it.
  *
- * Intuition: the hash space is cut once into equal partitions (strategy 3 of Dynamo, DeCandia et al. 2007, section 6.2); the layout's table
- * lists the peers of each by preference, and a keyspace uses the first N of the list, or everybody.
+ * Intuition: the hash space is cut once into equal partitions (strategy 3 of Dynamo, DeCandia et al. 2007,
+ * section 6.2); the layout's table lists the peers of each by preference, and a keyspace uses the first N of
+ * the list, or everybody.
  *
- * Invariant: owners are those in the table, alive or not. So quorums of the same table intersect, whatever anybody believes
- * about who is up.
+ * Invariant: owners are those in the table, alive or not. So quorums of the same table intersect, whatever
+ * anybody believes about who is up.
  *
- * Every list is made when it is first asked for, then kept: a request allocates nothing here. Callers must not change them.
+ * Every list is made when it is first asked for, then kept: a request allocates nothing here. Callers must
+ * not change them.
  */
 import { assert } from '../base/assert.ts'
 import type { Bytes } from '../base/bytes.ts'
@@ -60,7 +63,10 @@ export class Ring {
     return partitionOf(key, this.partitionCount)
   }
 
-  /** One list for each active layout, [old, new] while the ring changes: a write needs its level in every one. By preference. */
+  /**
+   * One list for each active layout, [old, new] while the ring changes: a write needs its level in every one.
+   * By preference.
+   */
   writeOwners(keyspace: Keyspace, partition: number): readonly (readonly NodeId[])[] {
     return this.#owners(keyspace, partition).write
   }
@@ -81,24 +87,25 @@ export class Ring {
   }
 
   /**
-   * A peer's part of all replicas of a keyspace, the oldest one unless given, under the layout the cluster has or is moving to: 0 … 1;
-   * those of all peers add up to 1.
+   * A peer's part of all replicas of a keyspace, the oldest one unless given, under the layout the cluster
+   * has or is moving to: 0 … 1; those of all peers add up to 1.
    */
   share(nodeId: NodeId, keyspace: Keyspace | undefined = this.configuration.keyspaces[0]): number {
     return keyspace === undefined ? 0 : (this.#view(keyspace).shares.get(nodeId) ?? 0)
   }
 
-  /** How many answers of so many owners a level asks for. @throws INVALID_ARGUMENT when there are not as many owners */
+  /**
+   * How many answers of so many owners a level asks for. @throws INVALID_ARGUMENT when there are not as many
+   * owners
+   */
   required(level: Level, ownerCount: number): number {
     if (level === 'one') return 1
     if (level === 'quorum') return Math.floor(ownerCount / 2) + 1
     if (level === 'all') return ownerCount
     if (Number.isInteger(level) && level >= 1 && level <= ownerCount) return level
-    const owners = ownerCount === 1 ? 'a key here has 1 owner' : `a key here has ${ownerCount} owners`
-    throw new KvError(
-      'INVALID_ARGUMENT',
-      `${level} answers cannot be had: ${owners}; ask for one, quorum, all or a number from 1 to ${ownerCount}`,
-    )
+    const owners = `a key here has ${ownerCount} owner${ownerCount === 1 ? '' : 's'}`
+    const allowed = `one, quorum, all or a number from 1 to ${ownerCount}`
+    throw new KvError('INVALID_ARGUMENT', `${level} answers cannot be had: ${owners}; ask for ${allowed}`)
   }
 
   #owners(keyspace: Keyspace, partition: number): Owners {
@@ -106,8 +113,8 @@ export class Ring {
   }
 
   /**
-   * A request may outlive the configuration it began under: what counts is this ring's idea of its keyspace, and for one that was
-   * dropped meanwhile, any owners will do to refuse it.
+   * A request may outlive the configuration it began under: what counts is this ring's idea of its keyspace,
+   * and for one that was dropped meanwhile, any owners will do to refuse it.
    */
   #view(keyspace: Keyspace): View {
     const { strategy, replicas } = this.#byId.get(keyspace.id) ?? keyspace
@@ -178,7 +185,10 @@ class View {
   }
 }
 
-/** The first `replicas` of the partition's list; for more than the list has, the others too, beginning elsewhere in each partition. */
+/**
+ * The first `replicas` of the partition's list; for more than the list has, the others too, beginning
+ * elsewhere in each partition.
+ */
 function ownersIn(layout: Layout, partition: number, replicas: number): readonly NodeId[] {
   const list = preferenceList(layout, partition, replicas)
   if (replicas !== EVERYBODY) return list

@@ -44,7 +44,9 @@ function assertBelowCap(layout: Layout, among: readonly Member[], count: number)
   })
 }
 
-/** Every list has distinct peers; its first k zones are as distinct, and as even, as they can be, for each k. */
+/**
+ * Every list has distinct peers; its first k zones are as distinct, and as even, as they can be, for each k.
+ */
 function assertSpread(layout: Layout, among: readonly Member[]): void {
   const zoneOf = new Map(among.map(({ nodeId, zone }) => [nodeId, zone]))
   const sizes = new Map<string, number>()
@@ -75,7 +77,7 @@ function changeOf(from: Layout, to: Layout, count: number): { moves: number; ide
   return { moves: layoutMoves(from, to, count).moves.length, ideal: Math.max(sum(came), sum(went)) }
 }
 
-test('3 to 100 peers, joining one by one and leaving again: no peer above the cap at any length, few moves', () => {
+test('3 to 100 peers join one by one and leave again: caps hold at every length, little moves', () => {
   const everyone = members(100)
   const present = everyone.slice(0, 3)
   let layout = plan(present)

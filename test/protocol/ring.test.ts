@@ -90,7 +90,7 @@ test('with fewer peers than N every peer is an owner', () => {
   assert.equal(ring.readOwners(DEFAULT, 3), nodes(1, 2))
 })
 
-test('strategy full: the partition’s list first, then the others, beginning elsewhere in each partition', () => {
+test('strategy full: the partition’s list, then the others, beginning elsewhere in each', () => {
   const ring = createRing(configuration('stable', [sameEverywhere(nodes(1, 2, 3, 4, 5, 6), 3)]))
   assert.equal(ring.readOwners(EVERYWHERE, 0), nodes(1, 2, 3, 4, 5, 6))
   assert.equal(ring.readOwners(EVERYWHERE, 1), nodes(1, 2, 3, 5, 6, 4))
