@@ -23,10 +23,7 @@ export interface Board {
   readonly memberCount: number
   readonly zoneOf: Uint16Array
   readonly zoneCount: number
-  /**
-   * [partition · memberCount + member]: rank in the previous layout, from 0; `depth` for who was not in the
-   * list.
-   */
+  /** [partition · memberCount + member]: rank in the previous list, MAX_REPLICAS for who was not in it. */
   readonly previousRank: Uint8Array
   /** Which of two members rendezvous hashing prefers: negative when `a`. */
   readonly prefer: (partition: number, a: number, b: number) => number
@@ -62,9 +59,9 @@ const UNREACHED = 0x7fffffff
  */
 export function balanceLevel(board: Board, level: Level): Owners {
   const balancer = new Balancer(board, level)
-  balancer.fill()
+  balancer.assign()
   balancer.unload()
-  balancer.top()
+  balancer.topUp()
   return balancer.owners()
 }
 
@@ -102,7 +99,7 @@ class Balancer {
   }
 
   /** Gives every partition its cheapest owners. */
-  fill(): void {
+  assign(): void {
     const { fixed, size } = this.#level
     for (let partition = 0; partition < this.#board.partitionCount; partition++) {
       for (let i = 0; i < fixed.size; i++) {
@@ -126,7 +123,7 @@ class Balancer {
   }
 
   /** Moves partitions to members that have too few. */
-  top(): void {
+  topUp(): void {
     const { low } = this.#level
     this.#flow(
       (member) => this.#loadOf(member) > (low[member] as number),

@@ -7,9 +7,9 @@
  * in Mirrokni, Thorup and Zadimoghaddam 2018); what the previous layout says goes before both, so that little
  * data moves.
  *
- * Invariants: peers in a list are distinct, and so are their zones as far as there are zones; at every list
- * length no peer is above `loadCap` of its fair load, unless the zones leave no other way. The same input
- * gives the same table.
+ * Invariants: peers in a list are distinct, and at every length its zones are as distinct and even as can be.
+ * The same input gives the same table. At every length no peer is above `loadCap` of its fair load; only
+ * weights and zones together, in small clusters, can leave a few partitions above it: zones come before balance.
  *
  * Deviations: the whole problem, all list lengths at once, is no flow problem. So one length is settled first
  * and on its own terms, the one that most keyspaces use; shorter lists are then chosen within it, and longer
@@ -54,7 +54,7 @@ export function planLayout(request: LayoutRequest): Layout {
   const members = request.members.toSorted((a, b) => (a.nodeId < b.nodeId ? -1 : 1))
   const nodeIds = members.map((member) => member.nodeId)
   const depth = Math.min(request.depth ?? MAX_REPLICAS, members.length)
-  assert(depth > 0, 'a layout has members')
+  assert(depth > 0 && depth <= MAX_REPLICAS, 'lists hold 1 to MAX_REPLICAS peers')
   assert(new Set(nodeIds).size === members.length, 'members are distinct')
   assert(previous === null || layoutPartitionCount(previous) === partitionCount, 'the hash space is cut once')
   const board = makeBoard(members, previous, partitionCount)
