@@ -27,7 +27,8 @@ const ADVICE: Partial<Record<ErrorCode, string>> = {
 /** @param usage the command to ask for help, as in `kvctl put` */
 export function describeFailure(thrown: unknown, usage: string): Failure {
   if (thrown instanceof KvError) {
-    const advice = thrown instanceof AdvisedError ? thrown.advice : ADVICE[thrown.code]
+    const general = /may or may not/.test(thrown.message) ? undefined : ADVICE[thrown.code]
+    const advice = thrown instanceof AdvisedError ? thrown.advice : general
     const lines = advice === undefined ? [oneLine(thrown.message)] : [oneLine(thrown.message), advice]
     return { lines, exitCode: exitCodeOf(thrown.code) }
   }

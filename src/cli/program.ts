@@ -27,7 +27,7 @@ export async function runProgram(program: Program, argv: readonly string[]): Pro
   try {
     if (isUnknown(config, words)) {
       fail(program.name, [
-        `unknown command '${named(words)}'; there are: ${commandList(config)}`,
+        `unknown command '${named(config, words)}'; there are: ${commandList(config)}`,
         `see '${program.name} --help'`,
       ])
       process.exitCode = EXIT_USAGE
@@ -76,10 +76,10 @@ function isUnknown(config: Config, words: readonly string[]): boolean {
   )
 }
 
-/** The words before the first flag, two at most: no command has more. */
-function named(words: readonly string[]): string {
-  const end = words.findIndex((word) => !isWord(word))
-  return words.slice(0, Math.min(2, end < 0 ? words.length : end)).join(' ')
+/** As much of a command as there is: two words only after a topic such as `keyspace`. */
+function named(config: Config, words: readonly string[]): string {
+  const [first = '', second] = words
+  return config.findTopic(first) !== undefined && isWord(second) ? `${first} ${second}` : first
 }
 
 function isWord(argument: string | undefined): boolean {

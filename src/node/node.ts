@@ -72,6 +72,8 @@ export class Node {
   readonly #failedDials = new Map<Address, string | null>()
   #parts: Parts | null = null
   #ring: Ring | null = null
+  /** Open from early in the start on, also when the rest of it fails. */
+  #store: Store | null = null
   #listener: Listener | null = null
   #isReady = false
   #stopping: Promise<void> | null = null
@@ -119,6 +121,7 @@ export class Node {
     const effects = this.#effects
     const identity = await Identity.load(effects)
     const store = await Store.open(effects)
+    this.#store = store
     const book = new AddressBook(effects)
     await book.load()
     this.#listener = await effects.network.listen(this.#options.listen, (link, purpose) =>
@@ -407,7 +410,7 @@ export class Node {
     }
     await this.#listener?.close()
     parts?.membership.stop()
-    await parts?.store.close()
+    await this.#store?.close()
     this.#pauses.stop()
     log.info('node.stopped')
   }

@@ -22,7 +22,7 @@ export abstract class CtlCommand extends Command {
       delimiter: ',',
       helpGroup: 'COMMON',
     }),
-    json: Flags.boolean({ description: 'print JSON', helpGroup: 'COMMON' }),
+    json: Flags.boolean({ default: false, description: 'print JSON', helpGroup: 'COMMON' }),
     timeout: Flags.integer({
       description: 'ms after which a request is given up',
       helpValue: 'MS',
@@ -31,7 +31,11 @@ export abstract class CtlCommand extends Command {
       max: 600_000,
       helpGroup: 'COMMON',
     }),
-    debug: Flags.boolean({ description: 'show where an error comes from', helpGroup: 'COMMON' }),
+    debug: Flags.boolean({
+      default: false,
+      description: 'show where an error comes from',
+      helpGroup: 'COMMON',
+    }),
   }
 
   /** Connects, runs, and closes whatever happens. */
@@ -47,7 +51,10 @@ export const keyspaceFlag = Flags.string({
   default: 'default',
 })
 
-export const keyHexFlag = Flags.boolean({ description: 'the key is given in hexadecimal digits' })
+export const keyHexFlag = Flags.boolean({
+  default: false,
+  description: 'the key is given in hexadecimal digits',
+})
 
 export const keyArgument = Args.string({
   description: 'the key: 1 to 1,024 bytes',

@@ -10,7 +10,10 @@ export default class Get extends CtlCommand {
   static override flags = {
     keyspace: keyspaceFlag,
     'key-hex': keyHexFlag,
-    'with-context': Flags.boolean({ description: 'also print the context, on standard error' }),
+    'with-context': Flags.boolean({
+      default: false,
+      description: 'also print the context, on standard error',
+    }),
     r: Flags.string({
       char: 'r',
       description: 'owners that must answer: a number, one, quorum or all',

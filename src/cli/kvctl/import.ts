@@ -32,6 +32,7 @@ export default class Import extends CtlCommand {
       options: ['ndjson', 'json', 'csv', 'tsv'],
     }),
     blind: Flags.boolean({
+      default: false,
       description: 'do not look for what there is to replace: faster into an empty keyspace',
     }),
     w: Flags.string({ char: 'w', description: 'owners that must have a row on disk', helpValue: 'W' }),
@@ -47,7 +48,10 @@ export default class Import extends CtlCommand {
       description: 'write a JSON line for every row that failed or had a key of an earlier row',
       helpValue: 'FILE',
     }),
-    restart: Flags.boolean({ description: 'from the beginning, whatever an earlier run left' }),
+    restart: Flags.boolean({
+      default: false,
+      description: 'from the beginning, whatever an earlier run left',
+    }),
   }
   static override examples = [
     '<%= config.bin %> import users.csv --key id',

@@ -20,6 +20,7 @@ export default class Put extends CtlCommand {
     'key-hex': keyHexFlag,
     context: Flags.string({ description: 'from an earlier read or write of this key', helpValue: 'CONTEXT' }),
     blind: Flags.boolean({
+      default: false,
       description: 'do not ask the other owners what there is to replace',
       exclusive: ['context'],
     }),

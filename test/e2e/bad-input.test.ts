@@ -1,0 +1,160 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { connect as connectTcp } from 'node:net'
+import { join } from 'node:path'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { endAll, type Finished, PeerProcess, run, scratchDirectory } from './processes.ts'
+
+const test = suite('bad input')
+const directory = scratchDirectory()
+const peer = new PeerProcess(join(directory, 'peer'))
+const others: PeerProcess[] = []
+
+test.before(async () => {
+  await peer.start()
+})
+test.after(() => endAll([peer, ...others]))
+
+function kvctl(...args: readonly string[]): Promise<Finished> {
+  return run('kvctl', [...args, '--peer', peer.address])
+}
+
+function kvnode(...args: readonly string[]): Promise<Finished> {
+  return run('kvnode', args, { cwd: directory })
+}
+
+/** One or two lines on standard error that say this, nothing on standard output, no stack. */
+function assertRefused(finished: Finished, code: number, ...said: readonly string[]): void {
+  const { stdout, stderr } = finished
+  assert.is(finished.code, code, stderr)
+  assert.is(stdout, '')
+  const lines = stderr.trimEnd().split('\n')
+  assert.ok(lines.length <= 2, `more than two lines: ${stderr}`)
+  assert.not(/\n {4}at /.test(stderr), stderr)
+  for (const part of said) assert.ok(stderr.includes(part), `'${part}' is not in: ${stderr}`)
+}
+
+test('unknown commands and flags, missing and superfluous words are named: exit code 2', async () => {
+  const attempts: readonly [readonly string[], string][] = [
+    [['fetch', 'x'], "unknown command 'fetch'"],
+    [['keyspace', 'make'], "unknown command 'keyspace make'"],
+    [['get'], 'KEY'],
+    [['get', 'a', 'b'], 'unexpected argument: b'],
+    [['get', 'a', '--colour'], '--colour'],
+    [['get', 'a', '-r', 'most'], "-r is 'most'; allowed: a number, one, quorum or all"],
+    [['get', 'a', '--timeout', 'soon'], '--timeout'],
+    [['keyspace', 'create', 'x', '--strategy', 'star'], 'ring, full'],
+    [['bench', '--workload', 'e'], 'not available yet'],
+    [['import', join(directory, 'nothing.csv')], 'there is no file'],
+  ]
+  const finished = await Promise.all(attempts.map(([args]) => run('kvctl', args)))
+  for (const [index, [, said]] of attempts.entries()) assertRefused(finished[index] as Finished, 2, said)
+})
+
+test('an empty key, a key too long, a value too large, an unknown keyspace: exit code 2', async () => {
+  assertRefused(await kvctl('put', '', 'x'), 2, 'at least one byte')
+  assertRefused(await kvctl('get', 'k'.repeat(1025)), 2, '1025 bytes', '1 to 1024')
+  assertRefused(await kvctl('get', 'k', '--keyspace', 'none'), 2, "keyspace 'none'")
+  const large = await run('kvctl', ['put', 'k', '-', '--peer', peer.address], {
+    input: Buffer.alloc(1024 * 1024 + 1),
+  })
+  assertRefused(large, 2, 'byte')
+  assert.is((await kvctl('put', 'k'.repeat(1024), 'fits')).code, 0)
+})
+
+test('a peer that is not there: exit code 3, and how to name another', async () => {
+  assertRefused(await run('kvctl', ['get', 'k', '--peer', '127.0.0.1:1']), 3, '127.0.0.1:1', '--peer')
+  assertRefused(await run('kvctl', ['get', 'k', '--peer', 'nowhere']), 2, 'host:port')
+})
+
+test('bad options of a peer are named with what is allowed', async () => {
+  assertRefused(await kvnode('start', '--port', '70000'), 2, '--port', '0 to 65535')
+  const variable = await run('kvnode', ['start'], {
+    cwd: directory,
+    env: { KVNODE_PORT: 'tcp://10.0.0.1:1' },
+  })
+  assertRefused(variable, 2, 'KVNODE_PORT', '0 to 65535')
+  writeFileSync(join(directory, 'odd.yaml'), 'prot: 7001\n')
+  assertRefused(await kvnode('start', '--config', 'odd.yaml'), 2, "'prot' in odd.yaml", 'allowed: port, host')
+  writeFileSync(join(directory, 'broken.yaml'), 'port: [1\n')
+  assertRefused(await kvnode('start', '--config', 'broken.yaml'), 2, 'broken.yaml is not YAML')
+  assertRefused(await kvnode('start', '--config', 'missing.yaml'), 2, 'missing.yaml')
+})
+
+test('a port that is taken is said, and the one who has it goes on', async () => {
+  const port = peer.address.split(':')[1] as string
+  assertRefused(await kvnode('start', '--port', port, '--data', 'second'), 2, `port ${port}`, '--port')
+  assertRefused(
+    await kvnode('cluster', '--port', port, '--data', 'third'),
+    2,
+    `port ${port} is taken`,
+    '--port 7101',
+  )
+  assert.is((await kvctl('put', 'still', 'here')).code, 0)
+})
+
+test('a second process on the same data directory is refused', async () => {
+  assertRefused(await kvnode('start', '--port', '0', '--data', peer.dataDir), 2, peer.dataDir)
+})
+
+test('a data directory of a newer format is refused, and left as it is', async () => {
+  const newer = join(directory, 'newer')
+  mkdirSync(newer)
+  writeFileSync(join(newer, 'format'), 'kvnode data format 999\n')
+  assertRefused(await kvnode('start', '--port', '0', '--data', newer), 2, 'format 999')
+})
+
+test('garbage on the port ends that connection and nothing else', async () => {
+  const port = Number(peer.address.split(':')[1])
+  const greetings = [
+    Buffer.from([0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc]),
+    Buffer.from('SSH-2.0-OpenSSH_9.2\r\n'),
+    Buffer.from(
+      'GET /v1/control HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Key: x\r\n\r\n',
+    ),
+    Buffer.from('PUT /v1/kv/default/%zz HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n'),
+    Buffer.alloc(100_000, 0xff),
+  ]
+  await Promise.all(greetings.map((greeting) => sendGarbage(port, greeting)))
+  assert.is((await kvctl('get', 'still')).stdout, 'here')
+})
+
+test('SIGTERM and SIGINT end a peer in order, with exit code 0', async () => {
+  const quiet = new PeerProcess(join(directory, 'quiet'))
+  others.push(quiet)
+  assert.match(await quiet.start(), /^kvnode ready on 127\.0\.0\.1:\d+\n$/)
+  assert.is(await quiet.end('SIGTERM'), 0)
+  await quiet.start()
+  assert.is(await quiet.end('SIGINT'), 0)
+  assert.is(quiet.stdout.split('\n').length, 2, 'one line on standard output')
+})
+
+test('logs are JSON lines on standard error', async () => {
+  for (const line of peer.log.trimEnd().split('\n')) assert.type(JSON.parse(line).event, 'string')
+})
+
+test('listening beyond this machine is warned of', async () => {
+  const exposed = new PeerProcess(join(directory, 'exposed'), [
+    '--host',
+    '0.0.0.0',
+    '--advertise',
+    '127.0.0.1:1',
+  ])
+  others.push(exposed)
+  await exposed.start()
+  assert.match(exposed.log, 'without authentication')
+  await exposed.end('SIGTERM')
+})
+
+/** Sends it and waits until the connection is closed or a moment has passed. */
+function sendGarbage(port: number, bytes: Uint8Array): Promise<void> {
+  return new Promise((resolve) => {
+    const socket = connectTcp(port, '127.0.0.1', () => socket.write(bytes))
+    socket.on('error', () => resolve())
+    socket.once('close', () => resolve())
+    socket.setTimeout(500, () => socket.destroy())
+    socket.resume()
+  })
+}
+
+test.run()

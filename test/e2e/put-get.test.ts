@@ -1,0 +1,143 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import {
+  countOf,
+  endAll,
+  type Finished,
+  type PeerProcess,
+  type RunOptions,
+  run,
+  startCluster,
+  until,
+} from './processes.ts'
+
+const test = suite('three peers')
+let peers: readonly PeerProcess[] = []
+
+test.before(async () => {
+  peers = await startCluster(3)
+})
+test.after(() => endAll(peers))
+
+function kvctl(
+  peer: number | readonly number[],
+  args: readonly string[],
+  options?: RunOptions,
+): Promise<Finished> {
+  const asked = typeof peer === 'number' ? [peer] : peer
+  return run(
+    'kvctl',
+    [...args, ...asked.flatMap((index) => ['--peer', (peers[index] as PeerProcess).address])],
+    options,
+  )
+}
+
+test('what is put through any peer is read through every other', async () => {
+  const all = [0, 1, 2]
+  const puts = await Promise.all(
+    all.map((writer) => kvctl(writer, ['put', `from-${writer}`, `value ${writer}`])),
+  )
+  for (const put of puts) assert.equal(put, { code: 0, stdout: '', stderr: '' })
+  const reads = all.flatMap((reader) => all.map((writer) => ({ reader, writer })))
+  for (const { reader, writer } of reads) {
+    const { code, stdout } = await kvctl(reader, ['get', `from-${writer}`])
+    assert.is(code, 0)
+    assert.is(stdout, `value ${writer}`, 'the bytes as they are, without a newline')
+  }
+})
+
+test('bytes of any kind go in by standard input and come out as they were', async () => {
+  const bytes = Uint8Array.from({ length: 70_000 }, (_, i) => (i * 7919) % 256)
+  assert.is((await kvctl(0, ['put', 'binary', '-'], { input: bytes })).code, 0)
+  const shown = JSON.parse((await kvctl(1, ['get', 'binary', '--json'])).stdout)
+  assert.is(shown.values[0].encoding, 'base64')
+  assert.ok(Buffer.from(shown.values[0].value, 'base64').equals(bytes))
+})
+
+test('keys can be given in hexadecimal digits', async () => {
+  assert.is((await kvctl(0, ['put', '00ff', 'zero', '--key-hex'])).code, 0)
+  assert.is((await kvctl(2, ['get', '00FF', '--key-hex'])).stdout, 'zero')
+  assert.is((await kvctl(2, ['get', '0ff', '--key-hex'])).code, 2)
+})
+
+test('an empty value is a value', async () => {
+  assert.is((await kvctl(0, ['put', 'empty', ''])).code, 0)
+  assert.equal(await kvctl(1, ['get', 'empty']), { code: 0, stdout: '', stderr: '' })
+})
+
+test('a key that was deleted, or never written, is not found: exit code 1', async () => {
+  await kvctl(0, ['put', 'gone', 'x'])
+  assert.is((await kvctl(1, ['del', 'gone', 'never-there'])).code, 0)
+  const { code, stdout, stderr } = await kvctl(2, ['get', 'gone'])
+  assert.equal({ code, stdout }, { code: 1, stdout: '' })
+  assert.match(stderr, 'no such key: gone')
+})
+
+test('two writes with the same context become siblings, and a put with their context leaves one', async () => {
+  const { context } = JSON.parse((await kvctl(0, ['put', 'cart', 'start', '--json'])).stdout)
+  await kvctl(0, ['put', 'cart', 'milk', '--context', context])
+  await kvctl(1, ['put', 'cart', 'eggs', '--context', context])
+  const both = await kvctl(2, ['get', 'cart', '--json'])
+  const shown = JSON.parse(both.stdout)
+  assert.equal(shown.values.map(({ value }: { value: string }) => value).sort(), ['eggs', 'milk'])
+  assert.is(shown.siblings, 1)
+  assert.match((await kvctl(2, ['get', 'cart'])).stderr, '2 values written at the same time')
+  await kvctl(0, ['put', 'cart', 'milk and eggs', '--context', shown.context])
+  assert.equal(await kvctl(1, ['get', 'cart']), { code: 0, stdout: 'milk and eggs', stderr: '' })
+})
+
+test('the context of another key is refused', async () => {
+  const { context } = JSON.parse((await kvctl(0, ['put', 'one', '1', '--json'])).stdout)
+  const refused = await kvctl(0, ['put', 'two', '2', '--context', context])
+  assert.is(refused.code, 2)
+})
+
+test('status, ring and keyspaces are tables and JSON', async () => {
+  const status = await kvctl(1, ['status'])
+  assert.is(status.stdout.match(/^UN /gm)?.length, 3)
+  assert.not(status.stdout.includes('\u001b'), 'no colours where nobody watches')
+  assert.is(JSON.parse((await kvctl(1, ['status', '--json'])).stdout).peers.length, 3)
+  const located = JSON.parse((await kvctl(0, ['ring', '--key', 'greeting', '--json'])).stdout)
+  assert.is(located.owners.length, 3)
+  assert.match((await kvctl(0, ['ring'])).stdout, '512 partitions')
+  assert.match((await kvctl(0, ['keyspace', 'list'])).stdout, 'default')
+})
+
+test('a keyspace is made, used, and dropped with what is in it', async () => {
+  assert.is(
+    (await kvctl(0, ['keyspace', 'create', 'shop', '--strategy', 'full', '--conflicts', 'lww'])).code,
+    0,
+  )
+  assert.is((await kvctl(1, ['put', 'k', 'v', '--keyspace', 'shop'])).code, 0)
+  assert.is((await kvctl(2, ['get', 'k', '--keyspace', 'shop'])).stdout, 'v')
+  assert.is((await kvctl(2, ['get', 'k'])).code, 1, 'another keyspace has keys of its own')
+  assert.is((await kvctl(2, ['keyspace', 'drop', 'shop'])).code, 0)
+  const gone = await kvctl(0, ['get', 'k', '--keyspace', 'shop'])
+  assert.is(gone.code, 2)
+  assert.match(gone.stderr, "keyspace 'shop'")
+})
+
+test('with one peer killed the others go on, and kvctl asks the next one', async () => {
+  await kvctl(0, ['put', 'before', 'kept'])
+  await (peers[2] as PeerProcess).end('SIGKILL')
+  const rest = peers.slice(0, 2)
+  await until(rest, (status) => countOf(status, 'DN') === 1)
+  assert.is((await kvctl(0, ['put', 'during', 'written'])).code, 0)
+  assert.is((await kvctl(1, ['get', 'before'])).stdout, 'kept')
+  assert.is((await kvctl([2, 1], ['get', 'during'])).stdout, 'written', 'the first address is dead')
+  await (peers[2] as PeerProcess).start()
+  await until(peers, (status) => countOf(status, 'UN') === 3)
+  assert.is((await kvctl(2, ['get', 'during'])).stdout, 'written')
+})
+
+test('stopped and started again, the cluster has its data', async () => {
+  await kvctl(0, ['put', 'lasting', 'still here'])
+  const codes = await Promise.all(peers.map((peer) => peer.end('SIGTERM')))
+  assert.equal(codes, [0, 0, 0], 'SIGTERM ends in order')
+  await Promise.all(peers.map((peer) => peer.start()))
+  await until(peers, (status) => countOf(status, 'UN') === 3)
+  const reads = await Promise.all([0, 1, 2].map((peer) => kvctl(peer, ['get', 'lasting'])))
+  for (const { stdout } of reads) assert.is(stdout, 'still here')
+})
+
+test.run()
