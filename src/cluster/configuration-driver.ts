@@ -247,7 +247,7 @@ export class ConfigurationDriver {
   async #answerAdopt(
     question: Extract<ConfigurationQuestion, { type: 'adopt' }>,
   ): Promise<ConfigurationAnswer> {
-    if (question.configuration !== null && question.number > this.#adoption.number) {
+    if (question.configuration !== null && question.number >= this.#adoption.number) {
       const decided = this.#spread.parse(question.configuration)
       if (decided?.configuration.number !== question.number) {
         throw new KvError('INVALID_ARGUMENT', 'what was to be adopted is not that configuration')

@@ -173,8 +173,9 @@ export class ConfigurationProposer {
         if (reply.reason !== 'behind') return reply
         await this.#parts.bring(to, base)
       } catch (error) {
+        if (!(error instanceof KvError)) throw error
         // No answer from this acceptor: a majority of the others may do.
-        if (error instanceof KvError && error.code === 'TIMEOUT_UNKNOWN') continue
+        if (error.code === 'TIMEOUT_UNKNOWN') continue
         await pauses.pause(timing.retryMs / 2)
       }
     }

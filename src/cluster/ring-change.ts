@@ -62,9 +62,7 @@ export class RingChange {
   get pendingReason(): string | null {
     const configuration = this.#parts.current()?.configuration
     if (configuration === undefined) return null
-    if (this.#driverOf(configuration) === this.#parts.self) {
-      return this.#obstacle ?? this.#inProgress(configuration)
-    }
+    if (this.#obstacle !== null) return this.#obstacle
     const told = this.#toldObstacle
     const text = told?.number === configuration.number ? told.text : null
     return text ?? this.#inProgress(configuration)
@@ -149,7 +147,8 @@ export class RingChange {
       this.#setObstacle(decided, null)
       return null
     }
-    if (this.#driverOf(configuration) !== self) {
+    // Who was asked to let somebody join does so: the one who handed the request on saw nobody else to do it.
+    if (configuration.phase !== 'stable' && this.#driverOf(configuration) !== self) {
       this.#obstacle = null
       return timing.retryMs
     }

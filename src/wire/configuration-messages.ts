@@ -19,7 +19,7 @@ import {
   word,
 } from './schema.ts'
 
-export const MAX_PENDING_LENGTH = 1024
+const MAX_PENDING_LENGTH = 1024
 
 const id = field.requestId
 const number = field.configurationNumber
@@ -77,11 +77,8 @@ export const configurationReplies = {
   configurationReply: [50, { id, configuration: optional(configuration) }],
 } as const satisfies MessageTable
 
-export const configurationMessages = { ...configurationRequests, ...configurationReplies } as const
-
 export type ConfigurationRequest = MessageOf<typeof configurationRequests>
 export type ConfigurationReply = MessageOf<typeof configurationReplies>
-export type ConfigurationMessage = ConfigurationRequest | ConfigurationReply
 
 type WithoutId<M> = M extends unknown ? Omit<M, 'id'> : never
 /** A request that has no id yet. */

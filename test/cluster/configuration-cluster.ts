@@ -15,14 +15,16 @@ import type { Configuration } from '../../src/protocol/configuration.ts'
 import { compareBallots, type Votes } from '../../src/protocol/synod.ts'
 import {
   type ConfigurationAnswer,
-  type ConfigurationMessage,
   type ConfigurationQuestion,
-  configurationMessages,
+  configurationReplies,
+  configurationRequests,
 } from '../../src/wire/configuration-messages.ts'
 import { packFrame, unpackFrame } from '../../src/wire/frame.ts'
-import { createMessageCodec } from '../../src/wire/schema.ts'
+import { createMessageCodec, type MessageOf } from '../../src/wire/schema.ts'
 
-const codec = createMessageCodec(configurationMessages)
+const messages = { ...configurationRequests, ...configurationReplies } as const
+type ConfigurationMessage = MessageOf<typeof messages>
+const codec = createMessageCodec(messages)
 const CLUSTER = parseClusterId('test-cluster')
 const GOSSIP_MS = 200
 
