@@ -3,7 +3,7 @@
  * contexts, fresh or old, some without, at all levels, in several keyspaces; all of it recorded for the checkers.
  */
 import { text, utf8 } from '../base/bytes.ts'
-import { toKvError } from '../base/error.ts'
+import { type KvError, toKvError } from '../base/error.ts'
 import { hashText32 } from '../base/hash.ts'
 import type { KeyspaceId } from '../base/ids.ts'
 import type { Prng } from '../base/prng.ts'
@@ -61,8 +61,8 @@ export interface Load {
   begin(): void
   /** No new operations. */
   end(): void
-  /** Reads a key, recorded and checked as the others are. False: it failed. */
-  read(keyspace: KeyspaceFacts, key: string, r: Level): Promise<boolean>
+  /** Reads a key, recorded and checked as the others are. Why it failed, or null when it did not. */
+  read(keyspace: KeyspaceFacts, key: string, r: Level): Promise<KvError | null>
 }
 
 /** What a client remembers of a key: the contexts it was given, newest last. */
@@ -157,7 +157,12 @@ export function createLoad(options: LoadOptions): Load {
     for (const observer of observers) observer.writeEnded?.(operation)
   }
 
-  const read = async (client: number, keyspace: KeyspaceFacts, key: string, r: Level): Promise<boolean> => {
+  const read = async (
+    client: number,
+    keyspace: KeyspaceFacts,
+    key: string,
+    r: Level,
+  ): Promise<KvError | null> => {
     const operation: ReadOperation = {
       index: nextIndex++,
       client,
@@ -177,14 +182,15 @@ export function createLoad(options: LoadOptions): Load {
       operation.seen = decode(keyspace.name, key, reply.context)
       remember(client, placeOf(keyspace.name, key), reply.context)
     } catch (thrown) {
-      if (toKvError(thrown).code === 'INTERNAL') throw thrown
-      return false
+      const error = toKvError(thrown)
+      if (error.code === 'INTERNAL') throw thrown
+      return error
     }
     operation.endMs = scheduler.nowMs
     counts.readsAnswered++
     if (operation.values.length > 1) counts.siblingReads++
     for (const observer of observers) observer.readEnded?.(operation)
-    return true
+    return null
   }
 
   const operate = async (): Promise<void> => {

@@ -19,6 +19,8 @@ export interface ConnectionWorld {
   readonly meter: TrafficMeter
   readonly counts: NetworkCounts
   isPowered(host: string): boolean
+  /** A frame was sent. */
+  sent(from: string, to: string, frame: Bytes): void
   /** Both ends are closed. */
   ended(connection: Connection): void
 }
@@ -143,6 +145,7 @@ export class Connection {
     counts.frames++
     trace.bytes(TRACE_MESSAGE, this.#place * 2 + (isDialler ? 0 : 1), frame)
     meter.sent(end.process.host, frame.length, isDialler)
+    this.#world.sent(end.process.host, this.#other(end)?.process.host ?? '', frame)
     this.transmit(end, { kind: 'frame', bytes: frame })
   }
 

@@ -50,6 +50,7 @@ export interface SimNetworkOptions {
   readonly paths: Paths
   readonly prng: Prng
   readonly trace: Trace
+  readonly sent?: ConnectionWorld['sent']
 }
 
 export function createSimNetwork(options: SimNetworkOptions): SimNetwork {
@@ -63,6 +64,7 @@ export function createSimNetwork(options: SimNetworkOptions): SimNetwork {
     ...options,
     meter,
     counts,
+    sent: options.sent ?? (() => undefined),
     isPowered: (host) => hosts.get(host)?.isPowered ?? false,
     ended: (connection) => connections.delete(connection),
   }

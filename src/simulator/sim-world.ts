@@ -2,6 +2,7 @@
  * Everything that is not the program under test: virtual time, hosts with their clocks, disks and the network between them. A program
  * on a host is given an `Effects` of its own for each of its lives.
  */
+import type { Bytes } from '../base/bytes.ts'
 import { createPrng, type Prng } from '../base/prng.ts'
 import type { Effects } from '../effects/effects.ts'
 import type { Log, LogFields } from '../effects/log.ts'
@@ -27,6 +28,13 @@ export interface LogEntry {
   readonly fields: LogFields
 }
 
+export interface FrameEntry {
+  readonly timeMs: number
+  readonly from: string
+  readonly to: string
+  readonly frame: Bytes
+}
+
 /** What checkers are told of all hosts. */
 export interface WorldObserver {
   onWrite?(host: string, ...args: Parameters<NonNullable<SimDiskObserver['onWrite']>>): void
@@ -42,6 +50,8 @@ export interface WorldOptions {
   /** Wall clocks start off by up to this, and run fast or slow by up to 100 ppm. */
   readonly clockErrorMs?: number
   readonly log?: (entry: LogEntry) => void
+  /** Told of every frame that is sent; `unpackFrame` takes it apart. */
+  readonly frame?: (entry: FrameEntry) => void
   readonly observer?: WorldObserver
   /** Runs each step by way of the real event loop: for tests of that way. */
   readonly slow?: boolean
@@ -100,7 +110,13 @@ export function createWorld(options: WorldOptions): SimWorld {
     slow: options.slow ?? false,
   })
   const paths = createPaths(prng.fork('paths'), options.latency ?? LAN)
-  const network = createSimNetwork({ scheduler, paths, prng: prng.fork('network'), trace })
+  const network = createSimNetwork({
+    scheduler,
+    paths,
+    prng: prng.fork('network'),
+    trace,
+    sent: (from, to, frame) => options.frame?.({ timeMs: scheduler.nowMs, from, to, frame }),
+  })
   const hosts = new Map<string, SimHost>()
   const world: SimWorld = {
     seed,

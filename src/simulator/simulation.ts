@@ -19,6 +19,7 @@
 import { KvError } from '../base/error.ts'
 import { type Address, makeAddress } from '../base/ids.ts'
 import { type Client, type ClientOptions, createClient } from '../client/client.ts'
+import type { Storage } from '../effects/storage.ts'
 import { createNode, type Node } from '../node/node.ts'
 import { DEFAULT_NODE_OPTIONS, type NodeOptions } from '../node/node-options.ts'
 import { formCluster } from './formed-cluster.ts'
@@ -29,6 +30,7 @@ import type { SimProcess } from './sim-process.ts'
 import type { Traffic } from './sim-traffic.ts'
 import {
   createWorld,
+  type FrameEntry,
   type LogEntry,
   type SimHost,
   SimulationError,
@@ -49,6 +51,8 @@ export interface SimulationOptions {
   /** Peers' wall clocks are wrong by up to this. Default 0. */
   readonly clockErrorMs?: number
   readonly log?: (entry: LogEntry) => void
+  /** Told of every frame that is sent. */
+  readonly frame?: (entry: FrameEntry) => void
   readonly observer?: WorldObserver
   /** The peers start as members of one cluster, on disks that say so, instead of joining one by one. Default false. */
   readonly formed?: boolean
@@ -208,9 +212,7 @@ function isFormed(peers: readonly SimPeer[]): boolean {
   const first = peers[0]?.node?.configuration ?? null
   if (first === null || first.phase !== 'stable' || first.layouts[0].members.length !== peers.length)
     return false
-  return peers.every(
-    (peer) => peer.state === 'ready' && peer.node?.configuration?.number === first.number,
-  )
+  return peers.every((peer) => peer.state === 'ready' && peer.node?.configuration?.number === first.number)
 }
 
 function createPeer(
@@ -231,6 +233,7 @@ function createPeer(
   }
   let node: Node | null = null
   let state: SimPeerState = 'down'
+  let storage: Storage | null = null
   /** Tells a `stop` under way that the node was killed before it had stopped. */
   let died: () => void = () => undefined
 
@@ -255,6 +258,7 @@ function createPeer(
       const { process, effects } = host.boot()
       const born = createNode(nodeOptions, effects)
       node = born
+      storage = effects.storage
       state = 'starting'
       born.start().then(
         () => {
@@ -270,7 +274,8 @@ function createPeer(
       const death = new Promise<void>((resolve) => {
         died = resolve
       })
-      await Promise.race([stopping.stop(), death])
+      const closing = storage
+      await Promise.race([stopping.stop().then(() => closing?.close()), death])
       if (node !== stopping) return
       host.end('stopped')
       node = null

@@ -1,0 +1,28 @@
+/** What a campaign and its worker processes say to each other. */
+import type { ScenarioReport } from '../../src/simulator/scenario.ts'
+
+export interface RunSettings {
+  readonly peers: number
+  readonly minutes: number
+  readonly keep: readonly number[] | null
+}
+
+export type Order =
+  | { readonly type: 'run'; readonly seed: number; readonly settings: RunSettings; readonly log: boolean }
+  | {
+      readonly type: 'shrink'
+      readonly seed: number
+      readonly settings: RunSettings
+      readonly failedAtMs: number
+      readonly scheduleLength: number
+      readonly limitMs: number
+    }
+
+export type Result =
+  | { readonly type: 'ran'; readonly report: ScenarioReport; readonly wallMs: number }
+  | {
+      readonly type: 'shrunk'
+      readonly seed: number
+      readonly keep: readonly number[]
+      readonly isMinimal: boolean
+    }
