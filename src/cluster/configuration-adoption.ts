@@ -17,7 +17,7 @@ import { pack, unpack } from '../wire/msgpack.ts'
 import { bool, bytes, MalformedMessage, struct } from '../wire/schema.ts'
 import { TwinFile } from './twin-file.ts'
 
-const CONFIGURATION_FILE = 'configuration'
+export const CONFIGURATION_FILE = 'configuration'
 
 /** A decided configuration, with the very bytes that were decided. */
 export interface Decided {
