@@ -54,7 +54,7 @@ export class QuorumRead extends OwnerExchange {
     this.begin()
     const ring = this.with.ring()
     const owners = ring.readOwners(this.#place.keyspace, this.#place.partition)
-    this.#needed = ring.required(this.#level, owners.length)
+    this.#needed = ring.needed(this.#level, owners.length)
     this.#answers = []
     this.#candidates = owners.filter((owner) => owner !== this.with.selfId && this.with.isAlive(owner))
     const isOwner = owners.includes(this.with.selfId)

@@ -122,7 +122,7 @@ export class Replication extends OwnerExchange {
     const lists = ring.writeOwners(this.#task.place.keyspace, this.#task.place.partition)
     return createQuorum(
       lists,
-      lists.map((owners) => ring.required(this.#task.level, owners.length)),
+      lists.map((owners) => ring.needed(this.#task.level, owners.length)),
     )
   }
 

@@ -84,7 +84,7 @@ export class Write {
   #shortage(): KvError | null {
     const ring = this.#with.ring()
     for (const owners of ring.writeOwners(this.#place.keyspace, this.#place.partition)) {
-      const needed = ring.required(this.#level, owners.length)
+      const needed = ring.needed(this.#level, owners.length)
       const up = owners.filter((owner) => owner === this.#with.selfId || this.#with.isAlive(owner)).length
       if (up < needed) {
         const why = `${up} of ${owners.length} owners of this key are up, ${needed} are needed`
