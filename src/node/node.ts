@@ -25,7 +25,6 @@ import type { MembershipMessage } from '../protocol/membership/messages.ts'
 import type { PeerView } from '../protocol/membership/peer.ts'
 import { createRing, type Ring } from '../protocol/ring.ts'
 import { Store } from '../store/store.ts'
-import { encodeConfiguration } from '../wire/configuration-codec.ts'
 import type { ConfigurationAnswer, ConfigurationQuestion } from '../wire/configuration-messages.ts'
 import type { PeerFacts } from '../wire/handshake-messages.ts'
 import type { PeerMessage } from '../wire/peer-messages.ts'
@@ -130,7 +129,11 @@ export class Node {
     this.#parts = this.#assemble(identity, store, book)
     const { configuration, membership } = this.#parts
     await configuration.load()
-    if (configuration.current !== null) this.#adopt(configuration.current)
+    if (configuration.current !== null) {
+      // A crash between founding a cluster and noting its name leaves the name out.
+      if (identity.clusterId === null) await identity.joinCluster(configuration.current.clusterId)
+      this.#adopt(configuration.current)
+    }
     configuration.onAdopt((next) => this.#adopt(next))
     membership.start()
     membership.learn(book.entries().map(([nodeId, address]) => ({ nodeId, address })))
@@ -258,7 +261,7 @@ export class Node {
   }
 
   #sessionHost(): SessionHost {
-    const { coordinator, service, identity, membership } = this.#running
+    const { coordinator, service, identity, membership, configuration } = this.#running
     return {
       coordinator,
       service,
@@ -268,12 +271,13 @@ export class Node {
         nodeId: identity.nodeId,
       }),
       topology: () => {
-        if (this.#ring === null) return null
+        const bytes = configuration.currentBytes
+        if (bytes === null) return null
         const self = { nodeId: identity.nodeId, address: this.address, alive: true }
         const others = membership
           .peers()
           .map(({ nodeId, address }) => ({ nodeId, address, alive: membership.isAlive(nodeId) }))
-        return { configuration: encodeConfiguration(this.#ring.configuration), peers: [self, ...others] }
+        return { configuration: bytes, peers: [self, ...others] }
       },
       closed: (session) => this.#sessions.delete(session),
     }
@@ -288,8 +292,8 @@ export class Node {
       if (join.length > 0) await this.#awaitVerdict()
     } else if (join.length === 0 && identity.clusterId === null) {
       const clusterId = parseClusterId(this.#effects.random.id())
-      await identity.joinCluster(clusterId)
       await configuration.found(clusterId, this.#options.partitionCount)
+      await identity.joinCluster(clusterId)
     } else {
       void this.#keepDialling()
       await configuration.join()
