@@ -7,9 +7,10 @@
  *     database/   the LevelDB with the data
  *     (others)    the small files of `readFile` and `writeFile`
  *
- * The lock is LevelDB's own (fcntl on POSIX, an exclusive handle on Windows): the operating system lets go of it when the process
- * ends in whatever way, so there is no stale lock to judge. It is taken before anything else is read, and held while the database
- * is closed and opened again. Nothing here may open `lock/LOCK` itself: POSIX drops the lock when any descriptor of it is closed.
+ * The lock is LevelDB's own (fcntl on POSIX, an exclusive handle on Windows): the operating system lets go of
+ * it when the process ends in whatever way, so there is no stale lock to judge. It is taken before anything
+ * but `format` is read, and held while the database is closed and opened again. Nothing here may open
+ * `lock/LOCK` itself: POSIX drops the lock when any descriptor of it is closed.
  */
 import {
   type FileHandle,
@@ -47,8 +48,8 @@ const OWN_NAMES: ReadonlySet<string> = new Set([FORMAT_FILE, HOLDER_FILE, 'lock'
 
 /**
  * Takes the directory for this process, makes it when missing.
- * @throws INVALID_ARGUMENT when it is in use by another process, of a newer format, not a directory, or not ours to write;
- * INTERNAL when the disk is full or fails
+ * @throws INVALID_ARGUMENT when it is in use by another process, of a newer format, not a directory, or not
+ * ours to write; INTERNAL when the disk is full or fails
  */
 export async function openLevelStorage(directory: string): Promise<Storage> {
   const asked = resolve(directory)
@@ -59,7 +60,8 @@ export async function openLevelStorage(directory: string): Promise<Storage> {
   const lock = await takeLock(path)
   try {
     if (!(await checkFormat(path))) await initialize(path)
-    await writeFile(join(path, HOLDER_FILE), `${process.pid}\n`).catch(() => undefined) // Only ever read in messages.
+    // Only ever read in messages: no reason not to start.
+    await writeFile(join(path, HOLDER_FILE), `${process.pid}\n`).catch(() => undefined)
     return new LevelStorage(path, lock)
   } catch (error) {
     await lock.close()
@@ -126,7 +128,8 @@ class LevelStorage implements Storage {
       'the database is closed before its storage',
     )
     await this.#changes
-    await rm(join(this.name, HOLDER_FILE), { force: true }).catch(() => undefined) // Only ever read in messages.
+    // Left behind it names nobody who holds the lock, and is not read.
+    await rm(join(this.name, HOLDER_FILE), { force: true }).catch(() => undefined)
     await this.#lock.close()
   }
 
@@ -222,7 +225,9 @@ async function replaceFile(directory: string, path: string, bytes: Bytes): Promi
   await syncDirectory(directory)
 }
 
-/** A new name in a directory, or one less, is durable only after this. Windows has no such thing, and refuses. */
+/**
+ * A new name in a directory, or one less, is durable only after this. Windows has no such thing, and refuses.
+ */
 async function syncDirectory(path: string): Promise<void> {
   if (process.platform === 'win32') return
   await withFile(path, 'r', (directory) => directory.sync())

@@ -1,4 +1,7 @@
-/** The part of this library that the simulated disk uses. Trees are values: every change gives a new one and shares what it can. */
+/**
+ * The part of this library that the simulated disk uses. Trees are values: every change gives a new one and
+ * shares what it can.
+ */
 declare module 'functional-red-black-tree' {
   export interface TreeIterator<K, V> {
     readonly valid: boolean

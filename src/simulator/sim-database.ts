@@ -1,7 +1,7 @@
 /**
- * The simulated database: abstract-level's interface over a persistent red-black tree, where a root is a whole state. So a
- * snapshot, an iterator and what a crash leaves are all just roots. It has no timers of its own: writes go to a `SimWrites`, which
- * decides in virtual time when they are done.
+ * The simulated database: abstract-level's interface over a persistent red-black tree, where a root is a
+ * whole state. So a snapshot, an iterator and what a crash leaves are all just roots. It has no timers of its
+ * own: writes go to a `SimWrites`, which decides in virtual time when they are done.
  */
 import { AbstractIterator, AbstractLevel, AbstractSnapshot } from 'abstract-level'
 import createTree, { type Tree, type TreeIterator } from 'functional-red-black-tree'
@@ -211,7 +211,10 @@ class Cursor {
     else this.#place.next()
   }
 
-  /** To the first entry at or after `target` in the range's direction; past the end when the target is outside the range. */
+  /**
+   * To the first entry at or after `target` in the range's direction; past the end when the target is outside
+   * the range.
+   */
   seek(target: Bytes): void {
     const inside = this.#holds(target)
     if (inside) this.#place = this.#range.reverse ? this.#tree.le(target) : this.#tree.ge(target)

@@ -1,9 +1,10 @@
 /**
  * What one simulated peer has on its disk, and what a crash leaves of it.
  *
- * Intuition: LevelDB appends every batch to one log. A synced batch makes the log durable up to and with itself; a crash loses an
- * end of what came after. So the disk is a durable root and a tail of roots, one per batch since, and a crash picks one of them:
- * batches are lost from the end, whole, never from the middle. A small file is replaced all or nothing.
+ * Intuition: LevelDB appends every batch to one log. A synced batch makes the log durable up to and with
+ * itself; a crash loses an end of what came after. So the disk is a durable root and a tail of roots, one per
+ * batch since, and a crash picks one of them: batches are lost from the end, whole, never from the middle. A
+ * small file is replaced all or nothing.
  *
  * Invariant: what a settled `sync` write or file operation put there survives every crash.
  */
@@ -47,7 +48,10 @@ export interface SimDiskOptions {
   readonly fail?: (work: SimDiskWork) => SimDiskFailure | null
 }
 
-/** `power`: whatever was not fsynced may be gone. `process`: the operating system lives on and keeps what it was handed. */
+/**
+ * `power`: whatever was not fsynced may be gone. `process`: the operating system lives on and keeps what it
+ * was handed.
+ */
 export type SimCrash = 'power' | 'process'
 
 /** A disk's durable state as a value, to put it back later or onto another disk. */

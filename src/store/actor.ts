@@ -1,8 +1,9 @@
 /**
  * The name under which a store mints dots, and its counter.
  *
- * Invariant: no (actor, n) ever names two values. Within a life the counter only rises; after a clean stop the next life goes on where
- * this one ended; after any other end a new actor begins, because what this one minted last may be lost and would be minted again.
+ * Invariant: no (actor, n) ever names two values. Within a life the counter only rises; after a clean stop
+ * the next life goes on where this one ended; after any other end a new actor begins, because what this one
+ * minted last may be lost and would be minted again.
  */
 import { toHex } from '../base/bytes.ts'
 import { type ActorId, parseActorId } from '../base/ids.ts'

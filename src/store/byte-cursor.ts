@@ -1,8 +1,14 @@
-/** Writing and reading compact binary forms, byte by byte: faster than `DataView` and `TextEncoder` for short fields. */
+/**
+ * Writing and reading compact binary forms, byte by byte: faster than `DataView` and `TextEncoder` for short
+ * fields.
+ */
 import { assert } from '../base/assert.ts'
 import { type Bytes, strictText, utf8 } from '../base/bytes.ts'
 
-/** Numbers are written 7 bits a byte, the lowest first (LEB128); split here so that both halves fit into 32-bit arithmetic. */
+/**
+ * Numbers are written 7 bits a byte, the lowest first (LEB128); split here so that both halves fit into
+ * 32-bit arithmetic.
+ */
 const HALF_BITS = 28
 const HALF = 2 ** HALF_BITS
 const MAX_HIGH_HALF = (Number.MAX_SAFE_INTEGER - (HALF - 1)) / HALF
@@ -113,7 +119,9 @@ export class MalformedBytes extends Error {
   }
 }
 
-/** Reads what `ByteWriter` wrote and refuses everything else, such as a number in a longer form than needed. */
+/**
+ * Reads what `ByteWriter` wrote and refuses everything else, such as a number in a longer form than needed.
+ */
 export class ByteReader {
   readonly #bytes: Bytes
   #at: number

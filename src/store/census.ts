@@ -1,7 +1,7 @@
 /**
- * How many records, keys and bytes each keyspace has on this disk. Kept exact by every write; saved by a clean stop, counted anew in
- * the background after any other. That counting reads a snapshot from before the first write, so what it finds and what the writes
- * change simply add up.
+ * How many records, keys and bytes each keyspace has on this disk. Kept exact by every write; saved by a
+ * clean stop, counted anew in the background after any other. That counting reads a snapshot from before the
+ * first write, so what it finds and what the writes change simply add up.
  */
 import type { Bytes } from '../base/bytes.ts'
 import type { KeyspaceId } from '../base/ids.ts'

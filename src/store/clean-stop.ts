@@ -1,6 +1,7 @@
 /**
- * What a store leaves behind when it stops in order: who minted and how far, so that the next life goes on, and the counts. The next
- * start takes it away before it mints anything, so that it is believed once. One line of JSON behind its checksum.
+ * What a store leaves behind when it stops in order: who minted and how far, so that the next life goes on,
+ * and the counts. The next start takes it away before it mints anything, so that it is believed once. One
+ * line of JSON behind its checksum.
  */
 import { type Bytes, strictText, utf8 } from '../base/bytes.ts'
 import { hashText32 } from '../base/hash.ts'

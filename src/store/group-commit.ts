@@ -1,9 +1,10 @@
 /**
- * Many writes, one batch, one fsync: one batch is on its way to the disk, the next one fills meanwhile. So batches grow with the load,
- * and a lone write waits for nothing but the end of the event loop's turn.
+ * Many writes, one batch, one fsync: one batch is on its way to the disk, the next one fills meanwhile. So
+ * batches grow with the load, and a lone write waits for nothing but the end of the event loop's turn.
  *
- * Invariant: a write's `done` is called without an error only after its batch, and every batch before it, is on disk. When a batch
- * fails, all that wait are told that it is not known whether they happened, and nothing more is taken until a database is given anew.
+ * Invariant: a write's `done` is called without an error only after its batch, and every batch before it, is
+ * on disk. When a batch fails, all that wait are told that it is not known whether they happened, and nothing
+ * more is taken until a database is given anew.
  */
 import { assert } from '../base/assert.ts'
 import type { Bytes } from '../base/bytes.ts'
@@ -147,7 +148,10 @@ export class GroupCommit<O extends CommitOperation> {
     this.#wait(this.#last, sync, done, detail)
   }
 
-  /** Nothing to write, but to be told when this operation is on disk. False: too late, its batch is on its way without a sync. */
+  /**
+   * Nothing to write, but to be told when this operation is on disk. False: too late, its batch is on its way
+   * without a sync.
+   */
   join(operation: O, sync: boolean, done: Committed, detail: number): boolean {
     const batch = this.#batches[operation.batch - (this.#batches[0] as Batch<O>).number]
     assert(batch !== undefined, 'an operation that is waited for is in a batch')

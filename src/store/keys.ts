@@ -1,6 +1,6 @@
 /**
- * Keys of the database: kind 1 | keyspace id 4 | partition 2 | key. So a keyspace, and in it a partition, is one range, and in
- * a partition keys are in the order of their bytes.
+ * Keys of the database: kind 1 | keyspace id 4 | partition 2 | key. So a keyspace, and in it a partition, is
+ * one range, and in a partition keys are in the order of their bytes.
  */
 import type { Bytes } from '../base/bytes.ts'
 import type { KeyspaceId } from '../base/ids.ts'

@@ -1,4 +1,7 @@
-/** What a database says about itself when it is opened: whose life of the data this is, and how the life before ended. */
+/**
+ * What a database says about itself when it is opened: whose life of the data this is, and how the life
+ * before ended.
+ */
 import { text, utf8 } from '../base/bytes.ts'
 import { parseStoreId, type StoreId } from '../base/ids.ts'
 import type { Random } from '../effects/random.ts'

@@ -13,7 +13,10 @@ export interface PendingWrite extends CommitOperation {
   readonly liveBefore: boolean
 }
 
-/** By the hash that is computed anyway: it costs no text of the key. The rare keys that share one follow each other in a list. */
+/**
+ * By the hash that is computed anyway: it costs no text of the key. The rare keys that share one follow each
+ * other in a list.
+ */
 export class PendingWrites {
   readonly #byHash = new Map<number, PendingWrite[]>()
 

@@ -4,9 +4,10 @@
  *     version 1 | flags 1 | checksum 4 | actors: count, (id 8, vector n)… | loose dots: count, (actor, n)…
  *     | values: count, (actor, n, flags, writeId, timestamp, [content type], [expiry], [value])…
  *
- * Actors are named once and by their position afterwards. The checksum is over the key and everything but itself, so that a record
- * that comes back under another key shows. Equal records have equal bytes: what is sorted is sorted, what is absent is left out,
- * numbers have their shortest form; other forms are refused, because peers compare records by their bytes.
+ * Actors are named once and by their position afterwards. The checksum is over the key and everything but
+ * itself, so that a record that comes back under another key shows. Equal records have equal bytes: what is
+ * sorted is sorted, what is absent is left out, numbers have their shortest form; other forms are refused,
+ * because peers compare records by their bytes.
  */
 import { assert } from '../base/assert.ts'
 import type { Bytes } from '../base/bytes.ts'
@@ -52,12 +53,9 @@ export function decodeRecord(key: Bytes, bytes: Bytes): KeyRecord {
   return decodeSeeded(hash32(key), bytes)
 }
 
-/** The bytes of a record with the same `seen` and no values: what a writer needs to know. @throws MalformedRecord */
-export function seenOnlyRecord(key: Bytes, bytes: Bytes): Bytes {
-  return encodeRecord(key, { seen: decodeRecord(key, bytes).seen, values: [] })
-}
-
-/** The same with the key's `hash32`, for who has it already. @throws MalformedRecord when a limit is exceeded */
+/**
+ * The same with the key's `hash32`, for who has it already. @throws MalformedRecord when a limit is exceeded
+ */
 export function encodeSeeded(keyHash: number, record: KeyRecord): Bytes {
   const { seen, values } = record
   const actors = actorsOf(seen)
@@ -101,7 +99,10 @@ export function decodeSeeded(keyHash: number, bytes: Bytes): KeyRecord {
   }
 }
 
-/** That these are the bytes that were written under this key; not that they have the form of a record. @throws MalformedRecord */
+/**
+ * That these are the bytes that were written under this key; not that they have the form of a record. @throws
+ * MalformedRecord
+ */
 export function verifyRecord(keyHash: number, bytes: Bytes): void {
   if (bytes.length < HEADER_BYTES) throw new MalformedRecord('cut short')
   if (bytes[0] !== CODEC_VERSION) throw new MalformedRecord(`version ${bytes[0]} is not known here`)
@@ -251,8 +252,8 @@ interface ActorBits {
 }
 
 /**
- * The same few actors come again and again: both directions of the translation are remembered, in a table where a newcomer takes the
- * place of whoever was there.
+ * The same few actors come again and again: both directions of the translation are remembered, in a table
+ * where a newcomer takes the place of whoever was there.
  */
 const REMEMBERED = 1024
 const bitsById = new Map<ActorId, ActorBits>()

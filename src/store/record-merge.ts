@@ -1,4 +1,7 @@
-/** What merging two copies of a record comes to, without making a new one when one of the two is already the result. */
+/**
+ * What merging two copies of a record comes to, without making a new one when one of the two is already the
+ * result.
+ */
 import { type Bytes, EMPTY_BYTES, equalBytes } from '../base/bytes.ts'
 import type { ActorId } from '../base/ids.ts'
 import { covers, includesDotSet } from '../protocol/dvv.ts'

@@ -1,11 +1,13 @@
 /**
  * What one peer holds on its disk, one record a key.
  *
- * Intuition: there is one writer. A write merges with the newest record of its key, be it on disk or on its way there, becomes the
- * newest itself, and joins the next batch. Reads see only the disk, so what a replica answers is durable there.
+ * Intuition: there is one writer. A write merges with the newest record of its key, be it on disk or on its
+ * way there, becomes the newest itself, and joins the next batch. Reads see only the disk, so what a replica
+ * answers is durable there.
  *
- * Invariants: no write is acknowledged before its batch, and all before it, are fsynced (those of keyspaces with durability `os`: before
- * the operating system has them); no dot names two values, through crashes and stops of every kind (`actor.ts`).
+ * Invariants: no write is acknowledged before its batch, and all before it, are fsynced (those of keyspaces
+ * with durability `os`: before the operating system has them); no dot names two values, through crashes and
+ * stops of every kind (`actor.ts`).
  */
 import { type Bytes, equalBytes } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
@@ -75,7 +77,10 @@ export class Store {
   #reopening: Promise<void> = Promise.resolve()
   #isClosing = false
   #closed: Promise<void> | null = null
-  /** Answers that need no disk; told at the end of the turn, so that no caller is called before its call returns. */
+  /**
+   * Answers that need no disk; told at the end of the turn, so that no caller is called before its call
+   * returns.
+   */
   #answers: (() => void)[] = []
 
   private constructor(effects: StoreEffects, database: Database, life: Life, limits: CommitLimits) {
@@ -112,7 +117,10 @@ export class Store {
     }
   }
 
-  /** Takes no more writes, brings those it took to the disk, and leaves the marker of a clean stop. Idempotent. */
+  /**
+   * Takes no more writes, brings those it took to the disk, and leaves the marker of a clean stop.
+   * Idempotent.
+   */
   close(): Promise<void> {
     this.#isClosing = true
     this.#closed ??= this.#close()
@@ -164,9 +172,10 @@ export class Store {
   }
 
   /**
-   * Mints a dot for a value that replaces what `context` covers, and keeps what it does not. `done` comes later, once; with
-   * TIMEOUT_UNKNOWN when the disk failed meanwhile.
-   * @throws with nothing written: OVERLOADED, UNAVAILABLE, NOT_FOUND (the keyspace was dropped), TOO_LARGE (with all its siblings)
+   * Mints a dot for a value that replaces what `context` covers, and keeps what it does not. `done` comes
+   * later, once; with TIMEOUT_UNKNOWN when the disk failed meanwhile.
+   * @throws with nothing written: OVERLOADED, UNAVAILABLE, NOT_FOUND (the keyspace was dropped), TOO_LARGE
+   * (with all its siblings)
    */
   put(
     keyspace: KeyspacePlace,
@@ -188,9 +197,10 @@ export class Store {
   }
 
   /**
-   * Merges a record from elsewhere into what is held. `incoming` must not change any more. `done` comes later, once: without an
-   * error when a disk holds all that `incoming` says, with `seenUpTo`, the greatest n of the actor `mintedBy` that was seen here before.
-   * Errors as of `put`, and INTERNAL for bytes that are not a record of this key.
+   * Merges a record from elsewhere into what is held. `incoming` must not change any more. `done` comes
+   * later, once: without an error when a disk holds all that `incoming` says, with `seenUpTo`, the greatest n
+   * of the actor `mintedBy` that was seen here before. Errors as of `put`, and INTERNAL for bytes that are
+   * not a record of this key.
    */
   merge(
     keyspace: KeyspacePlace,
@@ -302,7 +312,10 @@ export class Store {
     return new KvError('UNAVAILABLE', `nothing was written: ${why}`)
   }
 
-  /** Under a new name when the dot was seen before it was minted: a copy of this store, or its future, is at work. */
+  /**
+   * Under a new name when the dot was seen before it was minted: a copy of this store, or its future, is at
+   * work.
+   */
   #mint(context: DotSet, held: KeyRecord | null): Dot {
     const dot = this.#actor.mint()
     const known = Math.max(seenUpTo(context, dot.actor), held === null ? 0 : seenUpTo(held.seen, dot.actor))
@@ -365,7 +378,9 @@ export class Store {
     }
   }
 
-  /** What reached the disk is not known, and what was minted may be lost: begin anew from what the disk says. */
+  /**
+   * What reached the disk is not known, and what was minted may be lost: begin anew from what the disk says.
+   */
   #failed(error: unknown): void {
     this.#effects.log.error('store.write-failed', { error })
     this.#isOpen = false

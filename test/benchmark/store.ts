@@ -1,6 +1,7 @@
 /**
- * Single-key writes through one Store on a real disk, against bare synced batches of the same sizes, taken in turns in one run:
- * absolute figures of a machine drift, their ratio says more. `node --import tsx test/benchmark/store.ts [--seconds 2] [--in-flight 256]`
+ * Single-key writes through one Store on a real disk, against bare synced batches of the same sizes, taken in
+ * turns in one run: absolute figures of a machine drift, their ratio says more. `node --import tsx
+ * test/benchmark/store.ts [--seconds 2] [--in-flight 256]`
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -1,4 +1,7 @@
-/** Runs abstract-level's own test suite, which is written for tape, against a database and reports what failed. */
+/**
+ * Runs abstract-level's own test suite, which is written for tape, against a database and reports what
+ * failed.
+ */
 import { createRequire } from 'node:module'
 import type { AbstractLevel } from 'abstract-level'
 

@@ -345,7 +345,7 @@ test('closing brings to the disk what was taken, refuses more, and can be done t
   assert.equal(onDisk(await world.open()), ['last'])
 })
 
-test('what needs no fsync may be lost in a power cut, what needs it is written again to be safe', async () => {
+test('what was written without fsync is written again for who needs one', async () => {
   const syncs: boolean[] = []
   const world = new World(18, { observer: { onWrite: (_, sync) => syncs.push(sync) } })
   const store = await world.open()

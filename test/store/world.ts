@@ -1,4 +1,7 @@
-/** A store on a simulated disk in virtual time: every event is one step, so that a test can stop the world between any two. */
+/**
+ * A store on a simulated disk in virtual time: every event is one step, so that a test can stop the world
+ * between any two.
+ */
 import { utf8 } from '../../src/base/bytes.ts'
 import { createPrng, type Prng } from '../../src/base/prng.ts'
 import type { Clock } from '../../src/effects/clock.ts'
