@@ -1,4 +1,5 @@
 /** A whole peer in this process: the effects of this machine, the node on them, and its HTTP face. `kvnode start` is this and signals. */
+import { KvError } from '../base/error.ts'
 import { type Address, makeAddress, type NodeId, parseAddress } from '../base/ids.ts'
 import type { Log } from '../effects/log.ts'
 import type { Storage } from '../effects/storage.ts'
@@ -61,15 +62,12 @@ export interface Peer {
 export async function createPeer(options: CreatePeerOptions): Promise<Peer> {
   const nodeOptions = nodeOptionsOf(options)
   const { signal } = options
+  if (signal?.aborted) throw new KvError('UNAVAILABLE', 'the start was given up before it began')
   const storage = await openLevelStorage(options.dataDir)
   const peer = new SystemPeer(nodeOptions, storage, await createLog({ level: options.logLevel ?? 'warn' }))
-  const giveUp = (): void => {
-    // Ends the start below, which says so; whatever else goes wrong is told there too.
-    peer.stop().catch(() => {})
-  }
+  const giveUp = (): void => peer.giveUp()
   signal?.addEventListener('abort', giveUp)
   try {
-    if (signal?.aborted) giveUp()
     await peer.start()
     return peer
   } catch (error) {
@@ -84,6 +82,7 @@ class SystemPeer implements Peer {
   readonly #node: Node
   readonly #http: HttpFace
   readonly #storage: Storage
+  readonly #log: Log
   #stopped: Promise<void> | null = null
 
   constructor(options: NodeOptions, storage: Storage, log: Log) {
@@ -106,10 +105,16 @@ class SystemPeer implements Peer {
     network.setRequestHandler((request, response) => this.#http.handle(request, response))
     this.#node = node
     this.#storage = storage
+    this.#log = log
   }
 
   start(): Promise<void> {
     return this.#node.start()
+  }
+
+  /** Makes a start under way reject; the directory stays open until it has. */
+  giveUp(): void {
+    this.#node.stop().catch((error: unknown) => this.#log.error('peer.unstopped', { error }))
   }
 
   get address(): Address {

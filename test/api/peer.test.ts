@@ -1,0 +1,95 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { type ErrorCode, KvError } from '../../src/base/error.ts'
+import { type CreatePeerOptions, connect, createPeer, type Peer } from '../../src/index.ts'
+
+const test = suite('peer', { directory: '', peers: [] as Peer[] })
+test.before.each((context) => {
+  context.directory = mkdtempSync(join(tmpdir(), 'kvnode-peer-'))
+  context.peers = []
+})
+test.after.each(async ({ directory, peers }) => {
+  for (const peer of peers) await peer.stop()
+  rmSync(directory, { recursive: true })
+})
+
+async function codeOf(action: Promise<unknown>): Promise<ErrorCode | null> {
+  try {
+    await action
+    return null
+  } catch (error) {
+    assert.instance(error, KvError)
+    return (error as KvError).code
+  }
+}
+
+/** What /readyz says, or null when nobody listens. */
+async function readiness(address: string): Promise<number | null> {
+  try {
+    return (await fetch(`http://${address}/readyz`)).status
+  } catch {
+    return null // Nobody listens yet.
+  }
+}
+
+test('a peer in this process serves clients and HTTP, and its data outlives it', async ({
+  directory,
+  peers,
+}) => {
+  const options: CreatePeerOptions = { dataDir: directory, port: 0, logLevel: 'silent' }
+  const first = await createPeer(options)
+  peers.push(first)
+  assert.ok(first.ready)
+  const kv = await connect(first.address)
+  await kv.put('greeting', 'hello')
+  const url = `http://${first.address}/v1/kv/default/greeting`
+  assert.is(await (await fetch(url)).text(), 'hello')
+  assert.is((await fetch(`http://${first.address}/readyz`)).status, 200)
+  kv.close()
+  await Promise.all([first.stop(), first.stop()])
+  assert.is(await codeOf(connect(first.address, { timeoutMs: 200 })), 'UNAVAILABLE')
+  const second = await createPeer(options)
+  peers.push(second)
+  assert.is(second.nodeId, first.nodeId)
+  const again = await connect([first.address, second.address])
+  assert.is((await again.get('greeting')).text(), 'hello')
+  again.close()
+})
+
+test('a port or a directory in use is an error, and leaves nothing behind', async ({ directory, peers }) => {
+  const peer = await createPeer({ dataDir: join(directory, 'a'), port: 0, logLevel: 'silent' })
+  peers.push(peer)
+  const port = Number(peer.address.split(':')[1])
+  const other = { dataDir: join(directory, 'b'), logLevel: 'silent' } as const
+  assert.is(await codeOf(createPeer({ ...other, port })), 'INVALID_ARGUMENT')
+  assert.is(
+    await codeOf(createPeer({ ...other, port: 0, dataDir: join(directory, 'a') })),
+    'INVALID_ARGUMENT',
+  )
+  peers.push(await createPeer({ ...other, port: 0 }))
+})
+
+test('a join that nobody answers goes on until it is given up', async ({ directory, peers }) => {
+  const gone = await createPeer({ dataDir: join(directory, 'gone'), port: 0, logLevel: 'silent' })
+  const other = await createPeer({ dataDir: join(directory, 'other'), port: 0, logLevel: 'silent' })
+  await Promise.all([gone.stop(), other.stop()])
+  const given = new AbortController()
+  const joining = createPeer({
+    dataDir: join(directory, 'joining'),
+    port: Number(other.address.split(':')[1]),
+    join: [gone.address],
+    logLevel: 'silent',
+    signal: given.signal,
+  })
+  joining.catch(() => {}) // It is looked at below.
+  while ((await readiness(other.address)) !== 503) await new Promise(setImmediate)
+  given.abort()
+  assert.is(await codeOf(joining), 'UNAVAILABLE')
+  assert.is(await codeOf(createPeer({ dataDir: directory, signal: AbortSignal.abort() })), 'UNAVAILABLE')
+  assert.equal(peers, [])
+})
+
+test.run()
