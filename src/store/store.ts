@@ -62,12 +62,21 @@ interface Slot {
   readonly before: Bytes | null
 }
 
+/** What the disk holds of a key, decoded. */
+interface Look {
+  readonly databaseKey: Bytes
+  readonly before: Bytes | null
+  readonly record: KeyRecord | null
+}
+
 export class Store {
   readonly #effects: StoreEffects
   readonly #commit: GroupCommit<PendingWrite>
   readonly #pending = new PendingWrites()
   readonly #census: Census
   readonly #dropped = new Set<KeyspaceId>()
+  /** The last look of `newest`, until anything changes: a put that follows needs no second one. */
+  #look: Look | null = null
   #database: Database
   /** False while the database recovers from a failed write, and after the end. */
   #isOpen = true
@@ -167,8 +176,14 @@ export class Store {
 
   /** What the disk will hold once all that waits is on it. @throws as `read` */
   newest(keyspaceId: KeyspaceId, partition: number, key: Bytes): KeyRecord | null {
-    const pending = this.#pending.find(hash32(key), recordKey(keyspaceId, partition, key))
-    return pending === null ? this.readRecord(keyspaceId, partition, key) : pending.record
+    const keyHash = hash32(key)
+    const databaseKey = recordKey(keyspaceId, partition, key)
+    const pending = this.#pending.find(keyHash, databaseKey)
+    if (pending !== null) return pending.record
+    const before = this.#onDisk(keyHash, databaseKey)
+    const record = before === null ? null : this.#decoded(keyHash, before)
+    this.#look = { databaseKey, before, record }
+    return record
   }
 
   /**
@@ -260,6 +275,7 @@ export class Store {
     await this.#commit.barrier()
     await this.#database.clear(keyspaceRange(KIND.record, keyspaceId))
     await syncDatabase(this.#database, this.#storeId) // Clearing does not.
+    this.#look = null
     this.#census.drop(keyspaceId, await holdsAnyRecord(this.#database))
   }
 
@@ -272,12 +288,20 @@ export class Store {
     const keyHash = hash32(key)
     const databaseKey = recordKey(id, partition, key)
     const pending = this.#pending.find(keyHash, databaseKey)
-    const before = pending === null ? this.#onDisk(keyHash, databaseKey) : pending.value
+    const before = pending === null ? this.#seenBefore(keyHash, databaseKey) : pending.value
     return { sync: durability === 'disk', keyHash, databaseKey, pending, before }
+  }
+
+  #seenBefore(keyHash: number, databaseKey: Bytes): Bytes | null {
+    const look = this.#look
+    if (look !== null && equalBytes(look.databaseKey, databaseKey)) return look.before
+    this.#look = null
+    return this.#onDisk(keyHash, databaseKey)
   }
 
   #held({ keyHash, pending, before }: Slot): KeyRecord | null {
     if (pending !== null) return pending.record
+    if (this.#look !== null && this.#look.before === before) return this.#look.record
     return before === null ? null : this.#decoded(keyHash, before)
   }
 
@@ -348,6 +372,7 @@ export class Store {
   }
 
   #enqueue(slot: Slot, record: KeyRecord, value: Bytes, done: Committed, detail: number): void {
+    this.#look = null
     const { sync, keyHash, databaseKey, pending, before } = slot
     if (pending !== null && pending.batch === this.#commit.filling) {
       pending.record = record
@@ -372,6 +397,7 @@ export class Store {
   }
 
   #committed(writes: readonly PendingWrite[]): void {
+    this.#look = null
     for (const write of writes) {
       this.#census.wrote(write.key, write.sizeBefore, write.liveBefore, write.value)
       this.#pending.settle(write)
@@ -384,6 +410,7 @@ export class Store {
   #failed(error: unknown): void {
     this.#effects.log.error('store.write-failed', { error })
     this.#isOpen = false
+    this.#look = null
     this.#pending.clear()
     this.renewActor()
     this.#reopening = this.#reopen()
