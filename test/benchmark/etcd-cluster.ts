@@ -3,7 +3,7 @@ import type { ChildProcess } from 'node:child_process'
 import { mkdirSync, openSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
-import type { Processes } from './processes.ts'
+import type { Processes } from '../processes/processes.ts'
 
 const MEMBERS = 3
 const START_TIMEOUT_MS = 20_000

@@ -11,7 +11,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { EtcdCluster, type LoadResult } from './etcd-cluster.ts'
 import { KvnodeCluster } from './kvnode-cluster.ts'
-import { median, needProgram, Processes } from './processes.ts'
+import { median, needProgram, Processes } from '../processes/processes.ts'
 
 const WARM_UP_S = 2
 

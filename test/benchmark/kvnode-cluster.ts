@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { connect } from '../../src/index.ts'
 import { DEFAULT_KEYSPACE_OPTIONS } from '../../src/wire/requests.ts'
 import type { LoadResult } from './etcd-cluster.ts'
-import { lineOf, type Processes } from './processes.ts'
+import { lineOf, type Processes } from '../processes/processes.ts'
 
 const KVNODE = fileURLToPath(new URL('../../bin/kvnode', import.meta.url))
 const LOADER = fileURLToPath(new URL('put-load.ts', import.meta.url))

@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { startPeer } from './kvnode-cluster.ts'
-import { lineOf, median, Processes } from './processes.ts'
+import { lineOf, median, Processes } from '../processes/processes.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const KVCTL = join(ROOT, 'bin/kvctl')

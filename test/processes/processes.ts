@@ -1,10 +1,10 @@
-/** Processes that a benchmark starts and, whatever happens, ends. */
+/** Processes that a benchmark or a test starts and, whatever happens, ends. */
 import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from 'node:child_process'
 import { createInterface } from 'node:readline'
 
 const STOP_TIMEOUT_MS = 10_000
 
-/** Ends everything it started when the benchmark ends, by itself or by a signal. */
+/** Ends everything it started when this process ends, by itself or by a signal. */
 export class Processes {
   readonly #running = new Set<ChildProcess>()
 
@@ -50,7 +50,8 @@ export class Processes {
   }
 }
 
-function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
+/** To the process and all that it started in turn. */
+export function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
   if (child.pid === undefined) return
   try {
     process.kill(-child.pid, signal)
