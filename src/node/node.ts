@@ -34,7 +34,7 @@ import { ClientSession, type SessionHost } from './client-session.ts'
 import { Identity } from './identity.ts'
 import { LocalService } from './local-service.ts'
 import type { NodeOptions } from './node-options.ts'
-import { PeerTraffic } from './peer-traffic.ts'
+import { PeerTraffic, type TrafficParts } from './peer-traffic.ts'
 
 /** A stopping peer waits this long for requests that are under way. */
 const DRAIN_MS = 5000
@@ -161,13 +161,18 @@ export class Node {
 
   #assemble(identity: Identity, store: Store, book: AddressBook): Parts {
     const { clock, log } = this.#effects
-    const traffic = new PeerTraffic(() => ({
-      ...this.#running,
-      log,
-      self: () => this.#selfFacts(identity),
-      met: (facts) => this.#met(facts),
-      dialFailed: (address, reason) => this.#failedDials.set(address, reason),
-    }))
+    let trafficParts: TrafficParts | null = null
+    // Asked for with every message, and there only once the parts are.
+    const traffic = new PeerTraffic(() => {
+      trafficParts ??= {
+        ...this.#running,
+        log,
+        self: () => this.#selfFacts(identity),
+        met: (facts) => this.#met(facts),
+        dialFailed: (address, reason) => this.#failedDials.set(address, reason),
+      }
+      return trafficParts
+    })
     const links = new Links(this.#effects, traffic)
     const rpc = new Rpc(links, clock, (nodeId) => this.#running.membership.addressOf(nodeId))
     const { zone, weight } = this.#options

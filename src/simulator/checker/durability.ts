@@ -14,7 +14,7 @@ export interface DurabilityChecker extends HistoryObserver {
   durable(host: string, place: Place | null, stored: StoredRecord): void
   /** What a host's disk has seen of a key for good. */
   seenBy(host: string, place: Place): DotSet
-  /** How many disks have every acknowledged write of a key. */
+  /** How many disks have every acknowledged write of a key; infinitely many when there was none. */
   holdersOfAll(place: Place): number
 }
 
@@ -24,12 +24,21 @@ export function createDurabilityChecker(): DurabilityChecker {
 
   const seenBy = (host: string, place: Place): DotSet => disks.get(host)?.get(place) ?? EMPTY_DOTS
 
-  const holders = (place: Place, dots: DotSet): number =>
-    [...disks.values()].filter((disk) => includesDotSet(disk.get(place) ?? EMPTY_DOTS, dots)).length
+  const holders = (place: Place, dots: DotSet): number => {
+    let count = 0
+    for (const disk of disks.values()) {
+      const seen = disk.get(place)
+      if (seen !== undefined && includesDotSet(seen, dots)) count++
+    }
+    return count
+  }
 
   return {
     seenBy,
-    holdersOfAll: (place) => holders(place, acknowledged.get(place) ?? EMPTY_DOTS),
+    holdersOfAll(place) {
+      const dots = acknowledged.get(place)
+      return dots === undefined ? Number.POSITIVE_INFINITY : holders(place, dots)
+    },
     durable(host, place, stored) {
       if (place === null) return
       const { seen } = stored.record

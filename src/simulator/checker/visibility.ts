@@ -27,9 +27,20 @@ import { Violation } from './violation.ts'
 
 interface KeyHistory {
   readonly writes: WriteOperation[]
+  /** In the order of their replies. */
   readonly acknowledged: WriteOperation[]
+  /** Acknowledged puts that nothing is known to have replaced, with their positions in `acknowledged`. */
+  standing: { readonly write: WriteOperation; readonly position: number }[]
+  readonly values: Map<string, ValueHistory>
   /** Index k: what all replies with k owners behind them had seen. Values, never changed in place. */
   floors: readonly DotSet[]
+}
+
+interface ValueHistory {
+  /** So many of the key's acknowledged writes were compared with it. */
+  comparedCount: number
+  /** Positions of those that had replaced it. */
+  readonly replacedBy: number[]
 }
 
 /** What bound a read when it began. */
@@ -48,7 +59,7 @@ export function createVisibilityChecker(ledger: DotLedger): HistoryObserver {
     let history = keys.get(place)
     if (history === undefined) {
       const floors = new Array<DotSet>(operation.keyspace.owners + 1).fill(EMPTY_DOTS)
-      history = { writes: [], acknowledged: [], floors }
+      history = { writes: [], acknowledged: [], standing: [], values: new Map(), floors }
       keys.set(place, history)
     }
     return history
@@ -60,12 +71,15 @@ export function createVisibilityChecker(ledger: DotLedger): HistoryObserver {
 
   return {
     writeStarted(write) {
-      historyOf(write).writes.push(write)
+      const history = historyOf(write)
+      history.writes.push(write)
+      if (write.value !== null) history.values.set(write.value, { comparedCount: 0, replacedBy: [] })
     },
     writeEnded(write) {
       if (write.outcome !== 'ok' || write.reply === null) return
       const history = historyOf(write)
-      history.acknowledged.push(write)
+      const position = history.acknowledged.push(write) - 1
+      if (write.value !== null) history.standing.push({ write, position })
       raiseFloor(history, write.w, write.reply)
     },
     readStarted(read) {
@@ -83,43 +97,60 @@ export function createVisibilityChecker(ledger: DotLedger): HistoryObserver {
       if (!includesDotSet(seen, bound.floor)) {
         throw new Violation(2, `${describeRead(read)} has not seen ${missing(bound.floor, seen)}`)
       }
-      const earlier = history.acknowledged
-        .slice(0, bound.acknowledgedCount)
-        .filter((write) => write.w + read.r > read.keyspace.owners)
-      for (const write of earlier) checkWrite(write, read, seen, history, ledger)
-      checkValues(read, history, ledger)
+      for (const value of read.values) checkValue(value, read, bound, history, ledger)
+      checkStanding(read, bound, history, ledger)
       // A quorum read brings what it found to the owners it asked before it answers.
       raiseFloor(history, read.r, seen)
     },
   }
 }
 
-function checkWrite(
-  write: WriteOperation,
+/** The value was written here, and no acknowledged write that the read had to see has replaced it. */
+function checkValue(
+  value: string,
   read: ReadOperation,
-  seen: DotSet,
+  bound: Bounds,
   history: KeyHistory,
   ledger: DotLedger,
 ): void {
-  for (const value of read.values ?? []) {
-    if (value === write.value || !isReplacedBy(value, write, ledger)) continue
+  const known = history.values.get(value)
+  if (known === undefined)
+    throw new Violation(2, `${describeRead(read)} found ${value}, which nobody wrote there`)
+  const dots = ledger.dotsOf(value)
+  if (dots.length === 0)
+    throw new Violation(2, `${describeRead(read)} found ${value}, which was never on a disk`)
+  for (; known.comparedCount < history.acknowledged.length; known.comparedCount++) {
+    const write = history.acknowledged[known.comparedCount] as WriteOperation
+    const replaced = write.context ?? write.reply
+    if (write.value === value || replaced === null) continue
+    if (dots.every((dot) => covers(replaced, dot))) known.replacedBy.push(known.comparedCount)
+  }
+  for (const position of known.replacedBy) {
+    const write = history.acknowledged[position] as WriteOperation
+    if (position >= bound.acknowledgedCount || write.w + read.r <= read.keyspace.owners) continue
     throw new Violation(2, `${describeRead(read)} found ${value}, which ${describeWrite(write)} had replaced`)
   }
-  if (write.value === null || read.values?.includes(write.value) === true) return
-  const dots = ledger.dotsOf(write.value).filter((dot) => write.reply !== null && covers(write.reply, dot))
-  const excuse = history.writes.find((other) => mayReplace(other, write, dots, read))
-  if (excuse !== undefined || isOutdone(write, read, history, ledger)) return
-  throw new Violation(
-    2,
-    `${describeRead(read)} lacks ${describeWrite(write)}, which nothing replaced; it has ${String(read.values)}, seen ${showDots(seen)}`,
-  )
 }
 
-/** Every name of the value is covered by what the write replaced. */
-function isReplacedBy(value: string, write: WriteOperation, ledger: DotLedger): boolean {
-  const replaced = write.context ?? write.reply
-  const dots = ledger.dotsOf(value)
-  return replaced !== null && dots.length > 0 && dots.every((dot) => covers(replaced, dot))
+/** Every acknowledged put that the read had to see is in its answer, or may have been replaced. */
+function checkStanding(read: ReadOperation, bound: Bounds, history: KeyHistory, ledger: DotLedger): void {
+  const values = read.values ?? []
+  const fallen = new Set<WriteOperation>()
+  for (const { write, position } of history.standing) {
+    const { value, reply } = write
+    if (value === null || reply === null || values.includes(value)) continue
+    const dots = ledger.dotsOf(value).filter((dot) => covers(reply, dot))
+    const excuse = history.writes.find((other) => mayReplace(other, write, dots, read))
+    if (excuse !== undefined && excuse.outcome !== 'pending') fallen.add(write)
+    const isBound = position < bound.acknowledgedCount && write.w + read.r > read.keyspace.owners
+    if (!isBound || excuse !== undefined || isOutdone(write, read, history, ledger)) continue
+    const has = `it has ${String(values)}, seen ${showDots(read.seen ?? EMPTY_DOTS)}`
+    throw new Violation(
+      2,
+      `${describeRead(read)} lacks ${describeWrite(write)}, which nothing replaced; ${has}`,
+    )
+  }
+  if (fallen.size > 0) history.standing = history.standing.filter(({ write }) => !fallen.has(write))
 }
 
 /** Whether a write may have replaced one that was acknowledged under these dots before the read ended. */
@@ -149,17 +180,6 @@ function isOutdone(
   const shown = read.values?.[0]
   if (shown !== undefined) return ledger.timestampOf(shown) >= mine
   return history.writes.some((other) => other.value === null && other.outcome !== 'nothing')
-}
-
-function checkValues(read: ReadOperation, history: KeyHistory, ledger: DotLedger): void {
-  for (const value of read.values ?? []) {
-    if (!history.writes.some((write) => write.value === value)) {
-      throw new Violation(2, `${describeRead(read)} found ${value}, which nobody wrote there`)
-    }
-    if (ledger.dotsOf(value).length === 0) {
-      throw new Violation(2, `${describeRead(read)} found ${value}, which was never on a disk`)
-    }
-  }
 }
 
 export function describeRead(read: ReadOperation): string {
