@@ -14,6 +14,8 @@ import { type ClientEffects, Router } from './router.ts'
 export interface ClientOptions {
   /** Any peers of the cluster, at least one; the others are learnt from them. */
   readonly peers: readonly Address[]
+  /** Ask these peers and no others, whoever owns the key: to see the cluster as they do. Default false. */
+  readonly pinned?: boolean
   /** For requests that name none. */
   readonly keyspace?: string
   /** Of requests that name none, ms. */
@@ -80,7 +82,7 @@ export class Client {
   constructor(options: ClientOptions, effects: ClientEffects) {
     if (options.peers.length === 0)
       throw new KvError('INVALID_ARGUMENT', 'a client needs the address of at least one peer')
-    this.#router = new Router(options.peers, effects)
+    this.#router = new Router(options.peers, effects, options.pinned)
     this.#random = effects.random
     this.#keyspace = options.keyspace ?? DEFAULT_KEYSPACE
     this.#timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS

@@ -47,6 +47,7 @@ interface Call extends Asker {
 export class Router implements ConnectionOwner {
   readonly #effects: ClientEffects
   readonly #seeds: readonly Address[]
+  readonly #isPinned: boolean
   readonly #connections = new Map<Address, Connection>()
   readonly #avoidedUntilMs = new Map<Address, number>()
   readonly #deadlines: Deadlines<Call>
@@ -56,9 +57,11 @@ export class Router implements ConnectionOwner {
   #topologyIsAsked = false
   #isClosed = false
 
-  constructor(seeds: readonly Address[], effects: ClientEffects) {
+  /** @param isPinned asks the seeds and nobody else: what the ring is, it never learns */
+  constructor(seeds: readonly Address[], effects: ClientEffects, isPinned = false) {
     this.#effects = effects
     this.#seeds = seeds
+    this.#isPinned = isPinned
     this.#deadlines = new Deadlines(effects.clock, (call) => this.#expired(call))
   }
 
@@ -109,7 +112,7 @@ export class Router implements ConnectionOwner {
 
   changed(): void {
     this.#topologyIsWanted = true
-    if (this.#topologyIsAsked || this.#isClosed) return
+    if (this.#isPinned || this.#topologyIsAsked || this.#isClosed) return
     const connection = [...this.#connections.values()].find((each) => each.isOpen)
     if (connection === undefined) return
     this.#topologyIsAsked = true
