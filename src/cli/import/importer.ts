@@ -14,6 +14,8 @@ import type { Row } from './rows.ts'
 export const MAX_REMEMBERED_KEYS = 1_000_000
 const FIRST_PAUSE_MS = 50
 const LONGEST_PAUSE_MS = 2000
+/** However short rows are tried: a cluster that is silent this long is not there. */
+const LEAST_PATIENCE_MS = 10_000
 
 export interface ImportRule extends EntryRule {
   readonly keyspace: string
@@ -188,7 +190,11 @@ export class Importer {
 
   #checkProgress(): void {
     const silentMs = Date.now() - this.#lastSuccessMs
-    if (this.#inFlight < this.#rule.inFlight || silentMs < 2 * this.#rule.retryMs) return
+    if (
+      this.#inFlight < this.#rule.inFlight ||
+      silentMs < Math.max(LEAST_PATIENCE_MS, 2 * this.#rule.retryMs)
+    )
+      return
     throw new KvError('UNAVAILABLE', `no row was acknowledged for ${Math.round(silentMs / 1000)} s`)
   }
 }

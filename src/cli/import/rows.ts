@@ -134,19 +134,37 @@ function decodeLine(line: Buffer, isFirst: boolean): string {
 }
 
 async function* jsonRows(source: Readable): AsyncIterable<Row> {
-  const { streamArray } = await import('stream-json/streamers/stream-array.js')
-  const items = source.pipe(streamArray.withParserAsStream())
-  source.once('error', (error) => items.destroy(error))
+  const [{ streamArray }, { none }] = await Promise.all([
+    import('stream-json/streamers/stream-array.js'),
+    import('stream-chain/core'),
+  ])
+  const parse = streamArray.withParser() as unknown as (
+    input: unknown,
+  ) => AsyncIterable<{ readonly value: unknown }>
+  const decoder = new TextDecoder()
   let number = 0
   try {
-    for await (const { value } of items as AsyncIterable<{ readonly value: unknown }>) {
-      number++
-      yield { number, content: { fields: value, text: null } }
+    for await (const chunk of source as AsyncIterable<Buffer>) {
+      for (const piece of pieces(decoder.decode(chunk, { stream: true }))) {
+        for await (const { value } of parse(piece))
+          yield { number: ++number, content: { fields: value, text: null } }
+      }
     }
+    for await (const { value } of parse(none))
+      yield { number: ++number, content: { fields: value, text: null } }
   } catch (error) {
     if (isSystemError(error)) throw error
     const message = `the JSON array breaks off after ${number} rows: ${(error as Error).message}`
     throw new KvError('INVALID_ARGUMENT', message, { cause: error })
+  }
+}
+
+/** Cut after every closing brace: what the parser is given in one piece it gives back only when all of it is in order. */
+function* pieces(text: string): Iterable<string> {
+  for (let start = 0, end = 0; start < text.length; start = end) {
+    end = text.indexOf('}', start) + 1
+    if (end === 0) end = text.length
+    yield text.slice(start, end)
   }
 }
 

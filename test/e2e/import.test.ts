@@ -1,0 +1,129 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { connect } from '../../src/api/connect.ts'
+import type { Client } from '../../src/client/client.ts'
+import { endAll, type Finished, PeerProcess, type RunOptions, run, scratchDirectory } from './processes.ts'
+
+const test = suite('import')
+const directory = scratchDirectory()
+const peer = new PeerProcess(join(directory, 'peer'))
+let client: Client
+
+test.before(async () => {
+  await peer.start()
+  client = await connect(peer.address)
+})
+test.after(async () => {
+  client.close()
+  await endAll([peer])
+})
+
+function file(name: string, content: string): string {
+  const path = join(directory, name)
+  writeFileSync(path, content)
+  return path
+}
+
+function kvctlImport(args: readonly string[], options?: RunOptions): Promise<Finished> {
+  return run('kvctl', ['import', ...args, '--peer', peer.address], options)
+}
+
+async function textOf(key: string): Promise<string | null> {
+  return (await client.get(key)).text()
+}
+
+test('a line of NDJSON is stored byte for byte', async () => {
+  const lines = ['{"key":"nd:1",  "n": 12345678901234567890}', '{"key":"nd:2","é":"ü"}', '', '{"key":"nd:3"}']
+  const { code, stdout } = await kvctlImport([file('rows.ndjson', lines.join('\r\n'))])
+  assert.is(code, 0)
+  assert.match(stdout, /^3 imported, 0 bad, 0 not acknowledged/)
+  assert.is(await textOf('nd:1'), lines[0])
+  assert.is(await textOf('nd:2'), lines[1])
+  assert.is(await textOf('nd:3'), lines[3])
+})
+
+test('a JSON array is read with several key fields, or one field as value', async () => {
+  const rows = [
+    { country: 'AD', name: 'Vila', population: 1 },
+    { country: 'AD', name: 'Ordino', population: { year: 2020 } },
+  ]
+  const path = file('cities.json', JSON.stringify(rows, null, 2))
+  assert.is((await kvctlImport([path, '--key', 'country,name'])).code, 0)
+  assert.is(await textOf('AD,Vila'), JSON.stringify(rows[0]))
+  assert.is((await kvctlImport([path, '--key', 'name', '--value', 'population'])).code, 0)
+  assert.is(await textOf('Vila'), '1')
+  assert.is(await textOf('Ordino'), '{"year":2020}')
+})
+
+test('CSV and TSV have names in their first line; quoted fields hold commas and line ends', async () => {
+  const csv = '\ufeffid,name\r\n1,"Müller, ""Max"""\r\n2,"two\nlines"\r\n'
+  assert.is((await kvctlImport([file('people.csv', csv), '--key', 'id', '--value', 'name'])).code, 0)
+  assert.is(await textOf('1'), 'Müller, "Max"')
+  assert.is(await textOf('2'), 'two\nlines')
+  const tsv = 'id\tname\n3\tthree\n'
+  assert.is(
+    (await kvctlImport(['-', '--format', 'tsv', '--key', 'id', '--value', 'name'], { input: tsv })).code,
+    0,
+  )
+  assert.is(await textOf('3'), 'three')
+})
+
+test('broken rows are reported one by one, and the others go in: exit code 2', async () => {
+  const lines = ['{"key":"ok:1"}', 'not json', '[1]', '{"name":"no key"}', '{"key":""}', '{"key":"ok:2"}']
+  const report = join(directory, 'failed.ndjson')
+  const { code, stdout } = await kvctlImport([file('broken.ndjson', lines.join('\n')), '--report', report])
+  assert.is(code, 2)
+  assert.match(stdout, /^2 imported, 4 bad, 0 not acknowledged/)
+  const failures = readFileSync(report, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+  assert.equal(
+    failures.map(({ row }) => row),
+    [2, 3, 4, 5],
+  )
+  assert.match(failures[2].message, "no field 'key'; the row has: name")
+  assert.is(await textOf('ok:2'), lines[5])
+})
+
+test('a CSV row with too many fields is reported with its line', async () => {
+  const { code, stdout } = await kvctlImport([
+    file('odd.csv', 'key,v\na:1,1\na:2,2,2\na:3,3\n'),
+    '--value',
+    'v',
+  ])
+  assert.is(code, 2)
+  assert.match(stdout, '2 imported, 1 bad')
+  assert.match(stdout, 'row 3')
+  assert.is(await textOf('a:3'), '3')
+})
+
+test('a JSON array that breaks off is an error that says after which row', async () => {
+  const { code, stderr } = await kvctlImport([file('cut.json', '[{"key":"c:1"},{"key":"c:2"},{"ke')])
+  assert.is(code, 2)
+  assert.match(stderr, 'breaks off after 2 rows')
+  assert.is(await textOf('c:2'), '{"key":"c:2"}')
+})
+
+test('of rows with the same key the last one stays, and they are reported', async () => {
+  const rows = Array.from({ length: 50 }, (_, n) => ({ key: 'same', n }))
+  const { code, stdout } = await kvctlImport([file('same.json', JSON.stringify(rows))])
+  assert.is(code, 0)
+  assert.match(stdout, '49 keys occur again in the file')
+  const found = await client.get('same')
+  assert.is(found.text(), JSON.stringify(rows[49]))
+  assert.is(found.siblings, 0)
+})
+
+test('what is not there or not known is refused before anything is written', async () => {
+  assert.is((await kvctlImport([join(directory, 'nothing.csv')])).code, 2)
+  assert.match((await kvctlImport([directory])).stderr, 'is not a file')
+  assert.match((await kvctlImport(['-'], { input: 'key: value' })).stderr, '--format ndjson|json|csv|tsv')
+  const unknown = await kvctlImport([file('one.ndjson', '{"key":"x"}'), '--keyspace', 'nowhere'])
+  assert.is(unknown.code, 2)
+  assert.match(unknown.stderr, 'kvctl keyspace create nowhere')
+})
+
+test.run()

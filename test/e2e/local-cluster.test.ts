@@ -1,0 +1,98 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readdirSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { run, scratchDirectory } from './processes.ts'
+
+const test = suite('kvnode cluster')
+const directory = scratchDirectory()
+const KVNODE = resolve('bin/kvnode')
+const START_TIMEOUT_MS = 20_000
+
+/** Starts it and waits for the guide. */
+async function startCluster(
+  args: readonly string[],
+): Promise<{ readonly child: ChildProcess; readonly guide: string }> {
+  const child = spawn(process.execPath, [KVNODE, 'cluster', ...args], {
+    cwd: directory,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  let output = ''
+  child.stdout?.on('data', (chunk: Buffer) => {
+    output += chunk.toString()
+  })
+  const deadlineMs = Date.now() + START_TIMEOUT_MS
+  while (!output.includes('Ctrl-C')) {
+    if (child.exitCode !== null || Date.now() > deadlineMs) throw new Error(`no guide: ${output}`)
+    await sleep(20)
+  }
+  return { child, guide: output }
+}
+
+async function interrupt(child: ChildProcess): Promise<number | null> {
+  child.kill('SIGINT')
+  const [code] = (await once(child, 'exit')) as [number | null]
+  return code
+}
+
+/** The three lines to try, without the name of the program in front. */
+function linesToTry(guide: string): string[][] {
+  const lines = guide.split('\n').filter((line) => line.startsWith('  '))
+  return lines.map((line) => line.trim().split(' ').slice(1))
+}
+
+let ports: string[] = []
+
+test('it starts three peers, and the lines it prints work as pasted', async () => {
+  const { child, guide } = await startCluster(['--port', '0'])
+  ports = [...guide.matchAll(/^127\.0\.0\.1:(\d+) +ready/gm)].map((match) => match[1] as string)
+  assert.is(ports.length, 3)
+  assert.match(guide, '.kvnode/*.log')
+  const lines = linesToTry(guide)
+  assert.equal(
+    lines.map(([command]) => command),
+    ['put', 'get', 'status'],
+  )
+  const outputs: string[] = []
+  for (const line of lines) {
+    const { code, stdout } = await run('kvctl', line)
+    assert.is(code, 0)
+    outputs.push(stdout)
+  }
+  assert.is(outputs[1], 'hello')
+  assert.is(outputs[2]?.match(/^UN /gm)?.length, 3)
+  assert.is(await interrupt(child), 0)
+  const names = readdirSync(join(directory, '.kvnode')).sort()
+  assert.equal(names, [...ports, ...ports.map((port) => `${port}.log`)].sort())
+})
+
+test('when the process that started them is killed, no peer is left behind', async () => {
+  const { child, guide } = await startCluster(['--port', '0', '--peers', '2', '--data', 'killed'])
+  const processIds = [...guide.matchAll(/ready +(\d+)/g)].map((match) => Number(match[1]))
+  child.kill('SIGKILL')
+  const deadlineMs = Date.now() + 5000
+  while (processIds.some(isRunning)) {
+    assert.ok(Date.now() < deadlineMs, 'a peer outlived its parent')
+    await sleep(50)
+  }
+})
+
+test('--clean starts afresh', async () => {
+  const { child } = await startCluster(['--port', '0', '--peers', '1', '--clean', '--data', 'clean'])
+  assert.ok(existsSync(join(directory, 'clean')))
+  assert.is(await interrupt(child), 0)
+})
+
+function isRunning(processId: number): boolean {
+  try {
+    process.kill(processId, 0)
+    return true
+  } catch {
+    return false // There is no such process, which is the answer.
+  }
+}
+
+test.run()
