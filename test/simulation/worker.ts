@@ -19,6 +19,9 @@ process.on('message', (order: Order) => {
   )
 })
 
+// The campaign was ended: nobody waits for what this one finds.
+process.on('disconnect', () => process.exit())
+
 async function perform(order: Order): Promise<Result> {
   if (order.type === 'run') {
     const begunMs = performance.now()

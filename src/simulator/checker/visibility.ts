@@ -73,7 +73,9 @@ export function createVisibilityChecker(ledger: DotLedger): HistoryObserver {
     writeStarted(write) {
       const history = historyOf(write)
       history.writes.push(write)
-      if (write.value !== null) history.values.set(write.value, { comparedCount: 0, replacedBy: [] })
+      if (write.value === null) return
+      // What was acknowledged before cannot have replaced it.
+      history.values.set(write.value, { comparedCount: history.acknowledged.length, replacedBy: [] })
     },
     writeEnded(write) {
       if (write.outcome !== 'ok' || write.reply === null) return
@@ -140,7 +142,7 @@ function checkStanding(read: ReadOperation, bound: Bounds, history: KeyHistory, 
     const { value, reply } = write
     if (value === null || reply === null || values.includes(value)) continue
     const dots = ledger.dotsOf(value).filter((dot) => covers(reply, dot))
-    const excuse = history.writes.find((other) => mayReplace(other, write, dots, read))
+    const excuse = history.writes.findLast((other) => mayReplace(other, write, dots, read))
     if (excuse !== undefined && excuse.outcome !== 'pending') fallen.add(write)
     const isBound = position < bound.acknowledgedCount && write.w + read.r > read.keyspace.owners
     if (!isBound || excuse !== undefined || isOutdone(write, read, history, ledger)) continue
