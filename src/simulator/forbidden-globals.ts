@@ -22,17 +22,17 @@ interface Forbidden {
 
 let table: readonly Forbidden[] | null = null
 let depth = 0
+let undos: readonly (() => void)[] = []
 
-/** From now on they throw; the returned function undoes it (once). Calls nest. */
+/** From now on they throw; the returned function undoes it (once). Calls nest: the last one to undo gives them back. */
 export function forbidGlobals(): () => void {
   table ??= FORBIDDEN_FUNCTIONS.flatMap(([owner, name]) => forbidden(owner, name)).concat(forbiddenDate())
-  const undo = depth++ === 0 ? table.map(replace) : []
-  let undone = false
+  if (depth++ === 0) undos = table.map(replace)
+  let isUndone = false
   return () => {
-    if (undone) return
-    undone = true
-    depth--
-    for (const restore of undo) restore()
+    if (isUndone) return
+    isUndone = true
+    if (--depth === 0) for (const undo of undos) undo()
   }
 }
 

@@ -1,0 +1,76 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { createPrng } from '../../src/base/prng.ts'
+import { makeCuts, PARTITION_SHAPES } from '../../src/simulator/partition-shape.ts'
+import { shrink } from '../../src/simulator/shrink.ts'
+import { createSwarm, FAULT_CLASSES } from '../../src/simulator/swarm.ts'
+
+const test = suite('swarm')
+
+const HOSTS = ['a', 'b', 'c', 'd', 'e']
+const options = (seed: number) => ({ seed, hosts: HOSTS, clients: ['x'], durationMs: 600_000 })
+
+test('the same seed gives the same schedule, another one another', () => {
+  assert.equal(createSwarm(options(1)), createSwarm(options(1)))
+  assert.not.equal(createSwarm(options(1)), createSwarm(options(2)))
+})
+
+test('a seed takes some of the classes; a hundred seeds take them all, in schedules ordered by time', () => {
+  const classes = new Set<string>()
+  for (let seed = 0; seed < 100; seed++) {
+    const faults = createSwarm(options(seed))
+    const own = new Set(faults.map((fault) => fault.class))
+    assert.ok(own.size >= 1, `seed ${seed} has a fault`)
+    for (const name of own) classes.add(name)
+    const times = faults.map((fault) => fault.atMs)
+    assert.equal(
+      times,
+      times.slice().sort((a, b) => a - b),
+    )
+  }
+  assert.equal([...classes].sort(), [...FAULT_CLASSES].sort())
+})
+
+test('a schedule is plain data', () => {
+  const faults = createSwarm(options(3))
+  assert.equal(JSON.parse(JSON.stringify(faults)), faults)
+})
+
+test('every shape of partition cuts somebody off, and total cuts everybody', () => {
+  for (const shape of PARTITION_SHAPES) {
+    const cuts = makeCuts(shape, HOSTS, [], createPrng(shape))
+    assert.ok(cuts.length > 0, shape)
+    assert.ok(cuts.every(([from, to]) => from !== to))
+    if (shape === 'total') assert.is(cuts.length, 20)
+  }
+})
+
+test('in a ring everyone reaches a majority, and nobody everyone', () => {
+  const cuts = makeCuts('ring', HOSTS, [], createPrng(1))
+  for (const host of HOSTS) {
+    const reached = HOSTS.filter((other) => !cuts.some(([from, to]) => from === host && to === other))
+    assert.is(reached.length, 3)
+  }
+})
+
+test('a one-way cut cuts no pair both ways', () => {
+  const cuts = makeCuts('oneWay', HOSTS, [], createPrng(1)).map(String)
+  assert.not(cuts.some((cut) => cuts.includes(cut.split(',').reverse().join(','))))
+})
+
+test('shrinking finds the two faults that matter among forty', async () => {
+  const items = Array.from({ length: 40 }, (_, i) => i)
+  const fails = async (subset: readonly number[]) => subset.includes(7) && subset.includes(31)
+  const { items: kept, isMinimal } = await shrink(items, fails, 500)
+  assert.equal(kept, [7, 31])
+  assert.ok(isMinimal)
+})
+
+test('shrinking says when no fault is needed at all, and stops when its runs are used up', async () => {
+  assert.equal((await shrink([1, 2, 3], async () => true, 10)).items, [])
+  const limited = await shrink([1, 2, 3, 4, 5, 6, 7, 8], async (subset) => subset.includes(8), 3)
+  assert.not(limited.isMinimal)
+  assert.ok(limited.items.includes(8))
+})
+
+test.run()
