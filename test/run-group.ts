@@ -1,4 +1,7 @@
-/** Runs the given test files in this process, as uvu's own command does, and fails when one of them has no tests. */
+/**
+ * Runs the given test files in this process, as uvu's own command does, and fails when one of them has no
+ * tests.
+ */
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 

@@ -1,6 +1,7 @@
 /**
- * `npm test`: every test file, grouped by folder (the end-to-end tests one file at a time), each group in a process of its own, two at a
- * time. The last line is `N passed, N failed, N skipped`. Arguments choose the files whose path contains one of them.
+ * `npm test`: every test file, grouped by folder (the end-to-end tests one file at a time), each group in a
+ * process of its own, two at a time. The last line is `N passed, N failed, N skipped`. Arguments choose the
+ * files whose path contains one of them.
  */
 import { spawn } from 'node:child_process'
 import { readdirSync } from 'node:fs'
@@ -95,7 +96,10 @@ function runGroup(group: Group): Promise<Result> {
   })
 }
 
-/** From uvu's totals. A group that fails without a failed test — a file that cannot be loaded, one without tests — counts as one. */
+/**
+ * From uvu's totals. A group that fails without a failed test — a file that cannot be loaded, one without
+ * tests — counts as one.
+ */
 function readTotals(text: string, succeeded: boolean): Result {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: colours are control characters
   const plain = text.replaceAll(/\u001b\[\d+m/g, '')

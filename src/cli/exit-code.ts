@@ -9,7 +9,10 @@ export const EXIT_USAGE = 2
 /** No peer reached, no quorum in time, overloaded: the same command may succeed later. */
 export const EXIT_UNAVAILABLE = 3
 
-/** NOT_FOUND as an error is about what was named besides the key, such as a keyspace: a missing key is an answer. */
+/**
+ * NOT_FOUND as an error is about what was named besides the key, such as a keyspace: a missing key is an
+ * answer.
+ */
 const EXIT_CODES: Readonly<Record<ErrorCode, number>> = {
   INVALID_ARGUMENT: EXIT_USAGE,
   UNAUTHENTICATED: EXIT_USAGE,

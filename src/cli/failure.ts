@@ -1,4 +1,7 @@
-/** How both programs say that something went wrong: one or two lines on standard error, what happened and what to do. */
+/**
+ * How both programs say that something went wrong: one or two lines on standard error, what happened and what
+ * to do.
+ */
 import { type ErrorCode, KvError } from '../base/error.ts'
 import { EXIT_UNAVAILABLE, EXIT_USAGE, exitCodeOf } from './exit-code.ts'
 

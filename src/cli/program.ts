@@ -1,6 +1,6 @@
 /**
- * What `kvnode` and `kvctl` have in common: an oclif program whose commands are named one by one, so that a start reads no directory
- * and no manifest; and our way of telling errors.
+ * What `kvnode` and `kvctl` have in common: an oclif program whose commands are named one by one, so that a
+ * start reads no directory and no manifest; and our way of telling errors.
  */
 import { fileURLToPath } from 'node:url'
 import { Config } from '@oclif/core/config'

@@ -1,7 +1,8 @@
 /** SIGTERM and SIGINT: the first one asks to stop in order, a second one ends the process at once. */
 
 /**
- * Ctrl-C under `npm start` arrives twice within moments: from the terminal, and passed on by npm. A person who presses it again is slower.
+ * Ctrl-C under `npm start` arrives twice within moments: from the terminal, and passed on by npm. A person
+ * who presses it again is slower.
  */
 const SAME_KEY_PRESS_MS = 200
 

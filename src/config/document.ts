@@ -16,9 +16,11 @@ export function commentedYaml(table: OptionTable, opening: readonly string[]): s
 /** Rows `| --flag | variable | default | help |`. */
 export function markdownRows(table: OptionTable): string[] {
   return Object.entries(table).map(([name, option]) => {
-    const flag = `--${flagName(name)}${option.placeholder === '' ? '' : ` ${option.placeholder.replaceAll('|', '\\|')}`}`
+    const { placeholder } = option
+    const flag = `--${flagName(name)} ${placeholder.replaceAll('|', '\\|')}`.trimEnd()
     const fallback = shownDefault(option.default, option.unit)
-    return `| \`${flag}\` | \`${variableName(name)}\` | ${fallback === "''" || fallback === '[]' ? '' : fallback} | ${option.help} |`
+    const shown = fallback === "''" || fallback === '[]' ? '' : fallback
+    return `| \`${flag}\` | \`${variableName(name)}\` | ${shown} | ${option.help} |`
   })
 }
 

@@ -1,6 +1,6 @@
 /**
- * Every option of a peer. To add one, add a line: its flag, its environment variable, its key in the config file, its checks and its
- * documentation follow.
+ * Every option of a peer. To add one, add a line: its flag, its environment variable, its key in the config
+ * file, its checks and its documentation follow.
  */
 import type { OptionValues } from './option.ts'
 import { addresses, choice, integer, optionalAddress, size, text, toggle } from './option.ts'

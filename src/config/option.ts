@@ -1,6 +1,6 @@
 /**
- * One option: everything that is known of it in one place. Its flag, environment variable, key in the config file, validation, help
- * and documentation are derived from this description.
+ * One option: everything that is known of it in one place. Its flag, environment variable, key in the config
+ * file, validation, help and documentation are derived from this description.
  */
 import * as z from 'zod/mini'
 import { type Address, parseAddress } from '../base/ids.ts'
@@ -71,7 +71,8 @@ export function size(minBytes: number, maxBytes: number, about: About<number>): 
     }),
   )
   const schema = z.pipe(z.union([z.number(), text]), z.int().check(z.minimum(minBytes), z.maximum(maxBytes)))
-  const allowed = `a size from ${formatSize(minBytes)} to ${formatSize(maxBytes)}, such as 65536, 512KiB or 1MiB`
+  const bounds = `from ${formatSize(minBytes)} to ${formatSize(maxBytes)}`
+  const allowed = `a size ${bounds}, such as 65536, 512KiB or 1MiB`
   return option({ shape: 'single', schema, allowed, placeholder: 'SIZE' }, about)
 }
 

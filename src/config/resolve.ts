@@ -1,6 +1,6 @@
 /**
- * From what flags, environment variables and the config file say to one checked value per option: flag beats variable beats file beats
- * default. Whatever is wrong is named together with what is allowed.
+ * From what flags, environment variables and the config file say to one checked value per option: flag beats
+ * variable beats file beats default. Whatever is wrong is named together with what is allowed.
  */
 import { KvError } from '../base/error.ts'
 import type { Option, OptionTable, OptionValues } from './option.ts'
@@ -41,7 +41,10 @@ export function resolveOptions<T extends OptionTable>(table: T, sources: OptionS
   return values as OptionValues<T>
 }
 
-/** Variables that look like ours and are not: most likely misspelt. Those that container platforms set for a service are not meant. */
+/**
+ * Variables that look like ours and are not: most likely misspelt. Those that container platforms set for a
+ * service are not meant.
+ */
 export function unknownVariables(
   tables: readonly OptionTable[],
   environment: Readonly<Record<string, string | undefined>>,

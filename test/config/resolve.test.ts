@@ -118,7 +118,7 @@ test('sizes are bytes or have a unit', () => {
   assert.match(refusal({ flags: { maxValue: '1GiB' } }), '--max-value')
 })
 
-test('variables that look like ours and are none are found, those of container platforms are left alone', () => {
+test('variables that look like ours are found, those of container platforms are left alone', () => {
   const environment = {
     KVNODE_DATA_DIR: 'x',
     KVNODE_PORT: '1',

@@ -23,7 +23,9 @@ function kvnode(...args: readonly string[]): Promise<Finished> {
   return run('kvnode', args, { cwd: directory })
 }
 
-/** One or two lines on standard error, besides the log, that say this; nothing on standard output, no stack. */
+/**
+ * One or two lines on standard error, besides the log, that say this; nothing on standard output, no stack.
+ */
 function assertRefused(finished: Finished, code: number, ...said: readonly string[]): void {
   const { stdout, stderr } = finished
   assert.is(finished.code, code, stderr)

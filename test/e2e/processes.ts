@@ -1,4 +1,7 @@
-/** Real processes for end-to-end tests: peers and commands from `bin/`, on free ports, in directories of their own. */
+/**
+ * Real processes for end-to-end tests: peers and commands from `bin/`, on free ports, in directories of their
+ * own.
+ */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'

@@ -73,7 +73,7 @@ test('a key that was deleted, or never written, is not found: exit code 1', asyn
   assert.match(stderr, 'no such key: gone')
 })
 
-test('two writes with the same context become siblings, and a put with their context leaves one', async () => {
+test('two writes with one context become siblings, and a put with theirs leaves one', async () => {
   const { context } = JSON.parse((await kvctl(0, ['put', 'cart', 'start', '--json'])).stdout)
   await kvctl(0, ['put', 'cart', 'milk', '--context', context])
   await kvctl(1, ['put', 'cart', 'eggs', '--context', context])

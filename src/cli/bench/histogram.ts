@@ -1,6 +1,6 @@
 /**
- * Latencies as counts in buckets whose width grows with the value: at most 1/64 (1.6 %) wrong, at any count, in a few kilobytes.
- * The idea is that of HdrHistogram (Gil Tene).
+ * Latencies as counts in buckets whose width grows with the value: at most 1/64 (1.6 %) wrong, at any count,
+ * in a few kilobytes. The idea is that of HdrHistogram (Gil Tene).
  */
 const SUBBUCKETS = 64
 /** 2^40 µs is 12 days. */

@@ -1,4 +1,6 @@
-/** Closed-loop load: each of clients × in-flight lanes sends its next request when the last one is answered. */
+/**
+ * Closed-loop load: each of clients × in-flight lanes sends its next request when the last one is answered.
+ */
 import { randomBytes } from 'node:crypto'
 import { type Bytes, utf8 } from '../../base/bytes.ts'
 import { type ErrorCode, KvError, toKvError } from '../../base/error.ts'
@@ -191,7 +193,8 @@ class Bench {
       const times = [meanMs, p50Ms, p95Ms, p99Ms, p999Ms, maxMs].map((ms) => ms.toFixed(2))
       return [name, formatCount(count), formatCount(perSecond), ...times]
     })
-    const total = `${formatCount(this.#done)} requests in ${seconds.toFixed(1)} s: ${formatCount(this.#done / seconds)} per second`
+    const rate = formatCount(this.#done / seconds)
+    const total = `${formatCount(this.#done)} requests in ${seconds.toFixed(1)} s: ${rate} per second`
     const errors = [...this.#errors].map(([code, count]) => `${code}: ${formatCount(count)}`)
     const failed = errors.length === 0 ? [] : [`failed: ${errors.join(', ')}`]
     return `${[await renderTable(columns, rows), '', total, ...failed].join('\n')}\n`

@@ -1,6 +1,6 @@
 /**
- * The mixes of the Yahoo! Cloud Serving Benchmark (Cooper et al., "Benchmarking Cloud Serving Systems with YCSB", SoCC 2010, section 5),
- * and two plain ones.
+ * The mixes of the Yahoo! Cloud Serving Benchmark (Cooper et al., "Benchmarking Cloud Serving Systems with
+ * YCSB", SoCC 2010, section 5), and two plain ones.
  */
 import type { Prng } from '../../base/prng.ts'
 
@@ -49,13 +49,17 @@ export function createKeyChooser(kind: Workload['keys'], keyCount: number): KeyC
   if (kind === 'uniform') return (count, prng) => prng.int(count)
   const zipfian = createZipfian(keyCount)
   if (kind === 'latest') return (count, prng) => Math.max(0, count - 1 - zipfian(prng))
-  // Scattered, so that popular keys are not neighbours: multiplication by an odd constant, as in Fibonacci hashing.
+  // Scattered, so that popular keys are not neighbours: multiplication by an odd constant, as in Fibonacci
+  // hashing.
   return (_count, prng) => (Math.imul(zipfian(prng), 0x9e3779b1) >>> 0) % keyCount
 }
 
 const THETA = 0.99
 
-/** Rank 0 is the most frequent (Gray et al., "Quickly Generating Billion-Record Synthetic Databases", SIGMOD 1994). */
+/**
+ * Rank 0 is the most frequent (Gray et al., "Quickly Generating Billion-Record Synthetic Databases", SIGMOD
+ * 1994).
+ */
 function createZipfian(count: number): (prng: Prng) => number {
   let zeta = 0
   for (let rank = 1; rank <= count; rank++) zeta += 1 / rank ** THETA

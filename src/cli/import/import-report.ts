@@ -75,8 +75,8 @@ export class ImportReport {
     const { imported, duplicates, bad, unacknowledged } = this.counts
     const rate = imported / Math.max(0.001, elapsedMs / 1000)
     const lines = [
-      `${formatCount(imported)} imported, ${formatCount(bad)} bad, ${formatCount(unacknowledged)} not acknowledged ` +
-        `in ${formatDuration(elapsedMs)} (${formatCount(rate)} rows/s)${interrupted ? ', interrupted' : ''}`,
+      `${formatCount(imported)} imported, ${formatCount(bad)} bad, ` +
+        `${formatCount(unacknowledged)} not acknowledged in ${formatDuration(elapsedMs)} (${formatCount(rate)} rows/s)${interrupted ? ', interrupted' : ''}`,
     ]
     if (duplicates > 0)
       lines.push(`${formatCount(duplicates)} keys occur again in the file: the last row stays`)

@@ -1,11 +1,14 @@
 /**
- * How far an import got, in a small file beside the input (`FILE.import-state`), so that the same command goes on where it was
- * interrupted and tries again what was not acknowledged. Removed when everything is in.
+ * How far an import got, in a small file beside the input (`FILE.import-state`), so that the same command
+ * goes on where it was interrupted and tries again what was not acknowledged. Removed when everything is in.
  */
 import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import * as z from 'zod/mini'
 
-/** More rows without an acknowledgement are not remembered one by one: the import goes on from the first of them. */
+/**
+ * More rows without an acknowledgement are not remembered one by one: the import goes on from the first of
+ * them.
+ */
 const MAX_REMEMBERED_ROWS = 100_000
 
 const stateSchema = z.object({
@@ -61,7 +64,10 @@ export class ImportState {
     else this.#firstForgotten = Math.min(this.#firstForgotten, row)
   }
 
-  /** Written aside and renamed, so that a kill at any moment leaves a whole file. False when the directory cannot be written. */
+  /**
+   * Written aside and renamed, so that a kill at any moment leaves a whole file. False when the directory
+   * cannot be written.
+   */
   save(nextRow: number): boolean {
     if (!this.#isWritable) return false
     const reached = Math.min(this.#firstForgotten, Math.max(this.#nextRow, nextRow))
@@ -71,7 +77,8 @@ export class ImportState {
       writeFileSync(`${this.path}.new`, JSON.stringify(state))
       renameSync(`${this.path}.new`, this.path)
     } catch {
-      this.#isWritable = false // A read-only place: the import itself does not depend on it, and the caller says so.
+      // A read-only place: the import itself does not depend on it.
+      this.#isWritable = false
     }
     return this.#isWritable
   }
@@ -86,6 +93,7 @@ function readState(path: string): z.output<typeof stateSchema> | null {
     const parsed = stateSchema.safeParse(JSON.parse(readFileSync(path, 'utf8')))
     return parsed.success ? parsed.data : null
   } catch {
-    return null // No state, or none that can be read: the import starts from the beginning, which is always right.
+    // No state, or none that can be read: the import starts from the beginning, which is always right.
+    return null
   }
 }

@@ -1,6 +1,7 @@
 /**
- * Writes rows, many at a time. A row that fails in a way that may pass is sent again under the same write id, so that sending it twice
- * stores it once. Rows with the same key are written in the order of the file: the last one stays.
+ * Writes rows, many at a time. A row that fails in a way that may pass is sent again under the same write id,
+ * so that sending it twice stores it once. Rows with the same key are written in the order of the file: the
+ * last one stays.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ErrorCode } from '../../base/error.ts'
@@ -10,7 +11,9 @@ import type { KvService, PutRequest } from '../../wire/requests.ts'
 import { type Entry, type EntryRule, makeEntry } from './row-entry.ts'
 import type { Row } from './rows.ts'
 
-/** Duplicates are looked for among this many different keys: a file of any length must not fill the memory. */
+/**
+ * Duplicates are looked for among this many different keys: a file of any length must not fill the memory.
+ */
 export const MAX_REMEMBERED_KEYS = 1_000_000
 const FIRST_PAUSE_MS = 50
 const LONGEST_PAUSE_MS = 2000
@@ -88,7 +91,10 @@ export class Importer {
     return first ?? this.#lastRow + 1
   }
 
-  /** @throws UNAVAILABLE when no row at all was acknowledged for a long time; the rows that are not settled were not tried to the end */
+  /**
+   * @throws UNAVAILABLE when no row at all was acknowledged for a long time; the rows that are not settled
+   * were not tried to the end
+   */
   async run(rows: AsyncIterable<Row>): Promise<void> {
     try {
       for await (const row of rows) {

@@ -159,7 +159,10 @@ async function* jsonRows(source: Readable): AsyncIterable<Row> {
   }
 }
 
-/** Cut after every closing brace: what the parser is given in one piece it gives back only when all of it is in order. */
+/**
+ * Cut after every closing brace: what the parser is given in one piece it gives back only when all of it is
+ * in order.
+ */
 function* pieces(text: string): Iterable<string> {
   for (let start = 0, end = 0; start < text.length; start = end) {
     end = text.indexOf('}', start) + 1

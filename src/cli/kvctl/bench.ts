@@ -5,7 +5,8 @@ import { CtlCommand } from './ctl-command.ts'
 export default class Bench extends CtlCommand {
   static override summary = 'measure how fast the cluster answers'
   static override description =
-    `Each client keeps its requests in flight: the next one starts when one is answered. Workloads of YCSB: ${workloadHelp()}.`
+    'Each client keeps its requests in flight: the next one starts when one is answered. ' +
+    `Workloads of YCSB: ${workloadHelp()}.`
   static override flags = {
     workload: Flags.string({ description: 'what is asked', options: [...WORKLOADS], default: 'a' }),
     clients: Flags.integer({ description: 'connections', default: 4, min: 1, max: 256 }),

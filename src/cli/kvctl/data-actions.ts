@@ -125,7 +125,7 @@ function siblingTable(values: readonly FoundValue[]): Promise<string> {
 /** Text that leaves a terminal as it is and fits a line; null for anything else. */
 function printable(value: Bytes): string | null {
   const whole = strictText(value)
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what must not reach the terminal
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not reach the terminal
   if (whole === null || /[\u0000-\u001f\u007f-\u009f]/.test(whole)) return null
   return whole.length > 60 ? `${whole.slice(0, 59)}…` : whole
 }

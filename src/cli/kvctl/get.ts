@@ -4,8 +4,8 @@ import { CtlCommand, keyArgument, keyHexFlag, keyspaceFlag } from './ctl-command
 export default class Get extends CtlCommand {
   static override summary = 'read a value'
   static override description =
-    'Prints the bytes of the value as they are. Several values, written at the same time: a table on a terminal, otherwise the newest; ' +
-    '--json has them all. Exit code 1 when there is no such key.'
+    'Prints the bytes of the value as they are. Several values, written at the same time: a table on a ' +
+    'terminal, otherwise the newest; --json has them all. Exit code 1 when there is no such key.'
   static override args = { key: keyArgument }
   static override flags = {
     keyspace: keyspaceFlag,

@@ -5,9 +5,9 @@ import { CtlCommand, keyspaceFlag } from './ctl-command.ts'
 export default class Import extends CtlCommand {
   static override summary = 'write the rows of a file'
   static override description =
-    'NDJSON, a JSON array, CSV or TSV with a line of names, read as a stream. An import that was interrupted goes on where it was when the ' +
-    'same command is run again (it keeps FILE.import-state until everything is in). Exit code 2 when rows are wrong, 3 when rows were ' +
-    'not acknowledged.'
+    'NDJSON, a JSON array, CSV or TSV with a line of names, read as a stream. An import that was ' +
+    'interrupted goes on where it was when the same command is run again: it keeps FILE.import-state until ' +
+    'everything is in. Exit code 2 when rows are wrong, 3 when rows were not acknowledged.'
   static override args = {
     file: Args.string({
       description: "the file; '-' reads standard input",

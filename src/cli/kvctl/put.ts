@@ -5,8 +5,8 @@ import { CtlCommand, keyArgument, keyHexFlag, keyspaceFlag } from './ctl-command
 export default class Put extends CtlCommand {
   static override summary = 'write a value'
   static override description =
-    'Without --context it replaces what a quorum of the owners holds. With the context of an earlier read or write it replaces ' +
-    'exactly what that one saw: what others wrote since then stays, beside it.'
+    'Without --context it replaces what a quorum of the owners holds. With the context of an earlier ' +
+    'read or write it replaces exactly what that one saw: what others wrote since then stays, beside it.'
   static override args = {
     key: keyArgument,
     value: Args.string({

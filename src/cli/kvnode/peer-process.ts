@@ -1,6 +1,6 @@
 /**
- * One peer of `kvnode cluster`, as a process of its own. It starts without the command line's libraries: its options come checked, as JSON.
- * It ends when the process that started it is gone.
+ * One peer of `kvnode cluster`, as a process of its own. It starts without the command line's libraries: its
+ * options come checked, as JSON. It ends when the process that started it is gone.
  */
 import type { PeerOptions } from '../../config/option-table.ts'
 import { describeFailure } from '../failure.ts'

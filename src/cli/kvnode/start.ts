@@ -6,8 +6,9 @@ import { flagsOf, givenOptions } from './option-flags.ts'
 export default class Start extends Command {
   static override summary = 'run a peer'
   static override description =
-    'Without --join and with an empty data directory: a new cluster of one. With --join: tries until one of the named peers answers. With ' +
-    'the data of an earlier run: goes back to its cluster. Prints one line when it serves; SIGTERM and SIGINT stop it in order.'
+    'Without --join and with an empty data directory: a new cluster of one. With --join: tries until one ' +
+    'of the named peers answers. With the data of an earlier run: goes back to its cluster. Prints one line ' +
+    'when it serves; SIGTERM and SIGINT stop it in order.'
   static override flags = {
     ...flagsOf(PEER_OPTIONS),
     config: Flags.string({
