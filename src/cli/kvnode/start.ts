@@ -7,8 +7,8 @@ export default class Start extends Command {
   static override summary = 'run a peer'
   static override description =
     'Without --join and with an empty data directory: a new cluster of one. With --join: tries until one ' +
-    'of the named peers answers. With the data of an earlier run: goes back to its cluster. Prints one line ' +
-    'when it serves; SIGTERM and SIGINT stop it in order.'
+    'of the named peers answers. With the data of an earlier run: goes back to its cluster. Prints one ' +
+    'line when it serves; SIGTERM and SIGINT stop it in order.'
   static override flags = {
     ...flagsOf(PEER_OPTIONS),
     config: Flags.string({
