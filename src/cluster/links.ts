@@ -8,7 +8,7 @@ import type { Timer } from '../effects/clock.ts'
 import type { Effects } from '../effects/effects.ts'
 import type { CloseCause, Link, LinkPurpose } from '../effects/network.ts'
 import { PROTOCOL_VERSION } from '../wire/frame.ts'
-import type { Hello, PeerFacts, Welcome } from '../wire/handshake-messages.ts'
+import type { Hello, PeerFacts, Refusal, Welcome } from '../wire/handshake-messages.ts'
 import type { PeerMessage } from '../wire/peer-messages.ts'
 import { PeerLink, type PeerLinkOwner } from './peer-link.ts'
 
@@ -41,8 +41,8 @@ export interface LinksHandler {
   received(from: NodeId, message: PeerMessage, link: PeerLink): void
   /** A link to a peer ended, or a dial to the place where it was to be failed. */
   lost(nodeId: NodeId, link: PeerLink, cause: CloseCause): void
-  /** A dial ended without a handshake; `reason` says why we were refused, or refused; null: nobody answered. */
-  dialFailed(address: Address, reason: string | null): void
+  /** A dial ended without a handshake. `refusal`: one of the two would not; null: nobody answered, or not with sense. */
+  dialFailed(address: Address, refusal: Refusal | null): void
 }
 
 interface Backoff {
@@ -116,31 +116,9 @@ export class Links implements PeerLinkOwner {
     return { ...this.#facts(), type: 'hello', expects }
   }
 
-  judge(facts: PeerFacts, expects: NodeId | null): Welcome | { readonly refused: string } {
-    const self = this.#handler.self()
-    const refused = (reason: string) => ({ refused: reason })
-    if (this.#isStopped) return refused('this peer is stopping')
-    if (facts.protocolVersion !== PROTOCOL_VERSION)
-      return refused(
-        `protocol version ${facts.protocolVersion}, here it is ${PROTOCOL_VERSION}: run the same kvnode version`,
-      )
-    if (facts.hashName !== HASH_NAME) return refused(`hash ${facts.hashName}, here it is ${HASH_NAME}`)
-    if (facts.nodeId === self.nodeId) return refused('this address is that of the peer itself')
-    if (expects !== null && expects !== self.nodeId)
-      return refused(`node ${expects} was expected here, but this is ${self.nodeId}`)
-    if (facts.clusterId !== null && self.clusterId !== null && facts.clusterId !== self.clusterId)
-      return refused(`cluster ${facts.clusterId}, here it is ${self.clusterId}: these are two clusters`)
-    if (facts.clusterId === null && self.clusterId === null)
-      return refused('neither peer is in a cluster yet')
-    if (
-      facts.partitionCount !== 0 &&
-      self.partitionCount !== 0 &&
-      facts.partitionCount !== self.partitionCount
-    )
-      return refused(`${facts.partitionCount} partitions, here there are ${self.partitionCount}`)
-    if (this.#handler.isBarred(facts.nodeId))
-      return refused(`node ${facts.nodeId} was removed from this cluster and cannot come back`)
-    return { ...this.#facts(), type: 'welcome' }
+  judge(facts: PeerFacts, expects: NodeId | null): Welcome | { readonly refused: Refusal } {
+    const refused = this.#objection(facts, expects)
+    return refused === null ? { ...this.#facts(), type: 'welcome' } : { refused }
   }
 
   opened(link: PeerLink): void {
@@ -172,13 +150,13 @@ export class Links implements PeerLinkOwner {
     if (link.facts !== null) this.#handler.received(link.facts.nodeId, message, link)
   }
 
-  closed(link: PeerLink, cause: CloseCause, reason: string | null): void {
+  closed(link: PeerLink, cause: CloseCause): void {
     this.#all.delete(link)
     this.#awaiting.delete(link)
     const nodeId = link.facts?.nodeId ?? link.expects
     if (link.dialledAddress !== null && link.facts === null) {
       this.#backOff(link.dialledAddress)
-      this.#handler.dialFailed(link.dialledAddress, reason)
+      this.#handler.dialFailed(link.dialledAddress, link.refusal)
     }
     if (nodeId === null || link.purpose === 'client') return
     const links = this.#byNode[link.purpose]
@@ -190,6 +168,39 @@ export class Links implements PeerLinkOwner {
       }
     }
     if (!this.#isStopped) this.#handler.lost(nodeId, link, cause)
+  }
+
+  #objection(facts: PeerFacts, expects: NodeId | null): Refusal | null {
+    const self = this.#handler.self()
+    const { nodeId, clusterId, protocolVersion, hashName, partitionCount } = facts
+    const refusal = (kind: Refusal['kind'], reason: string): Refusal => ({ kind, reason })
+    if (this.#isStopped) return refusal('stopping', 'this peer is stopping')
+    if (protocolVersion !== PROTOCOL_VERSION) {
+      const advice = 'run the same kvnode version'
+      return refusal(
+        'version',
+        `protocol version ${protocolVersion}, here it is ${PROTOCOL_VERSION}: ${advice}`,
+      )
+    }
+    if (hashName !== HASH_NAME) return refusal('hash', `hash ${hashName}, here it is ${HASH_NAME}`)
+    if (nodeId === self.nodeId) return refusal('self', 'this address is that of the peer itself')
+    if (expects !== null && expects !== self.nodeId) {
+      return refusal('somebodyElse', `node ${expects} was expected here, but this is ${self.nodeId}`)
+    }
+    if (clusterId !== null && self.clusterId !== null && clusterId !== self.clusterId) {
+      return refusal(
+        'otherCluster',
+        `cluster ${clusterId}, here it is ${self.clusterId}: these are two clusters`,
+      )
+    }
+    if (clusterId === null && self.clusterId === null) {
+      return refusal('noCluster', 'neither peer is in a cluster yet')
+    }
+    if (partitionCount !== 0 && self.partitionCount !== 0 && partitionCount !== self.partitionCount) {
+      return refusal('partitions', `${partitionCount} partitions, here there are ${self.partitionCount}`)
+    }
+    if (!this.#handler.isBarred(nodeId)) return null
+    return refusal('removed', `node ${nodeId} was removed from this cluster and cannot come back`)
   }
 
   #facts(): PeerFacts {

@@ -3,7 +3,7 @@ import type { Address, NodeId } from '../base/ids.ts'
 import type { Clock, Timer } from '../effects/clock.ts'
 import type { CloseCause, LinkPurpose } from '../effects/network.ts'
 import { Channel, type ChannelHandler } from '../wire/channel.ts'
-import type { Hello, PeerFacts, Welcome } from '../wire/handshake-messages.ts'
+import type { Hello, PeerFacts, Refusal, Welcome } from '../wire/handshake-messages.ts'
 import { type PeerMessage, peerCodec } from '../wire/peer-messages.ts'
 
 const HANDSHAKE_TIMEOUT_MS = 2000
@@ -13,11 +13,11 @@ const MAX_WAITING = 4096
 export interface PeerLinkOwner {
   hello(expects: NodeId | null): Hello
   /** Judges a stranger: our own facts when he is welcome, otherwise why not. */
-  judge(facts: PeerFacts, expects: NodeId | null): Welcome | { readonly refused: string }
+  judge(facts: PeerFacts, expects: NodeId | null): Welcome | { readonly refused: Refusal }
   opened(link: PeerLink): void
   received(link: PeerLink, message: PeerMessage): void
   /** Once. `link.facts` says who it was, when that was ever known. */
-  closed(link: PeerLink, cause: CloseCause, reason: string | null): void
+  closed(link: PeerLink, cause: CloseCause): void
 }
 
 export class PeerLink implements ChannelHandler<PeerMessage> {
@@ -30,6 +30,7 @@ export class PeerLink implements ChannelHandler<PeerMessage> {
   readonly #handshakeTimer: Timer
   #facts: PeerFacts | null = null
   #waiting: { message: PeerMessage; payloadBytes: number }[] = []
+  #refusal: Refusal | null = null
   #isOpen = false
   #isClosed = false
   #awaitingSinceMs: number | null = null
@@ -51,6 +52,11 @@ export class PeerLink implements ChannelHandler<PeerMessage> {
   /** Null until the handshake is over. */
   get facts(): PeerFacts | null {
     return this.#facts
+  }
+
+  /** Why the handshake failed, when one of the two refused. */
+  get refusal(): Refusal | null {
+    return this.#refusal
   }
 
   get isOpen(): boolean {
@@ -106,13 +112,13 @@ export class PeerLink implements ChannelHandler<PeerMessage> {
     else this.#answered(message)
   }
 
-  closed(cause: CloseCause, reason: string | null): void {
+  closed(cause: CloseCause): void {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#isOpen = false
     this.#waiting = []
     this.#handshakeTimer.cancel()
-    this.#owner.closed(this, cause, reason)
+    this.#owner.closed(this, cause)
   }
 
   /** We were dialled: the first message must be a hello. */
@@ -120,7 +126,8 @@ export class PeerLink implements ChannelHandler<PeerMessage> {
     if (message.type !== 'hello') return this.terminate('spoke before saying hello')
     const verdict = this.#owner.judge(message, message.expects)
     if ('refused' in verdict) {
-      this.channel.send({ type: 'refuse', reason: verdict.refused })
+      this.#refusal = verdict.refused
+      this.channel.send({ type: 'refuse', ...verdict.refused })
       this.close()
       return
     }
@@ -131,12 +138,17 @@ export class PeerLink implements ChannelHandler<PeerMessage> {
 
   /** We dialled and said hello: welcome or refuse. */
   #answered(message: PeerMessage): void {
-    if (message.type === 'refuse') return this.terminate(`refused: ${message.reason}`)
+    if (message.type === 'refuse') return this.#turnAway(message)
     if (message.type !== 'welcome') return this.terminate('did not answer our hello')
     const verdict = this.#owner.judge(message, null)
-    if ('refused' in verdict) return this.terminate(verdict.refused)
+    if ('refused' in verdict) return this.#turnAway(verdict.refused)
     this.#facts = message
     this.#open()
+  }
+
+  #turnAway({ kind, reason }: Refusal): void {
+    this.#refusal = { kind, reason }
+    this.terminate(reason)
   }
 
   #open(): void {

@@ -1,65 +1,32 @@
 /**
- * One peer, put together: what is made of what, what starts and stops in which order, and which message goes where. The same in
- * production and in the simulator; only the effects differ.
+ * One peer: what starts and stops in which order, and what a new configuration changes. The same in production and in the simulator;
+ * only the effects differ.
  */
 import { assert, present } from '../base/assert.ts'
 import { KvError } from '../base/error.ts'
-import { hashText32 } from '../base/hash.ts'
-import type { Address, ClusterId, KeyspaceId, NodeId } from '../base/ids.ts'
-import { parseClusterId } from '../base/ids.ts'
-import { VERSION } from '../base/version.ts'
-import { ConfigurationDriver } from '../cluster/configuration-driver.ts'
-import type { ConfigurationRpc } from '../cluster/configuration-rpc.ts'
-import { Links } from '../cluster/links.ts'
-import { type ControlLinks, MembershipDriver } from '../cluster/membership-driver.ts'
+import type { Address, NodeId } from '../base/ids.ts'
+import type { MembershipDriver } from '../cluster/membership-driver.ts'
 import { Pauses } from '../cluster/pauses.ts'
-import { Rpc } from '../cluster/rpc.ts'
-import type { Coordination } from '../coordinator/coordination.ts'
-import { Coordinator } from '../coordinator/coordinator.ts'
-import { HedgeBudget } from '../coordinator/hedge-budget.ts'
-import { Replica } from '../coordinator/replica.ts'
 import type { Effects } from '../effects/effects.ts'
 import type { Link, LinkPurpose, Listener } from '../effects/network.ts'
 import type { Configuration } from '../protocol/configuration.ts'
-import type { MembershipMessage } from '../protocol/membership/messages.ts'
 import type { PeerView } from '../protocol/membership/peer.ts'
 import { createRing, type Ring } from '../protocol/ring.ts'
 import { Store } from '../store/store.ts'
-import type { ConfigurationAnswer, ConfigurationQuestion } from '../wire/configuration-messages.ts'
-import type { PeerFacts } from '../wire/handshake-messages.ts'
-import type { PeerMessage } from '../wire/peer-messages.ts'
 import type { KvService } from '../wire/requests.ts'
 import { AddressBook } from './address-book.ts'
 import { ClientSession, type SessionHost } from './client-session.ts'
+import { dropLeftovers, dropRecordsBetween } from './dropped-keyspaces.ts'
 import { Identity } from './identity.ts'
-import { LocalService } from './local-service.ts'
 import type { NodeOptions } from './node-options.ts'
-import { PeerTraffic, type TrafficParts } from './peer-traffic.ts'
+import { assembleParts, type Parts } from './parts.ts'
 
 /** A stopping peer waits this long for requests that are under way. */
 const DRAIN_MS = 5000
 const DRAIN_STEP_MS = 10
-const DIAL_INTERVAL_MS = 200
-/** How long a directory that belongs to a cluster waits for the named peers to say whether it is theirs. */
-const VERDICT_MS = 500
-const CHANGE_TIMEOUT_MS = 8000
 
 export function createNode(options: NodeOptions, effects: Effects): Node {
   return new Node(options, effects)
-}
-
-/** What exists once the disk was read. */
-interface Parts {
-  readonly identity: Identity
-  readonly store: Store
-  readonly book: AddressBook
-  readonly links: Links
-  readonly rpc: Rpc
-  readonly membership: MembershipDriver
-  readonly configuration: ConfigurationDriver
-  readonly coordinator: Coordinator
-  readonly replica: Replica
-  readonly service: LocalService
 }
 
 export class Node {
@@ -67,15 +34,12 @@ export class Node {
   readonly #effects: Effects
   readonly #pauses: Pauses
   readonly #sessions = new Set<ClientSession>()
-  /** Why a dial of ours was refused, or null for one that reached nobody: by address. */
-  readonly #failedDials = new Map<Address, string | null>()
+  #opening: Promise<Parts> | null = null
+  #stopping: Promise<void> | null = null
   #parts: Parts | null = null
   #ring: Ring | null = null
-  /** Open from early in the start on, also when the rest of it fails. */
-  #store: Store | null = null
   #listener: Listener | null = null
   #isReady = false
-  #stopping: Promise<void> | null = null
 
   constructor(options: NodeOptions, effects: Effects) {
     this.#options = options
@@ -93,6 +57,7 @@ export class Node {
     return this.#options.advertise ?? this.#listener?.address ?? this.#options.listen
   }
 
+  /** Not before `start` has read the disk. */
   get nodeId(): NodeId {
     return this.#running.identity.nodeId
   }
@@ -112,41 +77,22 @@ export class Node {
 
   /**
    * Fulfils when the peer serves: at once in a cluster it belongs to, after it was made a member otherwise, however long that takes.
-   * @throws INVALID_ARGUMENT: the port is taken, the directory belongs to another cluster; CONFLICT: the cluster will not have it; INTERNAL:
-   * the disk; UNAVAILABLE: stopped meanwhile
+   * When it rejects nothing is left open but what `stop` closes.
+   * @throws INVALID_ARGUMENT: the port is taken, the directory belongs to another cluster; CONFLICT: the cluster will not have it;
+   * INTERNAL: the disk; UNAVAILABLE: stopped meanwhile
    */
   async start(): Promise<void> {
-    assert(this.#parts === null, 'a node is started once')
-    const effects = this.#effects
-    const identity = await Identity.load(effects)
-    const store = await Store.open(effects)
-    this.#store = store
-    const book = new AddressBook(effects)
-    await book.load()
-    this.#listener = await effects.network.listen(this.#options.listen, (link, purpose) =>
-      this.#accept(link, purpose),
-    )
-    this.#parts = this.#assemble(identity, store, book)
-    const { configuration, membership } = this.#parts
-    await configuration.load()
-    if (configuration.current !== null) {
-      // A crash between founding a cluster and noting its name leaves the name out.
-      if (identity.clusterId === null) await identity.joinCluster(configuration.current.clusterId)
-      this.#adopt(configuration.current)
+    assert(this.#opening === null, 'a node is started once')
+    this.#opening = this.#open()
+    this.#parts = await this.#opening
+    if (this.#stopping === null) {
+      this.#begin(this.#parts)
+      await this.#parts.finder.find()
     }
-    configuration.onAdopt((next) => this.#adopt(next))
-    membership.start()
-    membership.learn(book.entries().map(([nodeId, address]) => ({ nodeId, address })))
-    configuration.start()
-    void this.#dropLeftovers()
-    await this.#findCluster()
     if (this.#stopping !== null) throw new KvError('UNAVAILABLE', 'this peer was stopped before it was ready')
     this.#isReady = true
-    effects.log.info('node.ready', {
-      nodeId: identity.nodeId,
-      address: this.address,
-      configuration: this.#ring?.number,
-    })
+    const { nodeId } = this.#parts.identity
+    this.#effects.log.info('node.ready', { nodeId, address: this.address, configuration: this.#ring?.number })
   }
 
   /** Takes no more requests, finishes those under way, closes the store. Idempotent. */
@@ -156,76 +102,93 @@ export class Node {
   }
 
   get #running(): Parts {
-    return present(this.#parts, 'the node was started')
+    return present(this.#parts, 'the node has read its disk')
   }
 
-  #assemble(identity: Identity, store: Store, book: AddressBook): Parts {
-    const { clock, log } = this.#effects
-    let trafficParts: TrafficParts | null = null
-    // Asked for with every message, and there only once the parts are.
-    const traffic = new PeerTraffic(() => {
-      trafficParts ??= {
-        ...this.#running,
-        log,
-        self: () => this.#selfFacts(identity),
-        met: (facts) => this.#met(facts),
-        dialFailed: (address, reason) => this.#failedDials.set(address, reason),
-      }
-      return trafficParts
-    })
-    const links = new Links(this.#effects, traffic)
-    const rpc = new Rpc(links, clock, (nodeId) => this.#running.membership.addressOf(nodeId))
-    const { zone, weight } = this.#options
-    const { nodeId, generation, bootNonce } = identity
-    const isAlive = (peer: NodeId): boolean => peer === nodeId || this.#running.membership.isAlive(peer)
-    const membership = new MembershipDriver(
-      { nodeId, generation, bootNonce, address: this.address, meta: { zone, weight, version: VERSION } },
-      new MembershipLinks(links),
-      {
-        configurationSeen: (from, number) => this.#running.configuration.configurationSeen(from, number),
-        outranked: (theirs, nonce, address) =>
-          log.error('node.outranked', { generation, theirs, nonce, address }),
-      },
-      this.#effects,
-    )
-    membership.onChange((peer, _before, after) => this.#peerChanged(peer, after))
-    const configuration = new ConfigurationDriver({
-      identity: { nodeId, bootNonce, zone, weight },
-      effects: this.#effects,
-      rpc: configurationRpc(rpc),
-      peers: {
-        isAlive,
-        known: () => membership.peers().map((peer) => peer.nodeId),
-        nameOf: (peer) => membership.addressOf(peer) ?? peer,
-      },
-      holdsRecords: () => store.holdsRecords(),
-    })
-    const coordination: Coordination = {
-      selfId: nodeId,
-      clock,
-      log,
-      rpc,
-      store,
-      hedges: new HedgeBudget(),
-      clusterSeed: () => hashText32(this.#requireRing().configuration.clusterId),
-      ring: () => this.#requireRing(),
-      isAlive,
-      sawNumber: (from, number) => configuration.configurationSeen(from, number),
+  /** Reads the disk, listens, and puts the parts together. When it throws everything is closed again. */
+  async #open(): Promise<Parts> {
+    const effects = this.#effects
+    const identity = await Identity.load(effects)
+    const store = await Store.open(effects)
+    try {
+      const book = new AddressBook(effects)
+      await book.load()
+      const { listen } = this.#options
+      this.#listener = await effects.network.listen(listen, (link, purpose) => this.#accept(link, purpose))
+      const parts = assembleParts({
+        effects,
+        options: this.#options,
+        address: this.address,
+        identity,
+        store,
+        book,
+        ring: () => this.#ring,
+        requireRing: () => this.#requireRing(),
+      })
+      await parts.configuration.load()
+      const { current } = parts.configuration
+      // A crash between founding a cluster and noting its name leaves the name out.
+      if (current !== null && identity.clusterId === null) await identity.joinCluster(current.clusterId)
+      return parts
+    } catch (error) {
+      await this.#listener?.close()
+      await store.close()
+      throw error
     }
-    const coordinator = new Coordinator(coordination, this.#options)
-    const replica = new Replica(coordination)
-    const service = new LocalService({
-      selfId: nodeId,
+  }
+
+  #begin({ configuration, membership, book, store }: Parts): void {
+    membership.onChange((nodeId, _before, after) => this.#peerChanged(nodeId, after))
+    configuration.onAdopt((next) => this.#adopt(next))
+    if (configuration.current !== null) {
+      this.#adopt(configuration.current)
+      void dropLeftovers(store, this.#effects.log, configuration.current)
+    }
+    membership.start()
+    membership.learn(book.entries().map(([nodeId, address]) => ({ nodeId, address })))
+    configuration.start()
+  }
+
+  #requireRing(): Ring {
+    if (this.#ring !== null) return this.#ring
+    throw new KvError('UNAVAILABLE', 'this peer has not joined its cluster yet; ask another one')
+  }
+
+  #accept(link: Link, purpose: LinkPurpose): void {
+    if (this.#stopping !== null || this.#parts === null) link.terminate()
+    else if (purpose === 'client') this.#sessions.add(new ClientSession(this.#sessionHost(this.#parts), link))
+    else this.#parts.links.accept(link, purpose)
+  }
+
+  #sessionHost({ coordinator, service, identity, membership, configuration }: Parts): SessionHost {
+    const { nodeId } = identity
+    return {
       coordinator,
-      store,
-      rpc,
-      membership,
-      ring: () => this.#requireRing(),
-      pendingChange: () => configuration.pendingReason,
-      change: (make) =>
-        configuration.proposeKeyspaceChange((base) => make(base, clock.now()), CHANGE_TIMEOUT_MS),
-    })
-    return { identity, store, book, links, rpc, membership, configuration, coordinator, replica, service }
+      service,
+      clock: this.#effects.clock,
+      identity: () => ({ clusterId: this.#ring === null ? null : identity.clusterId, nodeId }),
+      topology: () => {
+        const bytes = configuration.currentBytes
+        if (bytes === null) return null
+        const others = membership.peers().map((peer) => {
+          return { nodeId: peer.nodeId, address: peer.address, alive: membership.isAlive(peer.nodeId) }
+        })
+        return { configuration: bytes, peers: [{ nodeId, address: this.address, alive: true }, ...others] }
+      },
+      closed: (session) => this.#sessions.delete(session),
+    }
+  }
+
+  /** A newer configuration is on disk: from this call on everything here goes by it. */
+  #adopt(next: Configuration): void {
+    const before = this.#ring?.configuration ?? null
+    this.#ring = createRing(next)
+    const { membership, coordinator, store } = this.#running
+    membership.setConfigurationNumber(next.number)
+    if (next.removed.length > 0) membership.forget(next.removed)
+    coordinator.configurationChanged()
+    if (before !== null) dropRecordsBetween(store, this.#effects.log, before, next)
+    this.#topologyChanged()
   }
 
   #peerChanged(nodeId: NodeId, after: PeerView | null): void {
@@ -237,223 +200,33 @@ export class Node {
     this.#topologyChanged()
   }
 
-  #selfFacts(identity: Identity) {
-    const { nodeId, generation, bootNonce, clusterId } = identity
-    const { zone, weight } = this.#options
-    const partitionCount = this.#ring?.partitionCount ?? 0
-    return {
-      nodeId,
-      generation,
-      bootNonce,
-      clusterId,
-      partitionCount,
-      address: this.address,
-      zone,
-      weight,
-      version: VERSION,
-    }
-  }
-
-  #requireRing(): Ring {
-    if (this.#ring !== null) return this.#ring
-    throw new KvError('UNAVAILABLE', 'this peer has not joined its cluster yet; ask another one')
-  }
-
-  #accept(link: Link, purpose: LinkPurpose): void {
-    if (this.#stopping !== null) return link.terminate()
-    if (purpose === 'client') this.#sessions.add(new ClientSession(this.#sessionHost(), link))
-    else this.#running.links.accept(link, purpose)
-  }
-
-  #sessionHost(): SessionHost {
-    const { coordinator, service, identity, membership, configuration } = this.#running
-    return {
-      coordinator,
-      service,
-      clock: this.#effects.clock,
-      identity: () => ({
-        clusterId: this.#ring === null ? null : identity.clusterId,
-        nodeId: identity.nodeId,
-      }),
-      topology: () => {
-        const bytes = configuration.currentBytes
-        if (bytes === null) return null
-        const self = { nodeId: identity.nodeId, address: this.address, alive: true }
-        const others = membership
-          .peers()
-          .map(({ nodeId, address }) => ({ nodeId, address, alive: membership.isAlive(nodeId) }))
-        return { configuration: bytes, peers: [self, ...others] }
-      },
-      closed: (session) => this.#sessions.delete(session),
-    }
-  }
-
-  /** Makes a cluster, goes back to the one the directory belongs to, or joins the one of the named peers. */
-  async #findCluster(): Promise<void> {
-    const { identity, configuration } = this.#running
-    const { join } = this.#options
-    for (const address of join) this.#running.links.dial(address)
-    if (configuration.current !== null) {
-      if (join.length > 0) await this.#awaitVerdict()
-    } else if (join.length === 0 && identity.clusterId === null) {
-      const clusterId = parseClusterId(this.#effects.random.id())
-      await configuration.found(clusterId, this.#options.partitionCount)
-      await identity.joinCluster(clusterId)
-    } else {
-      void this.#keepDialling()
-      await configuration.join()
-    }
-  }
-
-  /** A directory that belongs to another cluster than the named peers is a mistake worth stopping for. */
-  async #awaitVerdict(): Promise<void> {
-    const { clock } = this.#effects
-    const { membership, identity } = this.#running
-    const deadlineMs = clock.monotonic() + VERDICT_MS
-    while (clock.monotonic() < deadlineMs && this.#stopping === null) {
-      if (membership.peers().some(({ nodeId }) => membership.isAlive(nodeId))) return
-      const failed = this.#options.join.filter((address) => this.#failedDials.has(address))
-      if (failed.length === this.#options.join.length) break
-      await this.#pauses.pause(DRAIN_STEP_MS)
-    }
-    for (const address of this.#options.join) {
-      const reason = this.#failedDials.get(address) ?? null
-      if (reason === null || !reason.includes('two clusters')) continue
-      const ours = `${this.#effects.storage.name} belongs to cluster ${identity.clusterId}`
-      throw new KvError(
-        'INVALID_ARGUMENT',
-        `${ours}, ${address} to another one; use another --data or another --join`,
-      )
-    }
-  }
-
-  /** Until the membership knows somebody who is up, and again when nobody is. */
-  async #keepDialling(): Promise<void> {
-    const { membership, links, book, identity } = this.#running
-    while (!this.#isReady && this.#stopping === null) {
-      const isAlone = !membership.peers().some(({ nodeId }) => membership.isAlive(nodeId))
-      if (isAlone) {
-        const addresses = [...this.#options.join, ...book.entries().map(([, address]) => address)]
-        for (const address of addresses) if (address !== this.address) links.dial(address)
-      }
-      await this.#pauses.pause(DIAL_INTERVAL_MS)
-    }
-    this.#effects.log.debug('node.dialled', { nodeId: identity.nodeId })
-  }
-
-  #met(facts: PeerFacts): void {
-    const { identity, book } = this.#running
-    book.note(facts.nodeId, facts.address)
-    if (identity.clusterId === null && facts.clusterId !== null) this.#joinCluster(facts.clusterId)
-  }
-
-  #joinCluster(clusterId: ClusterId): void {
-    const { identity } = this.#running
-    identity.joinCluster(clusterId).catch((error: unknown) => {
-      this.#effects.log.error('identity.unsaved', { error }) // The next start asks the named peers again.
-    })
-  }
-
-  /** A newer configuration is on disk: from this call on everything here goes by it. */
-  #adopt(configuration: Configuration): void {
-    const before = this.#ring?.configuration ?? null
-    this.#setRing(configuration)
-    const { membership, coordinator, store } = this.#running
-    membership.setConfigurationNumber(configuration.number)
-    if (configuration.removed.length > 0) membership.forget(configuration.removed)
-    coordinator.configurationChanged()
-    for (const keyspace of before?.keyspaces ?? []) {
-      const stays = configuration.keyspaces.some(({ id }) => id === keyspace.id)
-      if (!stays) void this.#dropRecords(store, keyspace.id)
-    }
-    this.#topologyChanged()
-  }
-
-  /** Records of keyspaces that were dropped while this peer was away. */
-  async #dropLeftovers(): Promise<void> {
-    const { store } = this.#running
-    const configuration = this.#ring?.configuration
-    if (configuration === undefined) return
-    try {
-      for (const held of await store.keyspaceIds()) {
-        const isKnown = configuration.keyspaces.some(({ id }) => id === held)
-        if (!isKnown && held < configuration.nextKeyspaceId) await this.#dropRecords(store, held)
-      }
-    } catch (error) {
-      this.#effects.log.warn('keyspace.leftovers_kept', { error }) // They are in nobody's way; the next start tries again.
-    }
-  }
-
-  async #dropRecords(store: Store, keyspaceId: KeyspaceId): Promise<void> {
-    try {
-      await store.dropKeyspace(keyspaceId)
-    } catch (error) {
-      this.#effects.log.error('keyspace.not_dropped', { keyspaceId, error }) // The next start tries again.
-    }
-  }
-
-  #setRing(configuration: Configuration): void {
-    this.#ring = createRing(configuration)
-  }
-
   #topologyChanged(): void {
     for (const session of this.#sessions) session.topologyChanged()
   }
 
   async #stop(): Promise<void> {
-    const { clock, log } = this.#effects
     this.#isReady = false
-    this.#pauses.wake()
-    const parts = this.#parts
-    if (parts !== null) {
-      parts.coordinator.stop()
-      const deadlineMs = clock.monotonic() + DRAIN_MS
-      while (parts.coordinator.inFlight > 0 && clock.monotonic() < deadlineMs)
-        await this.#pauses.pause(DRAIN_STEP_MS)
-      for (const session of [...this.#sessions]) session.close('this peer is stopping; ask another one')
-      parts.membership.leave()
-      await parts.configuration.stop()
-      parts.rpc.stop()
-      parts.links.stop()
-      await parts.book.stop()
-    }
+    const parts = this.#parts ?? (await this.#opening?.catch(() => null)) ?? null // Whoever called start is told why.
+    if (parts === null) return
+    parts.finder.stop()
+    parts.coordinator.stop()
+    await this.#drain(parts)
+    for (const session of [...this.#sessions]) session.close('this peer is stopping; ask another one')
+    parts.membership.leave()
+    await parts.configuration.stop()
+    parts.rpc.stop()
+    parts.links.stop()
+    await parts.book.stop()
     await this.#listener?.close()
-    parts?.membership.stop()
-    await this.#store?.close()
+    parts.membership.stop()
+    await parts.store.close()
     this.#pauses.stop()
-    log.info('node.stopped')
-  }
-}
-
-/** The membership's messages go over control links; what it asks is held to an answer. */
-class MembershipLinks implements ControlLinks {
-  readonly #links: Links
-
-  constructor(links: Links) {
-    this.#links = links
+    this.#effects.log.info('node.stopped')
   }
 
-  send(to: NodeId, address: Address, message: MembershipMessage): void {
-    const link = this.#links.to(to, address, 'control')
-    if (link === null) return // A dial failed a moment ago: like a lost packet.
-    if (message.type === 'ping') this.#links.ask(link, message, 0)
-    else link.send(message, 0)
-  }
-
-  dial(address: Address): void {
-    this.#links.dial(address)
-  }
-}
-
-function configurationRpc(rpc: Rpc): ConfigurationRpc {
-  return {
-    call: async (
-      to: NodeId,
-      question: ConfigurationQuestion,
-      timeoutMs: number,
-    ): Promise<ConfigurationAnswer> => {
-      const reply = await rpc.call(to, 'control', timeoutMs, (id) => ({ ...question, id }) as PeerMessage)
-      return reply as unknown as ConfigurationAnswer
-    },
+  async #drain({ coordinator }: Parts): Promise<void> {
+    const { clock } = this.#effects
+    const deadlineMs = clock.monotonic() + DRAIN_MS
+    while (coordinator.inFlight > 0 && clock.monotonic() < deadlineMs) await this.#pauses.pause(DRAIN_STEP_MS)
   }
 }

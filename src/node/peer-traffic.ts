@@ -11,9 +11,10 @@ import type { Replica } from '../coordinator/replica.ts'
 import type { Log } from '../effects/log.ts'
 import type { CloseCause } from '../effects/network.ts'
 import type { Store } from '../store/store.ts'
-import type { PeerFacts } from '../wire/handshake-messages.ts'
+import type { PeerFacts, Refusal } from '../wire/handshake-messages.ts'
 import { isPeerReply, isPeerRequest, type PeerMessage, type PeerRequest } from '../wire/peer-messages.ts'
 import type { PutRequest } from '../wire/requests.ts'
+import type { ClusterFinder } from './cluster-finder.ts'
 import { storeTotals } from './local-service.ts'
 
 export interface TrafficParts {
@@ -24,9 +25,8 @@ export interface TrafficParts {
   readonly configuration: ConfigurationDriver
   readonly coordinator: Coordinator
   readonly replica: Replica
+  readonly finder: ClusterFinder
   self(): SelfFacts
-  met(facts: PeerFacts): void
-  dialFailed(address: Address, reason: string | null): void
 }
 
 export class PeerTraffic implements LinksHandler {
@@ -47,15 +47,15 @@ export class PeerTraffic implements LinksHandler {
 
   met(facts: PeerFacts, dialled: Address | null): void {
     const parts = this.#parts()
-    parts.met(facts)
+    parts.finder.met(facts)
     const { nodeId, generation, bootNonce, address, zone, weight, version } = facts
     parts.membership.met({ nodeId, generation, bootNonce, address, meta: { zone, weight, version } }, dialled)
   }
 
-  dialFailed(address: Address, reason: string | null): void {
+  dialFailed(address: Address, refusal: Refusal | null): void {
     const parts = this.#parts()
-    if (reason !== null) parts.log.warn('link.turned_away', { address, reason })
-    parts.dialFailed(address, reason)
+    if (refusal !== null) parts.log.warn('link.turned_away', { address, ...refusal })
+    parts.finder.dialFailed(address, refusal)
   }
 
   lost(nodeId: NodeId, link: PeerLink, cause: CloseCause): void {

@@ -1,6 +1,6 @@
 /** The first words on a link between peers. Whoever dialled says hello; the other welcomes or refuses, and says why. */
 import * as field from './fields.ts'
-import { type MessageOf, optional, string, uint } from './schema.ts'
+import { type MessageOf, optional, string, uint, word } from './schema.ts'
 
 /** Who a peer is and what it needs to agree on with others. */
 export const peerFactsShape = {
@@ -18,11 +18,29 @@ export const peerFactsShape = {
   version: string(64),
 } as const
 
+export const REFUSAL_KINDS = [
+  'version',
+  'hash',
+  'self',
+  'somebodyElse',
+  'otherCluster',
+  'noCluster',
+  'partitions',
+  'removed',
+  'stopping',
+] as const
+
+/** Why two peers do not talk: for programs, and in words. */
+export interface Refusal {
+  readonly kind: (typeof REFUSAL_KINDS)[number]
+  readonly reason: string
+}
+
 export const handshakeMessages = {
   /** `expects`: the node the dialler believes to be at this address; null when it only knows the address. */
   hello: [1, { ...peerFactsShape, expects: optional(field.nodeId) }],
   welcome: [2, peerFactsShape],
-  refuse: [3, { reason: string(1024) }],
+  refuse: [3, { kind: word(REFUSAL_KINDS), reason: string(1024) }],
 } as const
 
 export type HandshakeMessage = MessageOf<typeof handshakeMessages>

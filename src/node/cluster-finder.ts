@@ -1,0 +1,119 @@
+/** How a starting peer gets into its cluster: it makes one, goes back to the one its directory belongs to, or joins that of the named peers. */
+import { KvError } from '../base/error.ts'
+import { type Address, type ClusterId, parseClusterId } from '../base/ids.ts'
+import type { ConfigurationDriver } from '../cluster/configuration-driver.ts'
+import type { Links } from '../cluster/links.ts'
+import type { MembershipDriver } from '../cluster/membership-driver.ts'
+import { Pauses } from '../cluster/pauses.ts'
+import type { Effects } from '../effects/effects.ts'
+import type { PeerFacts, Refusal } from '../wire/handshake-messages.ts'
+import type { AddressBook } from './address-book.ts'
+import type { Identity } from './identity.ts'
+import type { NodeOptions } from './node-options.ts'
+
+const DIAL_INTERVAL_MS = 200
+/** How long a directory that belongs to a cluster waits for the named peers to say whether it is theirs. */
+const VERDICT_MS = 500
+const VERDICT_STEP_MS = 10
+
+export interface FinderParts {
+  readonly effects: Pick<Effects, 'clock' | 'log' | 'random' | 'storage'>
+  readonly options: NodeOptions
+  readonly identity: Identity
+  readonly book: AddressBook
+  readonly links: Links
+  readonly membership: MembershipDriver
+  readonly configuration: ConfigurationDriver
+}
+
+export class ClusterFinder {
+  readonly #parts: FinderParts
+  readonly #pauses: Pauses
+  /** What became of our dials to addresses at which we knew nobody; null: nobody answered. */
+  readonly #failedDials = new Map<Address, Refusal | null>()
+  #isOver = false
+
+  constructor(parts: FinderParts) {
+    this.#parts = parts
+    this.#pauses = new Pauses(parts.effects.clock)
+  }
+
+  /**
+   * Fulfils when this peer is in its cluster, however long that takes.
+   * @throws INVALID_ARGUMENT: the named peers are another cluster; CONFLICT: it will not have us; UNAVAILABLE: stopped meanwhile; INTERNAL
+   */
+  async find(): Promise<void> {
+    const { identity, configuration, links, effects, options } = this.#parts
+    try {
+      for (const address of options.join) links.dial(address)
+      if (configuration.current !== null) {
+        if (options.join.length > 0) await this.#awaitVerdict()
+      } else if (options.join.length === 0 && identity.clusterId === null) {
+        const clusterId = parseClusterId(effects.random.id())
+        await configuration.found(clusterId, options.partitionCount)
+        await identity.joinCluster(clusterId)
+      } else {
+        void this.#keepDialling()
+        await configuration.join()
+      }
+    } finally {
+      this.stop()
+    }
+  }
+
+  /** Idempotent; `find` rejects soon, when the configuration is stopped too. */
+  stop(): void {
+    this.#isOver = true
+    this.#pauses.stop()
+  }
+
+  met(facts: PeerFacts): void {
+    const { identity, book } = this.#parts
+    book.note(facts.nodeId, facts.address)
+    if (identity.clusterId === null && facts.clusterId !== null) this.#noteCluster(facts.clusterId)
+  }
+
+  dialFailed(address: Address, refusal: Refusal | null): void {
+    if (!this.#isOver) this.#failedDials.set(address, refusal)
+  }
+
+  #noteCluster(clusterId: ClusterId): void {
+    this.#parts.identity.joinCluster(clusterId).catch((error: unknown) => {
+      this.#parts.effects.log.error('identity.unsaved', { error }) // The next start asks the named peers again.
+    })
+  }
+
+  get #isAlone(): boolean {
+    const { membership } = this.#parts
+    return !membership.peers().some(({ nodeId }) => membership.isAlive(nodeId))
+  }
+
+  /** A directory that belongs to another cluster than the named peers is a mistake worth stopping for. */
+  async #awaitVerdict(): Promise<void> {
+    const { effects, options, identity } = this.#parts
+    const deadlineMs = effects.clock.monotonic() + VERDICT_MS
+    while (effects.clock.monotonic() < deadlineMs && !this.#isOver) {
+      if (!this.#isAlone) return
+      if (options.join.every((address) => this.#failedDials.has(address))) break
+      await this.#pauses.pause(VERDICT_STEP_MS)
+    }
+    const stranger = options.join.find((address) => this.#failedDials.get(address)?.kind === 'otherCluster')
+    if (stranger === undefined) return
+    const ours = `${effects.storage.name} belongs to cluster ${identity.clusterId}`
+    const advice = 'use another --data or another --join'
+    throw new KvError('INVALID_ARGUMENT', `${ours}, ${stranger} to another one; ${advice}`)
+  }
+
+  /** Until the membership knows somebody who is up, and again when nobody is. */
+  async #keepDialling(): Promise<void> {
+    const { links, book, options, identity } = this.#parts
+    while (!this.#isOver) {
+      if (this.#isAlone) {
+        const remembered = book.entries().filter(([nodeId]) => nodeId !== identity.nodeId)
+        for (const address of [...options.join, ...remembered.map(([, address]) => address)])
+          links.dial(address)
+      }
+      await this.#pauses.pause(DIAL_INTERVAL_MS)
+    }
+  }
+}

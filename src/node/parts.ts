@@ -1,0 +1,166 @@
+/** What a peer is made of, and which part knows which. Made once the disk was read and the address is known; nothing runs yet. */
+import { present } from '../base/assert.ts'
+import { hashText32 } from '../base/hash.ts'
+import type { Address, NodeId } from '../base/ids.ts'
+import { VERSION } from '../base/version.ts'
+import { ConfigurationDriver } from '../cluster/configuration-driver.ts'
+import type { ConfigurationRpc } from '../cluster/configuration-rpc.ts'
+import { Links, type SelfFacts } from '../cluster/links.ts'
+import { type ControlLinks, MembershipDriver } from '../cluster/membership-driver.ts'
+import { Rpc } from '../cluster/rpc.ts'
+import type { Coordination } from '../coordinator/coordination.ts'
+import { Coordinator } from '../coordinator/coordinator.ts'
+import { HedgeBudget } from '../coordinator/hedge-budget.ts'
+import { Replica } from '../coordinator/replica.ts'
+import type { Effects } from '../effects/effects.ts'
+import type { MembershipMessage } from '../protocol/membership/messages.ts'
+import type { Ring } from '../protocol/ring.ts'
+import type { Store } from '../store/store.ts'
+import type { ConfigurationAnswer } from '../wire/configuration-messages.ts'
+import type { PeerMessage } from '../wire/peer-messages.ts'
+import type { AddressBook } from './address-book.ts'
+import { ClusterFinder } from './cluster-finder.ts'
+import type { Identity } from './identity.ts'
+import { LocalService } from './local-service.ts'
+import type { NodeOptions } from './node-options.ts'
+import { PeerTraffic, type TrafficParts } from './peer-traffic.ts'
+
+const CHANGE_TIMEOUT_MS = 8000
+
+export interface Parts {
+  readonly identity: Identity
+  readonly store: Store
+  readonly book: AddressBook
+  readonly links: Links
+  readonly rpc: Rpc
+  readonly membership: MembershipDriver
+  readonly configuration: ConfigurationDriver
+  readonly finder: ClusterFinder
+  readonly coordinator: Coordinator
+  readonly service: LocalService
+}
+
+export interface Surroundings {
+  readonly effects: Effects
+  readonly options: NodeOptions
+  /** Where others find this peer. */
+  readonly address: Address
+  readonly identity: Identity
+  readonly store: Store
+  readonly book: AddressBook
+  /** Of the configuration in force; null before the first. */
+  ring(): Ring | null
+  /** @throws UNAVAILABLE before the first configuration */
+  requireRing(): Ring
+}
+
+export function assembleParts(around: Surroundings): Parts {
+  const { effects, options, identity, store, book } = around
+  const { clock, log } = effects
+  const { nodeId, generation, bootNonce } = identity
+  let trafficParts: TrafficParts | null = null
+  const traffic = new PeerTraffic(() =>
+    present(trafficParts, 'no link is made before the parts are together'),
+  )
+  const links = new Links(effects, traffic)
+  const rpc: Rpc = new Rpc(links, clock, (peer) => membership.addressOf(peer))
+  const membership: MembershipDriver = new MembershipDriver(
+    { nodeId, generation, bootNonce, address: around.address, meta: metaOf(options) },
+    new MembershipLinks(links),
+    {
+      configurationSeen: (from, number) => configuration.configurationSeen(from, number),
+      outranked: (theirs, nonce, address) =>
+        log.error('node.outranked', { generation, theirs, nonce, address }),
+    },
+    effects,
+  )
+  const isAlive = (peer: NodeId): boolean => peer === nodeId || membership.isAlive(peer)
+  const configuration: ConfigurationDriver = new ConfigurationDriver({
+    identity: { nodeId, bootNonce, zone: options.zone, weight: options.weight },
+    effects,
+    rpc: configurationRpc(rpc),
+    peers: {
+      isAlive,
+      known: () => membership.peers().map((peer) => peer.nodeId),
+      nameOf: (peer) => membership.addressOf(peer) ?? peer,
+    },
+    holdsRecords: () => store.holdsRecords(),
+  })
+  const coordination: Coordination = {
+    selfId: nodeId,
+    clock,
+    log,
+    rpc,
+    store,
+    hedges: new HedgeBudget(),
+    clusterSeed: () => hashText32(around.requireRing().configuration.clusterId),
+    ring: () => around.requireRing(),
+    isAlive,
+    sawNumber: (from, number) => configuration.configurationSeen(from, number),
+  }
+  const coordinator = new Coordinator(coordination, options)
+  const finder = new ClusterFinder({ effects, options, identity, book, links, membership, configuration })
+  const service = new LocalService({
+    selfId: nodeId,
+    coordinator,
+    store,
+    rpc,
+    membership,
+    ring: () => around.requireRing(),
+    pendingChange: () => configuration.pendingReason,
+    change: (make) =>
+      configuration.proposeKeyspaceChange((base) => make(base, clock.now()), CHANGE_TIMEOUT_MS),
+  })
+  trafficParts = {
+    log,
+    rpc,
+    store,
+    membership,
+    configuration,
+    coordinator,
+    replica: new Replica(coordination),
+    finder,
+    self: () => selfFacts(around),
+  }
+  return { identity, store, book, links, rpc, membership, configuration, finder, coordinator, service }
+}
+
+function metaOf({ zone, weight }: NodeOptions) {
+  return { zone, weight, version: VERSION }
+}
+
+function selfFacts(around: Surroundings): SelfFacts {
+  const { nodeId, generation, bootNonce, clusterId } = around.identity
+  const partitionCount = around.ring()?.partitionCount ?? 0
+  const { address, options } = around
+  return { nodeId, generation, bootNonce, clusterId, partitionCount, address, ...metaOf(options) }
+}
+
+/** The membership's messages go over control links; what it asks is held to an answer. */
+class MembershipLinks implements ControlLinks {
+  readonly #links: Links
+
+  constructor(links: Links) {
+    this.#links = links
+  }
+
+  send(to: NodeId, address: Address, message: MembershipMessage): void {
+    const link = this.#links.to(to, address, 'control')
+    if (link === null) return // A dial failed a moment ago: like a lost packet.
+    if (message.type === 'ping') this.#links.ask(link, message, 0)
+    else link.send(message, 0)
+  }
+
+  dial(address: Address): void {
+    this.#links.dial(address)
+  }
+}
+
+function configurationRpc(rpc: Rpc): ConfigurationRpc {
+  return {
+    call: async (to, question, timeoutMs) => {
+      const reply = await rpc.call(to, 'control', timeoutMs, (id) => ({ ...question, id }) as PeerMessage)
+      return reply as unknown as ConfigurationAnswer // Whoever asked checks that it is the answer to his question.
+    },
+  }
+}
