@@ -86,7 +86,7 @@ export class ImportReport {
   }
 
   #write(line: Readonly<Record<string, unknown>>): void {
-    this.#file?.write(`${JSON.stringify(line)}\n`)
+    this.#file?.write(`${JSON.stringify({ ...line, time: new Date().toISOString() })}\n`)
   }
 }
 
