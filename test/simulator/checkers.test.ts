@@ -1,0 +1,282 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { utf8 } from '../../src/base/bytes.ts'
+import type { ActorId, KeyspaceId, NodeId } from '../../src/base/ids.ts'
+import { parseActorId, parseClusterId, parseNodeId } from '../../src/base/ids.ts'
+import { firstConfiguration } from '../../src/protocol/configuration-change.ts'
+import { EMPTY_DOTS } from '../../src/protocol/dvv.ts'
+import type { Dot, DotSet, DottedValue } from '../../src/protocol/record.ts'
+import { createConfigurationChecker } from '../../src/simulator/checker/configurations.ts'
+import { createDotLedger } from '../../src/simulator/checker/dot-ledger.ts'
+import { createDurabilityChecker } from '../../src/simulator/checker/durability.ts'
+import type { StoredRecord } from '../../src/simulator/checker/stored-record.ts'
+import { Violation } from '../../src/simulator/checker/violation.ts'
+import { createVisibilityChecker } from '../../src/simulator/checker/visibility.ts'
+import type { KeyspaceFacts, ReadOperation, WriteOperation } from '../../src/simulator/history.ts'
+
+const test = suite('checkers')
+
+const ACTOR = parseActorId('00000000000000aa')
+const OTHER = parseActorId('00000000000000bb')
+const SIBLINGS: KeyspaceFacts = { name: 'siblings', conflicts: 'siblings', owners: 3 }
+const LWW: KeyspaceFacts = { name: 'lww', conflicts: 'lww', owners: 3 }
+
+function dot(n: number, actor: ActorId = ACTOR): Dot {
+  return { actor, n }
+}
+
+/** All dots of ACTOR up to n. */
+function upTo(n: number): DotSet {
+  return { vector: new Map([[ACTOR, n]]), loose: [] }
+}
+
+function only(...loose: Dot[]): DotSet {
+  return { vector: new Map(), loose }
+}
+
+function stored(at: Dot, value: string | null, more: Partial<DottedValue> = {}, key = 'k'): StoredRecord {
+  const dotted: DottedValue = {
+    dot: at,
+    value: value === null ? null : utf8(value),
+    contentType: null,
+    writeId: `id-${value}`,
+    timestamp: at.n,
+    expiresAtMs: null,
+    ...more,
+  }
+  const record = { seen: { vector: new Map([[at.actor, at.n]]), loose: [] }, values: [dotted] }
+  return { keyspaceId: 1 as KeyspaceId, key: utf8(key), record }
+}
+
+/** A little history on one key, told step by step; every write's value is on a disk under the dots named. */
+class Story {
+  readonly ledger = createDotLedger()
+  readonly checker = createVisibilityChecker(this.ledger)
+  readonly #keyspace: KeyspaceFacts
+  #nowMs = 0
+
+  constructor(keyspace: KeyspaceFacts = SIBLINGS) {
+    this.#keyspace = keyspace
+  }
+
+  begin(value: string | null, dots: readonly Dot[], context: DotSet | null = null, w = 2): WriteOperation {
+    const write: WriteOperation = {
+      index: this.#nowMs,
+      client: 0,
+      keyspace: this.#keyspace,
+      key: 'k',
+      startMs: this.#nowMs++,
+      value,
+      context,
+      w,
+      outcome: 'pending',
+      code: null,
+      endMs: null,
+      reply: null,
+      ownersTold: w,
+    }
+    for (const each of dots) this.ledger.record('host', stored(each, value))
+    this.checker.writeStarted?.(write)
+    return write
+  }
+
+  end(write: WriteOperation, reply: DotSet | null): void {
+    write.outcome = reply === null ? 'unknown' : 'ok'
+    write.reply = reply
+    write.endMs = this.#nowMs++
+    this.checker.writeEnded?.(write)
+  }
+
+  /** A write and its acknowledgement. */
+  put(value: string | null, at: Dot, reply: DotSet, context: DotSet | null = null, w = 2): void {
+    this.end(this.begin(value, [at], context, w), reply)
+  }
+
+  beginRead(r = 2): ReadOperation {
+    const read: ReadOperation = {
+      index: this.#nowMs,
+      client: 0,
+      keyspace: this.#keyspace,
+      key: 'k',
+      startMs: this.#nowMs++,
+      r,
+      endMs: null,
+      values: null,
+      seen: null,
+    }
+    this.checker.readStarted?.(read)
+    return read
+  }
+
+  endRead(read: ReadOperation, values: readonly string[], seen: DotSet): void {
+    read.values = values
+    read.seen = seen
+    read.endMs = this.#nowMs++
+    this.checker.readEnded?.(read)
+  }
+
+  read(values: readonly string[], seen: DotSet, r = 2): void {
+    this.endRead(this.beginRead(r), values, seen)
+  }
+}
+
+function violates(run: () => void, invariant: number, message: RegExp): void {
+  try {
+    run()
+  } catch (error) {
+    assert.instance(error, Violation)
+    assert.is((error as Violation).invariant, invariant)
+    assert.match((error as Violation).message, message)
+    return
+  }
+  assert.unreachable('nothing was found')
+}
+
+test('1: a dot that names two values is found, on any disk and also across keys', () => {
+  const ledger = createDotLedger()
+  ledger.record('a', stored(dot(1), 'x'))
+  ledger.record('b', stored(dot(1), 'x'))
+  violates(() => ledger.record('b', stored(dot(1), 'y')), 1, /names two values/)
+  violates(() => ledger.record('b', stored(dot(1), 'x', {}, 'other')), 1, /names two values/)
+})
+
+test('2: a read that has an acknowledged write is fine', () => {
+  const story = new Story()
+  story.put('x', dot(1), upTo(1))
+  story.read(['x'], upTo(1))
+})
+
+test('2: an acknowledged write that a later quorum read has not seen is found', () => {
+  const story = new Story()
+  story.put('x', dot(1), upTo(1))
+  violates(() => story.read([], EMPTY_DOTS), 2, /has not seen/)
+})
+
+test('2: a read that began before the acknowledgement need not have it', () => {
+  const story = new Story()
+  const write = story.begin('x', [dot(1)])
+  const read = story.beginRead()
+  story.end(write, upTo(1))
+  story.endRead(read, [], EMPTY_DOTS)
+})
+
+test('2: a read of one owner need not have a write to a quorum, one of all must have a write to one', () => {
+  const story = new Story()
+  story.put('x', dot(1), upTo(1), null, 1)
+  story.read([], EMPTY_DOTS, 1)
+  story.read([], EMPTY_DOTS, 2)
+  violates(() => story.read([], EMPTY_DOTS, 3), 2, /has not seen/)
+})
+
+test('2: a value that vanished though nobody replaced it is found', () => {
+  const story = new Story()
+  story.put('x', dot(1), upTo(1))
+  violates(() => story.read([], upTo(1)), 2, /lacks put of x .* which nothing replaced/)
+})
+
+test('2: a value may vanish when a write covers it, or one without a context may have met it', () => {
+  const explicit = new Story()
+  explicit.put('x', dot(1), upTo(1))
+  explicit.put('y', dot(2), upTo(2), upTo(1))
+  explicit.read(['y'], upTo(2))
+  const unknown = new Story()
+  unknown.put('x', dot(1), upTo(1))
+  unknown.begin('y', [dot(2)])
+  unknown.read(['y'], upTo(2))
+})
+
+test('2: a write whose context does not cover it excuses nothing', () => {
+  const story = new Story()
+  story.put('x', dot(1), upTo(1))
+  story.put('y', dot(1, OTHER), only(dot(1, OTHER)), EMPTY_DOTS)
+  violates(
+    () =>
+      story.read(['y'], {
+        vector: new Map([
+          [ACTOR, 1],
+          [OTHER, 1],
+        ]),
+        loose: [],
+      }),
+    2,
+    /lacks put of x/,
+  )
+})
+
+test('2: a value that an acknowledged context replaced and that comes back is found', () => {
+  const story = new Story()
+  story.put('x', dot(1), upTo(1))
+  story.put('y', dot(2), upTo(2), upTo(1))
+  violates(() => story.read(['y', 'x'], upTo(2)), 2, /found x, which put of y .* had replaced/)
+})
+
+test('2: a twin of a repeated write that its replacement never saw may stay', () => {
+  const story = new Story()
+  story.end(story.begin('x', [dot(1), dot(1, OTHER)], EMPTY_DOTS), upTo(1))
+  story.put('y', dot(2), upTo(2), upTo(1))
+  story.read(['y', 'x'], {
+    vector: new Map([
+      [ACTOR, 2],
+      [OTHER, 1],
+    ]),
+    loose: [],
+  })
+})
+
+test('2: quorum reads that go backwards are found', () => {
+  const story = new Story()
+  story.end(story.begin('x', [dot(1)]), null)
+  story.read(['x'], upTo(1))
+  violates(() => story.read([], EMPTY_DOTS), 2, /has not seen/)
+})
+
+test('2: a value that nobody wrote is found', () => {
+  violates(() => new Story().read(['x'], upTo(1)), 2, /nobody wrote/)
+})
+
+test('2: lww may show a newer value instead, not an older one', () => {
+  const story = new Story(LWW)
+  story.put('old', dot(1), only(dot(1)), EMPTY_DOTS)
+  story.put('new', dot(2), only(dot(2)), EMPTY_DOTS)
+  story.read(['new'], upTo(2))
+  violates(() => story.read(['old'], upTo(2)), 2, /lacks put of new/)
+})
+
+test('2: a write acknowledged by more owners than have it on disk is found', () => {
+  const checker = createDurabilityChecker()
+  const write = new Story().begin('x', [dot(1)])
+  write.outcome = 'ok'
+  write.reply = upTo(1)
+  checker.durable('a', 'siblings/k', stored(dot(1), 'x'))
+  violates(() => checker.writeEnded?.(write), 2, /acknowledged by 2 owners but is durable on 1/)
+  checker.durable('b', 'siblings/k', stored(dot(1), 'x'))
+  checker.writeEnded?.(write)
+  assert.is(checker.holdersOfAll('siblings/k'), 2)
+})
+
+test('2: a disk that knows less than before is found', () => {
+  const checker = createDurabilityChecker()
+  checker.durable('a', 'siblings/k', stored(dot(2), 'y'))
+  violates(() => checker.durable('a', 'siblings/k', stored(dot(1), 'x')), 2, /went backwards/)
+})
+
+test('6: two contents of one configuration number are found, and one that goes back', () => {
+  const checker = createConfigurationChecker()
+  const make = (name: string, number = 1) => {
+    const founder = {
+      clusterId: parseClusterId('cluster'),
+      member: { nodeId: parseNodeId(name) as NodeId, zone: '', weight: 1 },
+      acceptorId: 'acceptor',
+      partitionCount: 8,
+      nowMs: 0,
+    }
+    return { ...firstConfiguration(founder), number }
+  }
+  checker.saw('a', make('one'))
+  checker.saw('b', make('one'))
+  violates(() => checker.saw('c', make('two')), 6, /one content on a and another on c/)
+  checker.saw('a', make('one', 3))
+  violates(() => checker.saw('a', make('one', 2)), 6, /went back/)
+})
+
+test.run()
