@@ -54,18 +54,24 @@ export class Replica {
 
   /** Why a request routed under another configuration, or to the wrong peer, is not served. */
   #refusal(from: NodeId, message: ReadMessage | ReplicateMessage): Refusal | null {
-    const ring = this.#with.ring()
-    if (message.number < ring.number) return 'stale'
-    if (message.number > ring.number) {
+    const number = this.#number
+    if (message.number < number) return 'stale'
+    if (message.number > number) {
       this.#with.sawNumber(from, message.number)
       return 'behind'
     }
+    const ring = this.#with.ring()
     const keyspace = ring.keyspaceById(message.keyspaceId)
     const partition = ring.partitionOf(message.key)
     return keyspace !== null && ring.isOwner(this.#with.selfId, keyspace, partition) ? null : 'notOwner'
   }
 
   #refuse(link: PeerLink, id: number, reason: Refusal): void {
-    link.send({ type: 'refused', id, reason, number: this.#with.ring().number }, 0)
+    link.send({ type: 'refused', id, reason, number: this.#number }, 0)
+  }
+
+  /** 0 while there is no configuration here: whoever asks then knows a newer one. */
+  get #number(): number {
+    return this.#with.hasRing() ? this.#with.ring().number : 0
   }
 }

@@ -94,6 +94,7 @@ export function assembleParts(around: Surroundings): Parts {
     store,
     hedges: new HedgeBudget(),
     clusterSeed: () => hashText32(around.requireRing().configuration.clusterId),
+    hasRing: () => around.ring() !== null,
     ring: () => around.requireRing(),
     isAlive,
     sawNumber: (from, number) => configuration.configurationSeen(from, number),

@@ -130,6 +130,9 @@ function checkValue(
   for (const position of known.replacedBy) {
     const write = history.acknowledged[position] as WriteOperation
     if (position >= bound.acknowledgedCount || write.w + read.r <= read.keyspace.owners) continue
+    // The write of the value may have been repeated since, under a name that the other had never seen.
+    const replaced = write.context ?? write.reply
+    if (replaced === null || !dots.every((dot) => covers(replaced, dot))) continue
     throw new Violation(2, `${describeRead(read)} found ${value}, which ${describeWrite(write)} had replaced`)
   }
 }
