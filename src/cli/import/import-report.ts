@@ -74,10 +74,9 @@ export class ImportReport {
   #summary(elapsedMs: number, interrupted: boolean): string {
     const { imported, duplicates, bad, unacknowledged } = this.counts
     const rate = imported / Math.max(0.001, elapsedMs / 1000)
-    const lines = [
-      `${formatCount(imported)} imported, ${formatCount(bad)} bad, ` +
-        `${formatCount(unacknowledged)} not acknowledged in ${formatDuration(elapsedMs)} (${formatCount(rate)} rows/s)${interrupted ? ', interrupted' : ''}`,
-    ]
+    const duration = `${formatDuration(elapsedMs)} (${formatCount(rate)} rows/s)${interrupted ? ', interrupted' : ''}`
+    const counts = [`${formatCount(imported)} imported`, `${formatCount(bad)} bad`]
+    const lines = [`${counts.join(', ')}, ${formatCount(unacknowledged)} not acknowledged in ${duration}`]
     if (duplicates > 0)
       lines.push(`${formatCount(duplicates)} keys occur again in the file: the last row stays`)
     const shown = [...listed(this.#duplicates, duplicates), ...listed(this.#failures, bad + unacknowledged)]
