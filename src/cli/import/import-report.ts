@@ -74,7 +74,8 @@ export class ImportReport {
   #summary(elapsedMs: number, interrupted: boolean): string {
     const { imported, duplicates, bad, unacknowledged } = this.counts
     const rate = imported / Math.max(0.001, elapsedMs / 1000)
-    const duration = `${formatDuration(elapsedMs)} (${formatCount(rate)} rows/s)${interrupted ? ', interrupted' : ''}`
+    const ending = interrupted ? ', interrupted' : ''
+    const duration = `${formatDuration(elapsedMs)} (${formatCount(rate)} rows/s)${ending}`
     const counts = [`${formatCount(imported)} imported`, `${formatCount(bad)} bad`]
     const lines = [`${counts.join(', ')}, ${formatCount(unacknowledged)} not acknowledged in ${duration}`]
     if (duplicates > 0)
