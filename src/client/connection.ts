@@ -13,6 +13,11 @@ import {
 import { PROTOCOL_VERSION } from '../wire/frame.ts'
 
 const CONNECT_TIMEOUT_MS = 3000
+/** While answers are owed, a link that brought nothing for this long is asked for a sign of life. */
+const WATCH_INTERVAL_MS = 500
+/** Without one for this long it is cut: a host without power, or beyond a cut, never says that it is gone. */
+const SILENCE_LIMIT_MS = 2000
+const NOBODY: Asker = { answered: () => undefined, disconnected: () => undefined }
 
 export type Question = Exclude<ClientRequest, { type: 'clientHello' }>
 export type Answer = Exclude<ClientReply, { type: 'clientWelcome' | 'changed' | 'goodbye' }>
@@ -36,6 +41,10 @@ export class Connection implements ChannelHandler<ClientReply> {
   readonly #channel: Channel<ClientRequest, ClientReply>
   readonly #askers = new Map<number, Asker>()
   readonly #connectTimer: Timer
+  readonly #clock: Clock
+  #watchTimer: Timer | null = null
+  /** The question that asked for a sign of life, and when. */
+  #probe: { readonly id: number; readonly sentMs: number } | null = null
   #waiting: { id: number; question: Question; payloadBytes: number }[] = []
   #isOpen = false
   #isClosed = false
@@ -45,6 +54,7 @@ export class Connection implements ChannelHandler<ClientReply> {
   constructor(address: Address, effects: { clock: Clock; network: Network }, owner: ConnectionOwner) {
     this.address = address
     this.#owner = owner
+    this.#clock = effects.clock
     this.#channel = new Channel(clientRequestCodec, clientReplyCodec, effects.clock, this)
     this.#connectTimer = effects.clock.setTimer(CONNECT_TIMEOUT_MS, () =>
       this.#channel.terminate('no answer in time'),
@@ -70,6 +80,7 @@ export class Connection implements ChannelHandler<ClientReply> {
     this.#askers.set(id, asker)
     if (this.#isOpen) this.#channel.send({ ...question, id }, payloadBytes)
     else this.#waiting.push({ id, question, payloadBytes })
+    this.#watchTimer ??= this.#clock.setTimer(WATCH_INTERVAL_MS, this.#watch)
     return id
   }
 
@@ -80,6 +91,8 @@ export class Connection implements ChannelHandler<ClientReply> {
   }
 
   close(): void {
+    this.#watchTimer?.cancel()
+    this.#watchTimer = null
     this.#channel.close()
   }
 
@@ -109,6 +122,8 @@ export class Connection implements ChannelHandler<ClientReply> {
     this.#isClosed = true
     this.#isOpen = false
     this.#connectTimer.cancel()
+    this.#watchTimer?.cancel()
+    this.#watchTimer = null
     const unsent = new Set(this.#waiting.map(({ id }) => id))
     this.#waiting = []
     const askers = [...this.#askers]
@@ -130,6 +145,25 @@ export class Connection implements ChannelHandler<ClientReply> {
       if (this.#askers.has(id)) this.#channel.send({ ...question, id }, payloadBytes)
     }
     this.#owner.welcomed(this)
+  }
+
+  readonly #watch = (): void => {
+    this.#watchTimer = null
+    const nowMs = this.#clock.monotonic()
+    const isSilent = this.#isOpen && nowMs - this.#channel.lastReceivedMs >= WATCH_INTERVAL_MS
+    if (this.#probe !== null && !isSilent) {
+      this.#askers.delete(this.#probe.id)
+      this.#probe = null
+    }
+    if (this.#isClosed || this.#askers.size === 0) return
+    if (this.#probe !== null && nowMs - this.#probe.sentMs >= SILENCE_LIMIT_MS) {
+      this.#channel.terminate('silent for too long')
+      return
+    }
+    if (isSilent && this.#probe === null) {
+      this.#probe = { id: this.ask({ type: 'keyspaces', id: 0 }, 0, NOBODY), sentMs: nowMs }
+    }
+    this.#watchTimer ??= this.#clock.setTimer(WATCH_INTERVAL_MS, this.#watch)
   }
 }
 

@@ -18,20 +18,32 @@ const MAX_ATTEMPTS = 4
 const RETRY_AFTER_MS = 40
 /** A peer that could not be connected to is left alone this long while others can. */
 const AVOID_MS = 1000
+const TOPOLOGY_TIMEOUT_MS = 2000
 /** How much longer than the peer a client waits for the peer's own verdict. */
 const GRACE_MS = 500
 
 export interface Route {
   readonly keyspace: string
   readonly key: Uint8Array
+}
+
+export interface AskOptions {
+  /** About how large the question is, when it carries a value. */
+  readonly payloadBytes?: number
+  /** The key it is about. */
+  readonly route?: Route
+  /** It changes something. */
   readonly isWrite: boolean
+  /** Done twice it is as if done once. */
+  readonly isRepeatable: boolean
+  readonly timeoutMs: number
 }
 
 interface Call extends Asker {
   readonly question: Question
   readonly payloadBytes: number
   readonly route: Route | null
-  /** Done twice it is as if done once. */
+  readonly isWrite: boolean
   readonly isRepeatable: boolean
   readonly resolve: (answer: Answer) => void
   readonly reject: (error: KvError) => void
@@ -62,14 +74,13 @@ export class Router implements ConnectionOwner {
     this.#effects = effects
     this.#seeds = seeds
     this.#isPinned = isPinned
-    this.#deadlines = new Deadlines(effects.clock, (call) => this.#expired(call))
+    this.#deadlines = new Deadlines(effects.clock, (call) =>
+      this.#giveUp(call, 'no answer in time; try again'),
+    )
   }
 
   /** Resolves with the answer, `failed` excepted: that rejects with what it says. */
-  ask(
-    question: Question,
-    options: { payloadBytes?: number; route?: Route; isRepeatable: boolean; timeoutMs: number },
-  ): Promise<Answer> {
+  ask(question: Question, options: AskOptions): Promise<Answer> {
     return new Promise((resolve, reject) => {
       if (this.#isClosed) return reject(new KvError('UNAVAILABLE', 'this client is closed'))
       if (this.#calls.size >= MAX_IN_FLIGHT)
@@ -78,6 +89,7 @@ export class Router implements ConnectionOwner {
         question,
         payloadBytes: options.payloadBytes ?? 0,
         route: options.route ?? null,
+        isWrite: options.isWrite,
         isRepeatable: options.isRepeatable,
         resolve,
         reject,
@@ -96,28 +108,33 @@ export class Router implements ConnectionOwner {
     })
   }
 
-  /** Ends every request as unavailable, and the connections. */
+  /** Ends every request, and the connections. */
   close(): void {
     this.#isClosed = true
     this.#deadlines.stop()
-    for (const call of [...this.#calls])
-      this.#fail(call, new KvError('UNAVAILABLE', 'this client was closed'))
+    for (const call of [...this.#calls]) this.#giveUp(call, 'this client was closed')
     for (const connection of [...this.#connections.values()]) connection.close()
   }
 
   welcomed(connection: Connection): void {
     this.#avoidedUntilMs.delete(connection.address)
-    if (this.#topology === null) this.changed()
+    // What changed while we were told nothing we would never hear of.
+    if (this.#topology === null || this.#topologyIsWanted) this.changed()
   }
 
   changed(): void {
     this.#topologyIsWanted = true
     if (this.#isPinned || this.#topologyIsAsked || this.#isClosed) return
-    const connection = [...this.#connections.values()].find((each) => each.isOpen)
+    const open = [...this.#connections.values()].filter((each) => each.isOpen)
+    const connection = open[randomInt(this.#effects.random, open.length)]
     if (connection === undefined) return
     this.#topologyIsAsked = true
     this.#topologyIsWanted = false
+    let isOver = false
     const finish = (): void => {
+      if (isOver) return
+      isOver = true
+      timer.cancel()
       this.#topologyIsAsked = false
       if (this.#topologyIsWanted) this.changed()
     }
@@ -125,11 +142,18 @@ export class Router implements ConnectionOwner {
       if (answer.type === 'topologyDone') this.#topology = new Topology(answer.configuration, answer.peers)
       finish()
     }
-    connection.ask({ type: 'topology', id: 0 }, 0, { answered, disconnected: finish })
+    const handle = connection.ask({ type: 'topology', id: 0 }, 0, { answered, disconnected: finish })
+    // Another one may know.
+    const timer = this.#effects.clock.setTimer(TOPOLOGY_TIMEOUT_MS, () => {
+      connection.forget(handle)
+      this.#topologyIsWanted = true
+      finish()
+    })
   }
 
   closed(connection: Connection): void {
     if (this.#connections.get(connection.address) === connection) this.#connections.delete(connection.address)
+    this.#topologyIsWanted = true
     this.#avoidedUntilMs.set(connection.address, this.#effects.clock.monotonic() + AVOID_MS)
   }
 
@@ -151,9 +175,7 @@ export class Router implements ConnectionOwner {
     const fresh = owners.filter((owner) => usable(owner) && !call.tried.has(owner))
     if (fresh.length > 0) {
       // The first owner coordinates writes, so that a key's writes meet in one place; reads spread.
-      return fresh[
-        call.route?.isWrite === true ? 0 : randomInt(this.#effects.random, fresh.length)
-      ] as Address
+      return fresh[call.isWrite ? 0 : randomInt(this.#effects.random, fresh.length)] as Address
     }
     const open = [...this.#connections.values()].filter((each) => each.isOpen).map((each) => each.address)
     const everybody = [...open, ...this.#seeds, ...(this.#topology?.addresses() ?? [])]
@@ -180,7 +202,7 @@ export class Router implements ConnectionOwner {
   }
 
   #disconnected(call: Call, wasSent: boolean, reason: string): void {
-    if (wasSent && call.route?.isWrite === true) call.mayBeDone = true
+    if (wasSent && call.isWrite) call.mayBeDone = true
     const error = new KvError('UNAVAILABLE', `no peer answered; ${reason}; is kvnode running there?`)
     this.#retry(call, !wasSent || call.isRepeatable, error)
   }
@@ -197,11 +219,11 @@ export class Router implements ConnectionOwner {
     })
   }
 
-  #expired(call: Call): void {
+  #giveUp(call: Call, why: string): void {
     if (call.isOver) return
     const wasSent = call.connection?.forget(call.handle) ?? false
-    if (wasSent && call.route?.isWrite === true) call.mayBeDone = true
-    this.#fail(call, new KvError('UNAVAILABLE', 'no answer in time; try again'))
+    if (wasSent && call.isWrite) call.mayBeDone = true
+    this.#fail(call, new KvError('UNAVAILABLE', why))
   }
 
   /** What may have been done is never called undone, whatever the last attempt met with. */
@@ -209,7 +231,7 @@ export class Router implements ConnectionOwner {
     if (call.isOver) return
     this.#settle(call)
     const isUnknown = call.mayBeDone && error.code !== 'TIMEOUT_UNKNOWN'
-    const advice = 'the write may or may not have been applied: read the key to see'
+    const advice = 'it may or may not have been done: look before trying again'
     call.reject(
       isUnknown ? new KvError('TIMEOUT_UNKNOWN', `${error.message}; ${advice}`, { cause: error }) : error,
     )
