@@ -1,10 +1,12 @@
 /** Asks owners what their disks hold of a key until R of them have answered under one configuration. */
 
-import type { Bytes } from '../base/bytes.ts'
+import { type Bytes, equalBytes } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
 import type { NodeId } from '../base/ids.ts'
 import type { Timer } from '../effects/clock.ts'
 import type { Keyspace, Level } from '../protocol/configuration.ts'
+import type { KeyRecord } from '../protocol/record.ts'
+import { decodeRecord, MalformedRecord } from '../store/record-codec.ts'
 import type { PeerMessage, PeerReply } from '../wire/peer-messages.ts'
 import type { Coordination, Done } from './coordination.ts'
 import { OwnerExchange } from './owner-exchange.ts'
@@ -15,7 +17,9 @@ const HEDGE_MS = 100
 export interface Answer {
   readonly from: NodeId
   /** The record's bytes; null: it holds nothing. */
-  readonly record: Bytes | null
+  readonly bytes: Bytes | null
+  /** The same, decoded. */
+  readonly record: KeyRecord | null
 }
 
 export interface KeyPlace {
@@ -84,7 +88,7 @@ export class QuorumRead extends OwnerExchange {
   }
 
   protected override took(from: NodeId, reply: PeerReply): void {
-    if (reply.type === 'record') this.#add({ from, record: reply.record })
+    if (reply.type === 'record') this.#take(from, reply.record)
     else this.missed(from)
   }
 
@@ -103,22 +107,37 @@ export class QuorumRead extends OwnerExchange {
 
   #readHere(): void {
     const { keyspace, partition, key } = this.#place
-    let record: Bytes | null
+    let bytes: Bytes | null
     try {
-      record = this.with.store.read(keyspace.id, partition, key)
+      bytes = this.with.store.read(keyspace.id, partition, key)
     } catch (error) {
       if (!(error instanceof KvError)) throw error
       return this.missed(this.with.selfId) // Our copy is damaged or the disk away: another owner has it.
     }
-    this.#add({ from: this.with.selfId, record })
+    this.#take(this.with.selfId, bytes)
   }
 
-  #add(answer: Answer): void {
+  /** A record that cannot be read is no answer: other owners have it. */
+  #take(from: NodeId, bytes: Bytes | null): void {
     if (this.isOver) return
-    this.#answers.push(answer)
+    let record: KeyRecord | null
+    try {
+      record = bytes === null ? null : this.#decoded(bytes)
+    } catch (error) {
+      if (!(error instanceof MalformedRecord)) throw error
+      this.with.log.warn('record.malformed', { from, error })
+      return this.missed(from)
+    }
+    this.#answers.push({ from, bytes, record })
     if (this.#answers.length !== this.#needed) return
     this.#end()
     this.#done(null, this.#answers)
+  }
+
+  /** Owners that agree send the same bytes: decoded once. */
+  #decoded(bytes: Bytes): KeyRecord | null {
+    const same = this.#answers.find((answer) => answer.bytes !== null && equalBytes(answer.bytes, bytes))
+    return same === undefined ? decodeRecord(this.#place.key, bytes) : same.record
   }
 
   #fail(why: string): void {

@@ -3,12 +3,13 @@ import { present } from '../base/assert.ts'
 import { type Bytes, equalBytes } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
 import type { NodeId } from '../base/ids.ts'
+import type { Level } from '../protocol/configuration.ts'
 import { encodeContext } from '../protocol/context.ts'
 import { mergeRecords } from '../protocol/dvv.ts'
 import type { KeyRecord } from '../protocol/record.ts'
 import { timestampMs } from '../protocol/timestamp.ts'
 import { visibleValues } from '../protocol/view.ts'
-import { decodeRecord, encodeRecord } from '../store/record-codec.ts'
+import { encodeRecord } from '../store/record-codec.ts'
 import type { GetReply, GetRequest } from '../wire/requests.ts'
 import type { Coordination, Done } from './coordination.ts'
 import type { OwnerExchange } from './owner-exchange.ts'
@@ -41,12 +42,11 @@ export class Read {
   }
 
   start(): void {
-    const level = this.#request.r ?? this.#place.keyspace.r
     const answered: Done<readonly Answer[]> = (error, answers) => {
       if (error !== null) this.#done(error, null)
       else this.#mergeSafely(present(answers, 'a read without an error has answers'))
     }
-    const read = new QuorumRead(this.#with, this.#place, level, false, this.#deadlineMs, answered)
+    const read = new QuorumRead(this.#with, this.#place, this.#level, false, this.#deadlineMs, answered)
     this.#step = read
     read.start()
   }
@@ -55,31 +55,31 @@ export class Read {
     this.#step?.restart()
   }
 
+  get #level(): Level {
+    return this.#request.r ?? this.#place.keyspace.r
+  }
+
   #mergeSafely(answers: readonly Answer[]): void {
     try {
       this.#merge(answers)
     } catch (error) {
       if (!(error instanceof KvError)) throw error
-      this.#done(error, null) // A record that came damaged.
+      this.#done(error, null) // Together the answers are more than a record may hold.
     }
   }
 
   #merge(answers: readonly Answer[]): void {
-    const first = present(answers[0], 'a quorum is never empty').record
-    if (answers.every(({ record }) => sameRecord(record, first))) {
-      const record = first === null ? null : decodeRecord(this.#place.key, first)
-      return this.#answer(record, answers.length)
-    }
-    const merged = answers
-      .flatMap(({ record }) => (record === null ? [] : [decodeRecord(this.#place.key, record)]))
-      .reduce(mergeRecords)
+    const first = present(answers[0], 'a quorum is never empty')
+    if (answers.every(({ bytes }) => sameBytes(bytes, first.bytes)))
+      return this.#answer(first.record, answers.length)
+    const merged = answers.flatMap(({ record }) => record ?? []).reduce(mergeRecords)
     this.#repair(merged, answers)
   }
 
   /** Strict quorum reads never go backwards: what this one shows is on as many disks as the next one asks, before it is shown. */
   #repair(merged: KeyRecord, answers: readonly Answer[]): void {
     const record = encodeRecord(this.#place.key, merged)
-    const holders = answers.filter((answer) => sameRecord(answer.record, record)).map(({ from }) => from)
+    const holders = answers.filter(({ bytes }) => sameBytes(bytes, record)).map(({ from }) => from)
     const repaired: Done<{ owners: number }> = (error) => {
       if (error === null) return this.#answer(merged, answers.length)
       const why = 'owners that were behind could not be brought up to date in time; try again'
@@ -88,12 +88,12 @@ export class Read {
     const task = {
       place: this.#place,
       record,
-      level: answers.length,
+      level: this.#level,
       mintedBy: null,
       holders: holders as readonly NodeId[],
       deadlineMs: this.#deadlineMs,
     }
-    const replication = new Replication(this.#with, task, () => {}, repaired)
+    const replication = new Replication(this.#with, task, () => true, repaired)
     this.#step = replication
     replication.start()
     if (holders.includes(this.#with.selfId)) return
@@ -125,6 +125,6 @@ export class Read {
   }
 }
 
-function sameRecord(a: Bytes | null, b: Bytes | null): boolean {
+function sameBytes(a: Bytes | null, b: Bytes | null): boolean {
   return a === b || (a !== null && b !== null && equalBytes(a, b))
 }

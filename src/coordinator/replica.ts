@@ -56,7 +56,7 @@ export class Replica {
   #refusal(from: NodeId, message: ReadMessage | ReplicateMessage): Refusal | null {
     const number = this.#number
     if (message.number < number) return 'stale'
-    if (message.number > number) {
+    if (message.number > number || number === 0) {
       this.#with.sawNumber(from, message.number)
       return 'behind'
     }

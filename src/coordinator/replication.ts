@@ -32,8 +32,8 @@ export interface ReplicationTask {
 export class Replication extends OwnerExchange {
   readonly #task: ReplicationTask
   readonly #done: Done<Replicated>
-  /** Told how much of `mintedBy` a replica had seen, when that is anything. */
-  readonly #sawActor: (seenUpTo: number) => void
+  /** Told how much of `mintedBy` a replica had seen, when that is anything; says whether its answer counts. */
+  readonly #sawActor: (seenUpTo: number) => boolean
   readonly #holders: Set<NodeId>
   #quorum: Quorum
   #isAnswered = false
@@ -41,7 +41,7 @@ export class Replication extends OwnerExchange {
   constructor(
     coordination: Coordination,
     task: ReplicationTask,
-    sawActor: (seenUpTo: number) => void,
+    sawActor: (seenUpTo: number) => boolean,
     done: Done<Replicated>,
   ) {
     super(coordination, task.deadlineMs)
@@ -78,9 +78,18 @@ export class Replication extends OwnerExchange {
     this.#check()
   }
 
+  /** Nobody is asked any more, and `done` is not called any more. */
+  abandon(): void {
+    this.finish()
+  }
+
+  /** Answers under the old number count for nothing; what our own disk holds we know without asking. */
   override restart(): void {
-    if (this.#isAnswered) this.finish()
-    else this.start()
+    if (this.isOver) return
+    const isHeldHere = this.#holders.has(this.with.selfId)
+    this.#holders.clear()
+    if (isHeldHere) this.#holders.add(this.with.selfId)
+    this.start()
   }
 
   protected override get questionBytes(): number {
@@ -102,8 +111,8 @@ export class Replication extends OwnerExchange {
 
   protected override took(from: NodeId, reply: PeerReply): void {
     if (reply.type !== 'stored') return this.missed(from)
-    if (reply.seenUpTo > 0) this.#sawActor(reply.seenUpTo)
-    this.#stored(from)
+    if (reply.seenUpTo > 0 && !this.#sawActor(reply.seenUpTo)) this.missed(from)
+    else this.#stored(from)
   }
 
   protected override missed(nodeId: NodeId): void {

@@ -7,7 +7,7 @@ import { KvError } from '../base/error.ts'
 import { decodeContext, encodeContext } from '../protocol/context.ts'
 import { covers, EMPTY_DOTS, unionDotSets, withDot } from '../protocol/dvv.ts'
 import type { Dot, DotSet, KeyRecord } from '../protocol/record.ts'
-import { decodeRecord, encodeRecord } from '../store/record-codec.ts'
+import { encodeRecord } from '../store/record-codec.ts'
 import type { PutReply, PutRequest } from '../wire/requests.ts'
 import type { Coordination, Done } from './coordination.ts'
 import type { OwnerExchange } from './owner-exchange.ts'
@@ -101,7 +101,7 @@ export class Write {
   #seenBy(answers: readonly Answer[]): DotSet {
     let seen = EMPTY_DOTS
     for (const { record } of answers) {
-      if (record !== null) seen = unionDotSets(seen, decodeRecord(this.#place.key, record).seen)
+      if (record !== null) seen = unionDotSets(seen, record.seen)
     }
     return seen
   }
@@ -137,7 +137,7 @@ export class Write {
     }
     const fields = { value, contentType, writeId, expiresAtMs: null }
     const minted = this.#with.store.put(keyspace, partition, key, context, fields, stored)
-    replication = this.#replicate(minted.record, context, minted.dot)
+    replication = this.#replicate(minted.record, context, minted.dot, true)
   }
 
   /** The client sent this write before: no second dot, the first one is brought to W disks. */
@@ -150,22 +150,22 @@ export class Write {
       else replication?.failedHere()
     }
     this.#with.store.merge(keyspace, partition, key, record, null, stored)
-    replication = this.#replicate(record, context, dot)
+    replication = this.#replicate(record, context, dot, false)
   }
 
-  #replicate(record: Uint8Array, context: DotSet, dot: Dot): Replication {
+  #replicate(record: Uint8Array, context: DotSet, dot: Dot, isFresh: boolean): Replication {
     const task = {
       place: this.#place,
       record,
       level: this.#level,
-      mintedBy: dot.actor,
+      mintedBy: isFresh ? dot.actor : null,
       holders: [],
       deadlineMs: this.#deadlineMs,
     }
-    const replication = new Replication(
+    const replication: Replication = new Replication(
       this.#with,
       task,
-      (seenUpTo) => this.#suspectImpostor(context, dot, seenUpTo),
+      (seenUpTo) => this.#isOurs(replication, context, dot, seenUpTo),
       (error, result) => {
         if (error !== null) return this.#finish(error, null)
         const text = encodeContext(withDot(context, dot), this.#seed)
@@ -180,14 +180,33 @@ export class Write {
   /**
    * A replica had seen dots of our actor on this key that our own store knows nothing of: somebody else mints under our name (a cloned or
    * rolled-back directory), and what we just wrote may look superseded there. A new name, and the write once more under it.
+   * @returns whether the replica's answer counts
    */
-  #suspectImpostor(context: DotSet, dot: Dot, seenUpTo: number): void {
-    const { keyspace, partition, key } = this.#place
-    const ours = this.#with.store.newest(keyspace.id, partition, key)?.seen.vector.get(dot.actor) ?? 0
-    if (seenUpTo <= ours || this.#mints > MAX_MINTS) return
+  #isOurs(replication: Replication, context: DotSet, dot: Dot, seenUpTo: number): boolean {
+    const ours = this.#mintedUpTo(dot)
+    if (ours === null) return false
+    if (seenUpTo <= ours || this.#mints > MAX_MINTS) return true
     this.#with.log.error('actor.impostor', { actor: dot.actor, seenUpTo, ours })
+    replication.abandon()
     if (this.#with.store.actor === dot.actor) this.#with.store.renewActor()
-    this.#attempt(() => this.#mint(withDot(context, dot)))
+    try {
+      this.#mint(withDot(context, dot))
+    } catch (error) {
+      if (!(error instanceof KvError)) throw error
+      this.#finish(unconfirmed(error), null)
+    }
+    return false
+  }
+
+  /** How far this store knows the dot's actor on this key; null while its disk is away. */
+  #mintedUpTo({ actor }: Dot): number | null {
+    const { keyspace, partition, key } = this.#place
+    try {
+      return this.#with.store.newest(keyspace.id, partition, key)?.seen.vector.get(actor) ?? 0
+    } catch (error) {
+      if (!(error instanceof KvError)) throw error
+      return null
+    }
   }
 
   #finish(error: KvError | null, reply: PutReply | null): void {
@@ -204,4 +223,10 @@ function countSurvivors(record: KeyRecord, context: DotSet): number {
 /** The read before a write failed: for the writer that means his write was not tried. */
 function nothingWritten(error: KvError): KvError {
   return new KvError(error.code, `nothing was written: ${error.message}`, { cause: error })
+}
+
+/** A second attempt at a write failed: the first one may still be found. */
+function unconfirmed(error: KvError): KvError {
+  const message = 'the write may or may not have been applied: it could not be confirmed; read the key to see'
+  return new KvError('TIMEOUT_UNKNOWN', message, { cause: error })
 }
