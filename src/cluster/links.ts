@@ -237,7 +237,7 @@ export class Links implements PeerLinkOwner {
     const now = this.#effects.clock.monotonic()
     for (const link of [...this.#awaiting]) {
       const silenceMs = link.silenceMs(now)
-      if (silenceMs === 0) this.#awaiting.delete(link)
+      if (silenceMs === null) this.#awaiting.delete(link)
       else if (silenceMs > SILENCE_LIMIT_MS) link.terminate('silent for too long')
       else if (link.channel.bufferedBytes > MAX_BUFFERED_BYTES)
         link.terminate('does not read what it is sent')

@@ -80,15 +80,17 @@ export class PeerLink implements ChannelHandler<PeerMessage> {
 
   /** Something was sent that wants an answer: silence from now on counts. */
   expectAnswer(nowMs: number): void {
-    this.#awaitingSinceMs ??= nowMs
+    if (this.#awaitingSinceMs === null || this.#hasHeardSince(this.#awaitingSinceMs)) {
+      this.#awaitingSinceMs = nowMs
+    }
   }
 
-  /** How long an answer has been owed without a single frame arriving; 0 when none is owed. */
-  silenceMs(nowMs: number): number {
-    if (this.#awaitingSinceMs === null) return 0
-    if (this.channel.lastReceivedMs >= this.#awaitingSinceMs) {
+  /** How long an answer has been owed without a single frame arriving; null when none is owed. */
+  silenceMs(nowMs: number): number | null {
+    if (this.#awaitingSinceMs === null) return null
+    if (this.#hasHeardSince(this.#awaitingSinceMs)) {
       this.#awaitingSinceMs = null
-      return 0
+      return null
     }
     return nowMs - this.#awaitingSinceMs
   }
@@ -144,6 +146,11 @@ export class PeerLink implements ChannelHandler<PeerMessage> {
     if ('refused' in verdict) return this.#turnAway(verdict.refused)
     this.#facts = message
     this.#open()
+  }
+
+  /** A frame of the same instant came before what was sent in answer to it. */
+  #hasHeardSince(ms: number): boolean {
+    return this.channel.lastReceivedMs > ms
   }
 
   #turnAway({ kind, reason }: Refusal): void {
