@@ -37,7 +37,8 @@ export class RemoteService implements KvService {
       { type: 'put', id: 0, ...request },
       {
         payloadBytes: key.length + (value?.length ?? 0),
-        route: { keyspace, key, isWrite: true },
+        route: { keyspace, key },
+        isWrite: true,
         // With a context, the worst that comes of twice is a sibling with the same writeId, which is shown once.
         isRepeatable: request.context !== null,
         timeoutMs,
@@ -49,9 +50,9 @@ export class RemoteService implements KvService {
   async get(request: GetRequest): Promise<GetReply> {
     const { keyspace, key, timeoutMs } = request
     checkKey(key)
-    const route = { keyspace, key, isWrite: false }
     const question = { type: 'get', id: 0, ...request } as const
-    return expect(await this.#router.ask(question, { route, isRepeatable: true, timeoutMs }), 'getDone')
+    const options = { route: { keyspace, key }, isWrite: false, isRepeatable: true, timeoutMs }
+    return expect(await this.#router.ask(question, options), 'getDone')
   }
 
   async status(): Promise<ClusterStatus> {
@@ -72,21 +73,24 @@ export class RemoteService implements KvService {
   }
 
   async createKeyspace(name: string, options: KeyspaceOptions): Promise<KeyspaceInfo> {
-    return expect(await this.#ask({ type: 'createKeyspace', id: 0, name, ...options }), 'createKeyspaceDone')
-      .keyspace
+    const question = { type: 'createKeyspace', id: 0, name, ...options } as const
+    return expect(await this.#ask(question, true), 'createKeyspaceDone').keyspace
   }
 
   async dropKeyspace(name: string): Promise<void> {
-    expect(await this.#ask({ type: 'dropKeyspace', id: 0, name }), 'dropKeyspaceDone')
+    expect(await this.#ask({ type: 'dropKeyspace', id: 0, name }, true), 'dropKeyspaceDone')
   }
 
-  #ask(question: Question): Promise<Answer> {
-    return this.#router.ask(question, { isRepeatable: true, timeoutMs: DEFAULT_TIMEOUT_MS })
+  #ask(question: Question, isWrite = false): Promise<Answer> {
+    return this.#router.ask(question, { isWrite, isRepeatable: true, timeoutMs: DEFAULT_TIMEOUT_MS })
   }
 }
 
 /** The answer without the words of the link. */
-function expect<T extends Answer['type']>(answer: Answer, type: T): Omit<Extract<Answer, { type: T }>, 'type' | 'id'> {
+function expect<T extends Answer['type']>(
+  answer: Answer,
+  type: T,
+): Omit<Extract<Answer, { type: T }>, 'type' | 'id'> {
   if (answer.type !== type) throw unexpected(answer)
   const { type: _type, id: _id, ...result } = answer as Extract<Answer, { type: T }>
   return result
