@@ -1,7 +1,6 @@
 /** What the shell learns from both programs. */
 import type { ErrorCode } from '../base/error.ts'
 
-export const EXIT_DONE = 0
 /** `get` found no such key. */
 export const EXIT_NOT_FOUND = 1
 /** Bad usage or bad input: the same command will fail again. */

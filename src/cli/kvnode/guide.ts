@@ -53,7 +53,7 @@ function kvctlCommand(): string {
     .split(delimiter)
     .some((directory) => isProgram(join(directory, 'kvctl')))
   if (isOnPath) return 'kvctl'
-  const own = fileURLToPath(new URL(import.meta.resolve('../../bin/kvctl')))
+  const own = fileURLToPath(new URL('../../bin/kvctl', import.meta.url))
   return relative(process.cwd(), own)
 }
 

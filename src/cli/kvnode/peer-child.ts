@@ -89,7 +89,7 @@ export class PeerProcess {
 /** Detached, so that Ctrl-C on the terminal reaches only the process that stops them all. */
 function startProcess(options: PeerOptions, logFile: string): ChildProcess {
   const log = openSync(logFile, 'a')
-  const entry = fileURLToPath(new URL(import.meta.resolve('../cli/kvnode-peer.js')))
+  const entry = fileURLToPath(new URL('../cli/kvnode-peer.js', import.meta.url))
   const child = spawn(process.execPath, [entry, JSON.stringify(options)], {
     stdio: ['ignore', 'ignore', log, 'ipc'],
     detached: true,
