@@ -30,7 +30,7 @@ export interface AttackCounts {
   closed: number
   /** Dials that nobody answered. */
   unanswered: number
-  readonly at: Record<LinkPurpose, { inHandshake: number; after: number }>
+  readonly byPlace: Record<LinkPurpose, { inHandshake: number; after: number }>
 }
 
 export class Attacker {
@@ -40,7 +40,7 @@ export class Attacker {
     links: 0,
     closed: 0,
     unanswered: 0,
-    at: {
+    byPlace: {
       control: { inHandshake: 0, after: 0 },
       data: { inHandshake: 0, after: 0 },
       client: { inHandshake: 0, after: 0 },
@@ -106,7 +106,7 @@ export class Attacker {
   #nonsense(purpose: LinkPurpose, isAfterHandshake: boolean): Bytes {
     const { counts } = this
     counts.frames++
-    counts.at[purpose][isAfterHandshake ? 'after' : 'inHandshake']++
+    counts.byPlace[purpose][isAfterHandshake ? 'after' : 'inHandshake']++
     if (counts.mutated * 2 >= counts.frames) return inventFrame(this.#prng)
     counts.mutated++
     const side: Side = purpose === 'client' ? 'client' : 'peer'

@@ -81,7 +81,7 @@ function inventPacked(prng: Prng): Bytes {
 }
 
 /** Some bytes flipped, lost, added, repeated, or those of another frame. */
-function mangleBytes(prng: Prng, frame: Bytes, other: Bytes): Bytes {
+export function mangleBytes(prng: Prng, frame: Bytes, other: Bytes): Bytes {
   const at = prng.int(frame.length)
   const length = 1 + prng.int(Math.min(64, frame.length))
   switch (prng.int(8)) {
