@@ -111,7 +111,8 @@ export class Replication extends OwnerExchange {
 
   protected override took(from: NodeId, reply: PeerReply): void {
     if (reply.type !== 'stored') return this.missed(from)
-    if (reply.seenUpTo > 0 && !this.#sawActor(reply.seenUpTo)) this.missed(from)
+    const wasSeen = this.#task.mintedBy !== null && reply.seenUpTo > 0
+    if (wasSeen && !this.#sawActor(reply.seenUpTo)) this.missed(from)
     else this.#stored(from)
   }
 
