@@ -1,5 +1,6 @@
 /**
- * Runs the membership machine: owns its timer, feeds it what arrives, performs what it puts out, in order. The links are the node's.
+ * Runs the membership machine: owns its timer, feeds it what arrives, performs what it puts out, in order.
+ * The links are the node's.
  */
 import { unreachable } from '../base/assert.ts'
 import type { Address, NodeId } from '../base/ids.ts'

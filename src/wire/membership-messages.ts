@@ -6,7 +6,10 @@ import { LIFE_STATES, MAX_ACCUSERS } from '../protocol/membership/peer.ts'
 import * as field from './fields.ts'
 import { bool, type Field, list, string, struct, uint, word } from './schema.ts'
 
-/** More news than the sender would put into one message is malformed; the margin leaves room for one more kind of rider. */
+/**
+ * More news than the sender would put into one message is malformed; the margin leaves room for one more kind
+ * of rider.
+ */
 const MAX_UPDATES = 256
 /** How long a helper may be asked to wait. */
 const MAX_WAIT_MS = 60_000

@@ -1,4 +1,6 @@
-/** The driver on a clock and links that obey the test. What the machine decides is tested in `test/protocol`. */
+/**
+ * The driver on a clock and links that obey the test. What the machine decides is tested in `test/protocol`.
+ */
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Address, NodeId } from '../../src/base/ids.ts'

@@ -1,4 +1,7 @@
-/** How fast failures are noticed, and that what did not fail is not called dead: bounds that hold for every seed tried. */
+/**
+ * How fast failures are noticed, and that what did not fail is not called dead: bounds that hold for every
+ * seed tried.
+ */
 import fc from 'fast-check'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'

@@ -87,7 +87,7 @@ membership('a helper that saw the refusal itself says so at once', () => {
 })
 
 membership(
-  'a peer that was stalled blames itself: its deadlines begin anew, its health is worse, it refutes before it heard',
+  'a stalled peer blames itself: deadlines begin anew, health is worse, it refutes before it heard',
   () => {
     const lone = new Lone(['a', 'b', 'c', 'd'])
     lone.gossip('b', belief('a', 'suspect', 0, { accusers: [id('b'), id('c'), id('d')] }))

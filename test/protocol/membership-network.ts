@@ -1,6 +1,7 @@
 /**
- * A small deterministic network of membership machines in virtual time: latency, loss, one-way cuts, processes that are killed, stopped and
- * restarted. Links behave as sockets do: they end when a process ends, a host without the process refuses, a cut is silent.
+ * A small deterministic network of membership machines in virtual time: latency, loss, one-way cuts,
+ * processes that are killed, stopped and restarted. Links behave as sockets do: they end when a process ends,
+ * a host without the process refuses, a cut is silent.
  */
 import type { Address, NodeId } from '../../src/base/ids.ts'
 import { createPrng, type Prng } from '../../src/base/prng.ts'

@@ -1,4 +1,7 @@
-/** Golden transcripts: every message of a story, in order. `UPDATE_TRANSCRIPTS=1` writes them anew; read the difference before committing. */
+/**
+ * Golden transcripts: every message of a story, in order. `UPDATE_TRANSCRIPTS=1` writes them anew; read the
+ * difference before committing.
+ */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'

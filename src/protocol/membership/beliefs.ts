@@ -1,12 +1,15 @@
 /**
- * What is believed of whom, and why it changes: SWIM (Das, Gupta, Motivala 2002), section 4.2, with the order of `peer.ts`.
+ * What is believed of whom, and why it changes: SWIM (Das, Gupta, Motivala 2002), section 4.2, with the order
+ * of `peer.ts`.
  *
- * Invariant: a record is only ever replaced by one that outranks it; only a peer itself raises its incarnation. Therefore whatever was said
- * of a peer that is well, it can take back, and whoever hears it take it back stays convinced.
+ * Invariant: a record is only ever replaced by one that outranks it; only a peer itself raises its
+ * incarnation. Therefore whatever was said of a peer that is well, it can take back, and whoever hears it
+ * take it back stays convinced.
  *
- * Deviations from SWIM: a suspect is told so at once by each accuser, and whoever holds a peer for dead says so when it speaks up (the
- * "buddy system" of Lifeguard, section IV-C, widened); somebody we hold for dead has no vote on others; a "dead" learnt by push-pull
- * is old news of unknown worth and counts as a suspicion (hashicorp/memberlist).
+ * Deviations from SWIM: a suspect is told so at once by each accuser, and whoever holds a peer for dead says
+ * so when it speaks up (the "buddy system" of Lifeguard, section IV-C, widened); somebody we hold for dead
+ * has no vote on others; a "dead" learnt by push-pull is old news of unknown worth and counts as a suspicion
+ * (hashicorp/memberlist).
  */
 import type { NodeId } from '../../base/ids.ts'
 import { MAX_MEMBERS } from '../configuration.ts'

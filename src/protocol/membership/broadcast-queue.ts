@@ -1,8 +1,9 @@
 /**
- * Which news still has to be passed on, least-sent first. SWIM (Das, Gupta, Motivala 2002), section 4.1: each update is passed on
- * λ·log n times, those that were sent fewer times first.
+ * Which news still has to be passed on, least-sent first. SWIM (Das, Gupta, Motivala 2002), section 4.1: each
+ * update is passed on λ·log n times, those that were sent fewer times first.
  *
- * Deviation: the queue holds names, not messages. What is sent is what is believed at that moment, so nothing outdated ever leaves.
+ * Deviation: the queue holds names, not messages. What is sent is what is believed at that moment, so nothing
+ * outdated ever leaves.
  */
 import type { NodeId } from '../../base/ids.ts'
 

@@ -1,9 +1,10 @@
 /**
- * How news travels: a few random peers are told every so often (SWIM, section 4.1, and hashicorp/memberlist's separate gossip), and now and
- * then two peers compare everything they believe, which repairs what gossip missed (anti-entropy, memberlist's push-pull).
+ * How news travels: a few random peers are told every so often (SWIM, section 4.1, and hashicorp/memberlist's
+ * separate gossip), and now and then two peers compare everything they believe, which repairs what gossip
+ * missed (anti-entropy, memberlist's push-pull).
  *
- * Deviations: newcomers compare more often; nothing is sent when there is no news; a push-pull begins by comparing digests and goes on only when they differ; the reply to a
- * full state holds only what outranks it.
+ * Deviations: newcomers compare more often; nothing is sent when there is no news; a push-pull begins by
+ * comparing digests and goes on only when they differ; the reply to a full state holds only what outranks it.
  */
 import type { NodeId } from '../../base/ids.ts'
 import type { Prng } from '../../base/prng.ts'
@@ -16,7 +17,10 @@ import { pushPullIntervalMs } from './timing.ts'
 type PushPull = Extract<MembershipMessage, { type: 'pushPull' }>
 type Compare = Extract<MembershipMessage, { type: 'compare' }>
 
-/** When many join at once, gossip misses some; so a newcomer compares after this long, then at doubling intervals up to the usual one. */
+/**
+ * When many join at once, gossip misses some; so a newcomer compares after this long, then at doubling
+ * intervals up to the usual one.
+ */
 const FIRST_PUSH_PULL_MS = 1000
 
 export class Dissemination {

@@ -1,12 +1,15 @@
 /**
- * Who answers and who does not: SWIM (Das, Gupta, Motivala 2002), section 3, with Lifeguard's local health (Dadgar, Phillips, Currey 2017,
- * section IV-A). Ping the next peer; without an ack in time let others ping it; without an ack from them either, suspect it.
+ * Who answers and who does not: SWIM (Das, Gupta, Motivala 2002), section 3, with Lifeguard's local health
+ * (Dadgar, Phillips, Currey 2017, section IV-A). Ping the next peer; without an ack in time let others ping
+ * it; without an ack from them either, suspect it.
  *
- * A closed link starts the same at once, with all helpers asked together with the ping. When its host refuses connections, seen
- * by us and by every helper asked (one at least, when there are others), the process is gone and is declared dead without a suspicion.
- * Silence is never a refusal: a process that was stopped, or a cut cable, looks silent.
+ * A closed link starts the same at once, with all helpers asked together with the ping. When its host refuses
+ * connections, seen by us and by every helper asked (one at least, when there are others), the process is
+ * gone and is declared dead without a suspicion. Silence is never a refusal: a process that was stopped, or a
+ * cut cable, looks silent.
  *
- * Invariant: every verdict is about the life (nodeId, generation, address) that was probed; when the record has moved on it is dropped.
+ * Invariant: every verdict is about the life (nodeId, generation, address) that was probed; when the record
+ * has moved on it is dropped.
  */
 import type { Address, NodeId } from '../../base/ids.ts'
 import { type Beliefs, isSameLife } from './beliefs.ts'
@@ -19,9 +22,15 @@ type Ack = Extract<MembershipMessage, { type: 'ack' }>
 type Nack = Extract<MembershipMessage, { type: 'nack' }>
 type PingReq = Extract<MembershipMessage, { type: 'pingReq' }>
 
-/** A helper nacks after this share of the time there is, so that the nack arrives before its end: Lifeguard, section IV-A. */
+/**
+ * A helper nacks after this share of the time there is, so that the nack arrives before its end: Lifeguard,
+ * section IV-A.
+ */
 const HELPER_WAIT_SHARE = 0.8
-/** A refusal tells as long that nobody listens there. It concerns a life, which does not begin to listen again. */
+/**
+ * A refusal tells as long that nobody listens there. It concerns a life, which does not begin to listen
+ * again.
+ */
 const REFUSAL_VALID_MS = 1000
 /** Pings under way for others. More are not taken on: those who asked get no nack and blame themselves. */
 const MAX_ERRANDS = 1024
@@ -170,7 +179,8 @@ export class FailureDetector {
   }
 
   #probeNext(): void {
-    if (this.#roundTarget !== null) return // One probe of the round at a time: ours are slow, so let there be fewer.
+    // One probe of the round at a time: when ours are slow, let there be fewer.
+    if (this.#roundTarget !== null) return
     const peer = this.#view.table.nextToProbe()
     if (peer === null || this.#probes.has(peer.record.nodeId)) return
     this.#begin(peer, 'round')
@@ -286,7 +296,8 @@ export class FailureDetector {
   #succeed(probe: Probe, ack: Ack): void {
     this.#close(probe)
     const { nodeId, generation } = probe.target
-    if (ack.generation !== generation && probe.kind !== 'redial') return // Another life answered: no news of this one.
+    // Another life answered: that is no news of this one.
+    if (ack.generation !== generation && probe.kind !== 'redial') return
     const peer = this.#view.table.get(nodeId)
     if (peer !== undefined) {
       peer.lastHeardMs = this.#view.nowMs

@@ -1,8 +1,9 @@
 /**
- * How much this peer trusts itself: 0 is healthy, 7 is worst. A peer that is slow hears answers late and would accuse others, so it
- * stretches its own timeouts by (score + 1). Lifeguard (Dadgar, Phillips, Currey 2017), section IV-A, "Local Health Aware Probe".
+ * How much this peer trusts itself: 0 is healthy, 7 is worst. A peer that is slow hears answers late and
+ * would accuse others, so it stretches its own timeouts by (score + 1). Lifeguard (Dadgar, Phillips, Currey
+ * 2017), section IV-A, "Local Health Aware Probe".
  */
-export const MAX_HEALTH_SCORE = 7
+const MAX_HEALTH_SCORE = 7
 
 export class LocalHealth {
   #score = 0

@@ -1,4 +1,7 @@
-/** What the parts of the membership machine share: this peer itself, everyone it knows, the news it owes, and what the step gives out. */
+/**
+ * What the parts of the membership machine share: this peer itself, everyone it knows, the news it owes, and
+ * what the step gives out.
+ */
 import type { Address, NodeId } from '../../base/ids.ts'
 import type { Prng } from '../../base/prng.ts'
 import { BroadcastQueue } from './broadcast-queue.ts'

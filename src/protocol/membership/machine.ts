@@ -1,19 +1,23 @@
 /**
- * Who is in the cluster and who of them is up: SWIM (Das, Gupta, Motivala: "SWIM: Scalable Weakly-consistent Infection-style Process Group
- * Membership Protocol", 2002) with Lifeguard (Dadgar, Phillips, Currey: "Lifeguard: Local Health Awareness for More Accurate Failure
- * Detection", 2017), after the rules of hashicorp/memberlist, carried over links that end when a process ends.
+ * Who is in the cluster and who of them is up: SWIM (Das, Gupta, Motivala: "SWIM: Scalable Weakly-consistent
+ * Infection-style Process Group Membership Protocol", 2002) with Lifeguard (Dadgar, Phillips, Currey:
+ * "Lifeguard: Local Health Awareness for More Accurate Failure Detection", 2017), after the rules of
+ * hashicorp/memberlist, carried over links that end when a process ends.
  *
- * Intuition: everyone pings everyone else in turn, so the work per peer does not grow with the cluster; whoever gets no answer asks others
- * before it says so, says so to everyone, and gives the accused time to deny it. News rides on the pings and on a little gossip.
+ * Intuition: everyone pings everyone else in turn, so the work per peer does not grow with the cluster;
+ * whoever gets no answer asks others before it says so, says so to everyone, and gives the accused time to
+ * deny it. News rides on the pings and on a little gossip.
  *
- * Invariants: beliefs only move up in the order of `peer.ts`; only a peer itself can outrank what is said of it; somebody is always tried
- * again while anybody is dead. So no healthy peer stays dead once it can be reached, and nobody who was forgotten comes back.
+ * Invariants: beliefs only move up in the order of `peer.ts`; only a peer itself can outrank what is said of
+ * it; somebody is always tried again while anybody is dead. So no healthy peer stays dead once it can be
+ * reached, and nobody who was forgotten comes back.
  *
- * A peer that was stalled blames itself first: the time in which it did not run counts against nobody, its health gets worse, and when it was
- * away for longer than the shortest suspicion, it refutes its own death before it heard of it.
+ * A peer that was stalled blames itself first: the time in which it did not run counts against nobody, its
+ * health gets worse, and when it was away for longer than the shortest suspicion, it refutes its own death
+ * before it heard of it.
  *
- * Deviations are named in the files of this folder: `peer.ts` (order), `beliefs.ts`, `suspicion.ts`, `broadcast-queue.ts`,
- * `failure-detector.ts` (refused links), `dissemination.ts`, `reconnection.ts`.
+ * Deviations are named in the files of this folder: `peer.ts` (order), `beliefs.ts`, `suspicion.ts`,
+ * `broadcast-queue.ts`, `failure-detector.ts` (refused links), `dissemination.ts`, `reconnection.ts`.
  */
 import { assert, unreachable } from '../../base/assert.ts'
 import type { Address, NodeId } from '../../base/ids.ts'
@@ -31,7 +35,10 @@ import { DEFAULT_MEMBERSHIP_OPTIONS, type MembershipOptions, minSuspicionMs } fr
 /** Whoever leaves tells this many itself; they tell the others. */
 const MAX_FAREWELLS = 64
 
-/** A loop that is always a little late still has to find the dead: short delays are forgiven this often, long ones always. */
+/**
+ * A loop that is always a little late still has to find the dead: short delays are forgiven this often, long
+ * ones always.
+ */
 const GRACE_INTERVAL_MS = 1000
 
 export interface Membership {
@@ -153,8 +160,8 @@ class Machine implements Membership {
   }
 
   /**
-   * This step comes late: our event loop was busy, or the whole process was stopped. What happened since the step before is not known, so
-   * that time counts against nobody.
+   * This step comes late: our event loop was busy, or the whole process was stopped. What happened since the
+   * step before is not known, so that time counts against nobody.
    */
   #noticeStall(lastStepMs: number): void {
     const { nowMs, options } = this.#view

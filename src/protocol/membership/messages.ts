@@ -1,8 +1,13 @@
-/** What goes into the membership machine and what comes out of it. `wire/membership-messages.ts` must agree on the messages. */
+/**
+ * What goes into the membership machine and what comes out of it. `wire/membership-messages.ts` must agree on
+ * the messages.
+ */
 import type { Address, NodeId } from '../../base/ids.ts'
 import type { PeerIdentity, PeerRecord, PeerView } from './peer.ts'
 
-/** `configuration`: the number of the newest configuration the sender has. `updates`: news that it passes on. */
+/**
+ * `configuration`: the number of the newest configuration the sender has. `updates`: news that it passes on.
+ */
 export type MembershipMessage =
   /** Are you there, you whose generation is this? */
   | {
@@ -49,7 +54,10 @@ export type MembershipInput =
   /** Call it at `nextWakeMs`; the first one starts the machine. */
   | { readonly type: 'timer' }
   | { readonly type: 'message'; readonly from: NodeId; readonly message: MembershipMessage }
-  /** A link ended, or could not be made. `address`: where it was dialled to; null: the other side dialled, or it is not known. */
+  /**
+   * A link ended, or could not be made. `address`: where it was dialled to; null: the other side dialled, or
+   * it is not known.
+   */
   | {
       readonly type: 'linkClosed'
       readonly nodeId: NodeId
@@ -81,7 +89,10 @@ export type MembershipOutput =
     }
   /** Find out who is at this address; `met` tells. */
   | { readonly type: 'dial'; readonly address: Address }
-  /** State, generation, address or meta changed. `before` is null for one not known before, `after` for one that was forgotten. */
+  /**
+   * State, generation, address or meta changed. `before` is null for one not known before, `after` for one
+   * that was forgotten.
+   */
   | {
       readonly type: 'changed'
       readonly nodeId: NodeId

@@ -1,9 +1,10 @@
 /**
- * Everyone this peer has heard of, itself excepted: their records, the order in which they are probed, random choice among them, and a digest
- * by which two tables are compared without sending them.
+ * Everyone this peer has heard of, itself excepted: their records, the order in which they are probed, random
+ * choice among them, and a digest by which two tables are compared without sending them.
  *
- * Order of probing: SWIM (Das, Gupta, Motivala 2002), section 4.3. A round visits everyone once in random order, newcomers are put in at a
- * random place, each round is shuffled anew: so every failure is noticed within two rounds by everyone, not only on average.
+ * Order of probing: SWIM (Das, Gupta, Motivala 2002), section 4.3. A round visits everyone once in random
+ * order, newcomers are put in at a random place, each round is shuffled anew: so every failure is noticed
+ * within two rounds by everyone, not only on average.
  */
 import { hashText32 } from '../../base/hash.ts'
 import type { NodeId } from '../../base/ids.ts'
@@ -125,7 +126,9 @@ export class PeerTable {
     }
   }
 
-  /** Up to `count` distinct ones that `accept` allows, in random order. Among many, rare ones may be missed. */
+  /**
+   * Up to `count` distinct ones that `accept` allows, in random order. Among many, rare ones may be missed.
+   */
   choose(count: number, accept: (peer: Peer) => boolean): readonly Peer[] {
     const size = this.#order.length
     const chosen: Peer[] = []
@@ -163,7 +166,9 @@ export function viewOf(peer: Peer): PeerView {
   return { ...peer.record, lastHeardMs, changedAtMs, configurationNumber }
 }
 
-/** XOR of one hash per record: a change costs O(1), the order does not matter. Accusers are not part of it. */
+/**
+ * XOR of one hash per record: a change costs O(1), the order does not matter. Accusers are not part of it.
+ */
 class TableDigest {
   #high = 0
   #low = 0

@@ -1,13 +1,15 @@
 /**
  * What one peer believes of another, and which of two beliefs wins.
  *
- * Beliefs about one peer are totally ordered by (generation, incarnation, state), alive < suspect < dead < left. Everyone keeps the
- * greatest it heard of, so beliefs converge whatever the order in which they arrive. The peer itself alone raises its generation
- * (by starting) and its incarnation (to refute): that is why it can always outrank what is said of it.
+ * Beliefs about one peer are totally ordered by (generation, incarnation, state), alive < suspect < dead <
+ * left. Everyone keeps the greatest it heard of, so beliefs converge whatever the order in which they arrive.
+ * The peer itself alone raises its generation (by starting) and its incarnation (to refute): that is why it
+ * can always outrank what is said of it.
  *
- * SWIM (Das, Gupta, Motivala 2002), section 4.2: alive(i) overrides suspect(j) and alive(j) when i > j; suspect(i) overrides alive(j)
- * when i >= j; confirm overrides both. Deviations: dead(i) is bound to its incarnation, as in hashicorp/memberlist, so that a peer
- * which was declared dead comes back by raising it; the generation comes first, so that a restart outranks the life before.
+ * SWIM (Das, Gupta, Motivala 2002), section 4.2: alive(i) overrides suspect(j) and alive(j) when i > j;
+ * suspect(i) overrides alive(j) when i >= j; confirm overrides both. Deviations: dead(i) is bound to its
+ * incarnation, as in hashicorp/memberlist, so that a peer which was declared dead comes back by raising it;
+ * the generation comes first, so that a restart outranks the life before.
  */
 import type { Address, NodeId } from '../../base/ids.ts'
 

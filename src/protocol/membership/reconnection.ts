@@ -1,8 +1,10 @@
 /**
- * Partitions heal only if somebody calls those who cannot be reached: as long as anybody is dead, or a seed never answered, one of them is
- * tried every second; while we are alone, several. (The paper's SWIM forgets the dead; Serf, on top of memberlist, reconnects the same way.)
+ * Partitions heal only if somebody calls those who cannot be reached: as long as anybody is dead, or a seed
+ * never answered, one of them is tried every second; while we are alone, several. (The paper's SWIM forgets
+ * the dead; Serf, on top of memberlist, reconnects the same way.)
  *
- * A dead peer is pinged and told that it is held for dead, so it can refute; a seed is an address without a name, so it is dialled.
+ * A dead peer is pinged and told that it is held for dead, so it can refute; a seed is an address without a
+ * name, so it is dialled.
  */
 import type { Address, NodeId } from '../../base/ids.ts'
 import type { Prng } from '../../base/prng.ts'
@@ -12,7 +14,10 @@ import { isUp } from './peer.ts'
 
 /** How many are tried at once while nobody is up. */
 const TRIES_WHEN_ALONE = 3
-/** A seed that never answers while others are up is tried at growing intervals, up to this many times the first. */
+/**
+ * A seed that never answers while others are up is tried at growing intervals, up to this many times the
+ * first.
+ */
 const MAX_SEED_PATIENCE = 32
 
 interface Seed {

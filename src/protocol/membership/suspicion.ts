@@ -1,10 +1,12 @@
 /**
- * How long a suspect has to speak up. One accuser alone may be the one that is ill, so he waits long; each further one that saw the same
- * shortens the time, down to the minimum. Lifeguard (Dadgar, Phillips, Currey 2017), section IV-B, "Local Health Aware Suspicion":
+ * How long a suspect has to speak up. One accuser alone may be the one that is ill, so he waits long; each
+ * further one that saw the same shortens the time, down to the minimum. Lifeguard (Dadgar, Phillips, Currey
+ * 2017), section IV-B, "Local Health Aware Suspicion":
  *
  *     timeout = max - (max - min) · ln(c + 1) / ln(k + 1)
  *
- * Deviation: accusers travel together in one record instead of one message each, so that a queued update cannot displace another's accusation.
+ * Deviation: accusers travel together in one record instead of one message each, so that a queued update
+ * cannot displace another's accusation.
  */
 import { type MembershipOptions, minSuspicionMs } from './timing.ts'
 

@@ -1,6 +1,7 @@
 /**
- * The numbers of the protocol and how they grow with the cluster. Formulas: Lifeguard (Dadgar, Phillips, Currey 2017), section IV,
- * and hashicorp/memberlist's util.go; figures: memberlist's defaults for a LAN, with probes faster.
+ * The numbers of the protocol and how they grow with the cluster. Formulas: Lifeguard (Dadgar, Phillips,
+ * Currey 2017), section IV, and hashicorp/memberlist's util.go; figures: memberlist's defaults for a LAN,
+ * with probes faster.
  */
 import type { Address } from '../../base/ids.ts'
 
