@@ -17,6 +17,7 @@ const HOST = '127.0.0.1'
 const START_TIMEOUT_MS = 60_000
 const FORM_TIMEOUT_MS = 20_000
 const FORM_POLL_MS = 25
+const PARENT_POLL_MS = 250
 
 export async function runCluster(options: ClusterOptions): Promise<void> {
   const ports = await choosePorts(options)
@@ -49,17 +50,18 @@ export async function runCluster(options: ClusterOptions): Promise<void> {
 
 async function superviseCluster(peers: readonly PeerProcess[], options: ClusterOptions): Promise<void> {
   let isStopping = false
-  const stopListening = onStopSignals(
-    () => {
-      isStopping = true
-      process.stdout.write('\nstopping …\n')
-      for (const peer of peers) peer.stop()
-    },
-    (signal) => {
-      for (const peer of peers) peer.kill()
-      process.exit(signalExitCode(signal))
-    },
-  )
+  const stop = (): void => {
+    isStopping = true
+    process.stdout.write('\nstopping …\n')
+    for (const peer of peers) peer.stop()
+  }
+  const stopListening = onStopSignals(stop, (signal) => {
+    for (const peer of peers) peer.kill()
+    process.exit(signalExitCode(signal))
+  })
+  const stopWatching = onParentGone(() => {
+    if (!isStopping) stop()
+  })
   try {
     await Promise.all(peers.map((peer) => peer.ready(START_TIMEOUT_MS)))
     const warning = isStopping ? null : await formed(peers)
@@ -78,8 +80,24 @@ async function superviseCluster(peers: readonly PeerProcess[], options: ClusterO
   }
   await Promise.all(peers.map((peer) => peer.ended))
   stopListening()
+  stopWatching()
   if (!isStopping) throw new KvError('UNAVAILABLE', 'every peer has ended')
   process.exitCode = peers.every((peer) => peer.exitCode === 0) ? 0 : EXIT_UNAVAILABLE
+}
+
+/**
+ * Under `npm start` a SIGTERM to npm ends the shell in between, which does not pass it on: without its parent the
+ * cluster stops. Whoever runs `kvnode cluster` directly may have detached it on purpose.
+ */
+function onParentGone(stop: () => void): () => void {
+  if (process.env.npm_lifecycle_event !== 'start') return () => {}
+  const parent = process.ppid
+  const timer = setInterval(() => {
+    if (process.ppid === parent) return
+    clearInterval(timer)
+    stop()
+  }, PARENT_POLL_MS)
+  return () => clearInterval(timer)
 }
 
 /** Waits until all peers own their share of the ring: null, or what is missing. */
