@@ -9,9 +9,9 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { median, needProgram, Processes } from '../processes/processes.ts'
 import { EtcdCluster, type LoadResult } from './etcd-cluster.ts'
 import { KvnodeCluster } from './kvnode-cluster.ts'
-import { median, needProgram, Processes } from '../processes/processes.ts'
 
 const WARM_UP_S = 2
 

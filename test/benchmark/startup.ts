@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { startPeer } from './kvnode-cluster.ts'
+import { PeerProcess } from '../processes/peers.ts'
 import { lineOf, median, Processes } from '../processes/processes.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
@@ -41,8 +41,9 @@ process.stdout.write(
 )
 
 async function measureGet(runs: number): Promise<{ getMs: number[]; bareMs: number[] }> {
-  const peer = startPeer(processes, join(directory, 'get'), [])
-  const [, address = ''] = await lineOf(peer, /^kvnode ready on (\S+)$/, READY_TIMEOUT_MS)
+  const peer = new PeerProcess(join(directory, 'get'))
+  await peer.start()
+  const { address } = peer
   run([KVCTL, 'put', 'greeting', 'hello', '--peer', address])
   const getMs: number[] = []
   const bareMs: number[] = []
@@ -50,7 +51,7 @@ async function measureGet(runs: number): Promise<{ getMs: number[]; bareMs: numb
     bareMs.push(run(['-e', '0']))
     getMs.push(run([KVCTL, 'get', 'greeting', '--peer', address]))
   }
-  await processes.stop(peer)
+  await peer.end('SIGTERM')
   return { getMs, bareMs }
 }
 
@@ -66,12 +67,12 @@ function run(args: readonly string[]): number {
 async function measurePeer(starts: number): Promise<number[]> {
   const readyMs: number[] = []
   // The first start, which makes the directory, does not count.
+  const peer = new PeerProcess(join(directory, 'peer'))
   for (let i = 0; i <= starts; i++) {
     const startMs = performance.now()
-    const peer = startPeer(processes, join(directory, 'peer'), [])
-    await lineOf(peer, /^kvnode ready on /, READY_TIMEOUT_MS)
+    await peer.start()
     if (i > 0) readyMs.push(performance.now() - startMs)
-    await processes.stop(peer)
+    await peer.end('SIGTERM')
   }
   return readyMs
 }

@@ -3,7 +3,7 @@ import { connect as connectTcp } from 'node:net'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { endAll, type Finished, PeerProcess, run, scratchDirectory } from './processes.ts'
+import { endAll, type Finished, PeerProcess, run, scratchDirectory } from '../processes/peers.ts'
 
 const test = suite('bad input')
 const directory = scratchDirectory()
@@ -136,12 +136,9 @@ test('logs are JSON lines on standard error', async () => {
 })
 
 test('listening beyond this machine is warned of', async () => {
-  const exposed = new PeerProcess(join(directory, 'exposed'), [
-    '--host',
-    '0.0.0.0',
-    '--advertise',
-    '127.0.0.1:1',
-  ])
+  const exposed = new PeerProcess(join(directory, 'exposed'), {
+    args: ['--host', '0.0.0.0', '--advertise', '127.0.0.1:1'],
+  })
   others.push(exposed)
   await exposed.start()
   assert.match(exposed.log, 'without authentication')

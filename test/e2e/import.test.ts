@@ -4,7 +4,14 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { connect } from '../../src/api/connect.ts'
 import type { Client } from '../../src/client/client.ts'
-import { endAll, type Finished, PeerProcess, type RunOptions, run, scratchDirectory } from './processes.ts'
+import {
+  endAll,
+  type Finished,
+  PeerProcess,
+  type RunOptions,
+  run,
+  scratchDirectory,
+} from '../processes/peers.ts'
 
 const test = suite('import')
 const directory = scratchDirectory()

@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { run, scratchDirectory } from './processes.ts'
+import { run, scratchDirectory } from '../processes/peers.ts'
 
 const test = suite('kvnode cluster')
 const directory = scratchDirectory()

@@ -9,7 +9,7 @@ import {
   run,
   startCluster,
   until,
-} from './processes.ts'
+} from '../processes/peers.ts'
 
 const test = suite('three peers')
 let peers: readonly PeerProcess[] = []

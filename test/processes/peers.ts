@@ -132,9 +132,9 @@ export class PeerProcess {
 /** Peers that are all up and own their share of the ring. */
 export async function startCluster(
   size: number,
-  options: PeerOptions & { readonly formedTimeoutMs?: number } = {},
+  options: PeerOptions & { readonly directory?: string; readonly formedTimeoutMs?: number } = {},
 ): Promise<readonly PeerProcess[]> {
-  const directory = scratchDirectory()
+  const directory = options.directory ?? scratchDirectory()
   const first = new PeerProcess(join(directory, '0'), options)
   await first.start()
   const args = [...(options.args ?? []), '--join', first.address]
