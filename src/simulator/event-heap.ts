@@ -1,4 +1,7 @@
-/** A binary heap of events, ordered by time, then by the order in which they were scheduled: so no two are ever equal. */
+/**
+ * A binary heap of events, ordered by time, then by the order in which they were scheduled: so no two are
+ * ever equal.
+ */
 
 export interface HeapEvent {
   readonly timeMs: number

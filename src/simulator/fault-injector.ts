@@ -1,4 +1,7 @@
-/** Carries a fault schedule out on a simulation, and counts what really struck: a crash of a peer that is down strikes nobody. */
+/**
+ * Carries a fault schedule out on a simulation, and counts what really struck: a crash of a peer that is down
+ * strikes nobody.
+ */
 import { unreachable } from '../base/assert.ts'
 import type { Prng } from '../base/prng.ts'
 import type { PathFault } from './sim-paths.ts'

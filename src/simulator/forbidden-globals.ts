@@ -1,6 +1,6 @@
 /**
- * While a simulation runs, whatever would let the real world in throws: real time, real chance, real timers. They are put back
- * between the simulation's turns and after it, also when it ends by an error.
+ * While a simulation runs, whatever would let the real world in throws: real time, real chance, real timers.
+ * They are put back between the simulation's turns and after it, also when it ends by an error.
  */
 
 const FORBIDDEN_FUNCTIONS: readonly (readonly [owner: string | null, name: string])[] = [
@@ -24,7 +24,10 @@ let table: readonly Forbidden[] | null = null
 let depth = 0
 let undos: readonly (() => void)[] = []
 
-/** From now on they throw; the returned function undoes it (once). Calls nest: the last one to undo gives them back. */
+/**
+ * From now on they throw; the returned function undoes it (once). Calls nest: the last one to undo gives them
+ * back.
+ */
 export function forbidGlobals(): () => void {
   table ??= FORBIDDEN_FUNCTIONS.flatMap(([owner, name]) => forbidden(owner, name)).concat(forbiddenDate())
   if (depth++ === 0) undos = table.map(replace)

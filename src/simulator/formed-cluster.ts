@@ -1,6 +1,7 @@
 /**
- * Disks of a cluster that has formed already: every peer's identity, votes and addresses, and the one configuration that names them
- * all. For measurements of clusters so large that joining would take longer than what is measured.
+ * Disks of a cluster that has formed already: every peer's identity, votes and addresses, and the one
+ * configuration that names them all. For measurements of clusters so large that joining would take longer
+ * than what is measured.
  */
 import type { Bytes } from '../base/bytes.ts'
 import { type Address, parseClusterId, parseNodeId } from '../base/ids.ts'

@@ -1,12 +1,14 @@
 /**
- * The only file of the simulator that touches the real event loop: it runs a synchronous step again and again, and lets every
- * promise callback that became ready run before the next step.
+ * The only file of the simulator that touches the real event loop: it runs a synchronous step again and
+ * again, and lets every promise callback that became ready run before the next step.
  *
- * Intuition: a promise callback is part of the event that made it ready. If the next event overtook it, the order would depend on how
- * many promises deep the code happens to be, and a run would not be the run of any real process.
+ * Intuition: a promise callback is part of the event that made it ready. If the next event overtook it, the
+ * order would depend on how many promises deep the code happens to be, and a run would not be the run of any
+ * real process.
  *
- * Where the runtime has `process._tickCallback` (every Node.js so far), it empties the queue of promise callbacks completely in about
- * 20 ns; elsewhere one `setImmediate` per step does the same at 600 ns. Both give the same order, so the trace does not depend on it.
+ * Where the runtime has `process._tickCallback` (every Node.js so far), it empties the queue of promise
+ * callbacks completely in about 20 ns; elsewhere one `setImmediate` per step does the same at 600 ns. Both
+ * give the same order, so the trace does not depend on it.
  */
 import { forbidGlobals } from './forbidden-globals.ts'
 
@@ -56,7 +58,8 @@ export function runSteps(options: HostLoopOptions): Promise<void> {
         else finish(resolve)
         return
       }
-      // The promise callbacks of this step run after this callback of the host returns and before the next one.
+      // The promise callbacks of this step run after this callback of the host returns and before the next
+      // one.
       laterOnHost(() => {
         allow()
         if (more) turn()

@@ -1,6 +1,7 @@
 /**
- * What clients do to the cluster while faults strike: puts, deletes and reads of a few keys through the real client library, some with
- * contexts, fresh or old, some without, at all levels, in several keyspaces; all of it recorded for the checkers.
+ * What clients do to the cluster while faults strike: puts, deletes and reads of a few keys through the real
+ * client library, some with contexts, fresh or old, some without, at all levels, in several keyspaces; all of
+ * it recorded for the checkers.
  */
 import { text, utf8 } from '../base/bytes.ts'
 import { type KvError, toKvError } from '../base/error.ts'

@@ -12,16 +12,18 @@ export const PARTITION_SHAPES = [
   'total',
 ] as const
 /**
- * `halves`, `minority` (a random smaller side), `isolate` (one alone): two sides. `oneWay`: two sides, cut in one direction only.
- * `ring`: everyone reaches a majority, but no two the same one. `bridge`: two sides that only one peer can reach both of.
- * `total`: everyone alone.
+ * `halves`, `minority` (a random smaller side), `isolate` (one alone): two sides. `oneWay`: two sides, cut in
+ * one direction only. `ring`: everyone reaches a majority, but no two the same one. `bridge`: two sides that
+ * only one peer can reach both of. `total`: everyone alone.
  */
 export type PartitionShape = (typeof PARTITION_SHAPES)[number]
 
 /** Pairs [from, to] whose frames do not arrive. */
 export type Cuts = readonly (readonly [from: string, to: string])[]
 
-/** @param hosts peers, two or more. @param clients each is on a random side, or (every third) reaches everyone */
+/**
+ * @param hosts peers, two or more. @param clients each is on a random side, or (every third) reaches everyone
+ */
 export function makeCuts(
   shape: PartitionShape,
   hosts: readonly string[],

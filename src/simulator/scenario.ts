@@ -1,6 +1,6 @@
 /**
- * One run of a campaign: a cluster forms, takes a load while faults strike (safety), then the faults stop and everything must come right
- * in bounded time (liveness). Whatever it finds wrong ends it.
+ * One run of a campaign: a cluster forms, takes a load while faults strike (safety), then the faults stop and
+ * everything must come right in bounded time (liveness). Whatever it finds wrong ends it.
  */
 
 import { toKvError } from '../base/error.ts'
@@ -28,7 +28,10 @@ export interface ScenarioOptions {
   readonly minutes: number
   /** Positions in the seed's fault schedule to carry out; default all. */
   readonly keep?: readonly number[]
-  /** Ends without a verdict when the load has gone on until then: for runs that are to fail sooner or not at all. Virtual ms. */
+  /**
+   * Ends without a verdict when the load has gone on until then: for runs that are to fail sooner or not at
+   * all. Virtual ms.
+   */
   readonly giveUpAtMs?: number
   /** Client operations in a virtual second. Default 20. */
   readonly ratePerSecond?: number
@@ -69,7 +72,10 @@ const READ_LIMIT_MS = 30_000
 const FORMING_FAULTS_MS = 20_000
 const CONFIGURATION_CHANGE_INTERVAL_MS = 20_000
 
-/** The fault schedule of a seed: what strikes while the cluster forms (often nothing), then what strikes under load. */
+/**
+ * The fault schedule of a seed: what strikes while the cluster forms (often nothing), then what strikes under
+ * load.
+ */
 export function scheduleOf(options: ScenarioOptions): {
   readonly forming: readonly Fault[]
   readonly loaded: readonly Fault[]

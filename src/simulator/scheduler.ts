@@ -1,6 +1,6 @@
 /**
- * Virtual time: events in order of their time, each followed by all the promise callbacks it made ready, then by what asked for the end
- * of the turn. Nothing takes any virtual time but waiting.
+ * Virtual time: events in order of their time, each followed by all the promise callbacks it made ready, then
+ * by what asked for the end of the turn. Nothing takes any virtual time but waiting.
  */
 import { assert } from '../base/assert.ts'
 import { createEventHeap } from './event-heap.ts'
@@ -15,7 +15,10 @@ export interface Scheduler {
   after(delayMs: number, run: () => void): ScheduledEvent
   /** Calls once when the current event and its promise callbacks are done. */
   defer(run: () => void): void
-  /** Ends the run with this error before the next event, wherever in a program it was found: nothing can swallow it. */
+  /**
+   * Ends the run with this error before the next event, wherever in a program it was found: nothing can
+   * swallow it.
+   */
   fail(error: unknown): void
   /**
    * Runs events until the virtual time is `untilMs`, or `done` says so (asked before each event).

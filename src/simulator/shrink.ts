@@ -1,6 +1,6 @@
 /**
- * Makes a failing fault schedule short: takes parts away for as long as the run still fails (delta debugging, Zeller and Hildebrandt 2002,
- * section 3: halves first, then smaller and smaller parts).
+ * Makes a failing fault schedule short: takes parts away for as long as the run still fails (delta debugging,
+ * Zeller and Hildebrandt 2002, section 3: halves first, then smaller and smaller parts).
  */
 
 export interface ShrinkResult<T> {
@@ -10,7 +10,10 @@ export interface ShrinkResult<T> {
   readonly isMinimal: boolean
 }
 
-/** @param fails whether a run with these items, a subsequence of `items`, still fails; asked at most `maxRuns` times */
+/**
+ * @param fails whether a run with these items, a subsequence of `items`, still fails; asked at most `maxRuns`
+ * times
+ */
 export async function shrink<T>(
   items: readonly T[],
   fails: (subset: readonly T[]) => Promise<boolean>,

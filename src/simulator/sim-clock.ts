@@ -1,6 +1,7 @@
 /**
- * A host's clocks. The wall clock belongs to the host, runs a little fast or slow, and can be made to jump; the monotonic one starts
- * somewhere at each life of a program and never jumps. Timers are late by up to a millisecond, as an event loop's are.
+ * A host's clocks. The wall clock belongs to the host, runs a little fast or slow, and can be made to jump;
+ * the monotonic one starts somewhere at each life of a program and never jumps. Timers are late by up to a
+ * millisecond, as an event loop's are.
  */
 import type { Prng } from '../base/prng.ts'
 import type { Clock } from '../effects/clock.ts'

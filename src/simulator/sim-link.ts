@@ -51,7 +51,10 @@ const MAX_RETRANSMIT_MS = 3_000
 const CLOSE_TIMEOUT_MS = 2_000
 const REORDER_DELAY_MS = 20
 
-/** `closing`: said so, still hears what was on its way. `ended`: hears nothing more, its handler is told in an event of its own. */
+/**
+ * `closing`: said so, still hears what was on its way. `ended`: hears nothing more, its handler is told in an
+ * event of its own.
+ */
 type EndState = 'opening' | 'open' | 'closing' | 'ended' | 'closed'
 type Item =
   | { readonly kind: 'frame'; readonly bytes: Bytes }
@@ -97,7 +100,10 @@ export class Connection {
     })
   }
 
-  /** The SYN found a listener. TCP takes one more round trip, then the upgrade request comes and the program answers it. */
+  /**
+   * The SYN found a listener. TCP takes one more round trip, then the upgrade request comes and the program
+   * answers it.
+   */
   establish(process: SimProcess, accept: (link: Link, purpose: LinkPurpose) => void): void {
     if (!this.isUnanswered) return
     const { paths, scheduler, meter } = this.#world
@@ -278,7 +284,9 @@ export class Connection {
     )
   }
 
-  /** From here on it hears nothing; its handler is told in an event of its own, not in the midst of a call. */
+  /**
+   * From here on it hears nothing; its handler is told in an event of its own, not in the midst of a call.
+   */
   #endSoon(end: End, cause: CloseCause): void {
     if (end.state === 'ended' || end.state === 'closed') return
     end.state = 'ended'

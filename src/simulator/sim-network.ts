@@ -1,10 +1,12 @@
 /**
- * The network between simulated hosts: listeners, dials, and links that behave as WebSockets over TCP do — and worse, when a fault says so.
+ * The network between simulated hosts: listeners, dials, and links that behave as WebSockets over TCP do —
+ * and worse, when a fault says so.
  *
- * In order, a link delivers what was sent, in order. Across a cut nothing arrives and nothing ends: frames wait and are sent again at
- * growing intervals, as TCP does, so a cut that heals sooner than somebody loses patience costs time only. A killed program's host resets
- * its links; a host that lost its power says nothing until it is back. Loss, duplication and reordering of single frames, which TCP
- * would hide, are there to test that nothing depends on TCP to hide them.
+ * In order, a link delivers what was sent, in order. Across a cut nothing arrives and nothing ends: frames
+ * wait and are sent again at growing intervals, as TCP does, so a cut that heals sooner than somebody loses
+ * patience costs time only. A killed program's host resets its links; a host that lost its power says nothing
+ * until it is back. Loss, duplication and reordering of single frames, which TCP would hide, are there to
+ * test that nothing depends on TCP to hide them.
  */
 import { KvError } from '../base/error.ts'
 import { type Address, makeAddress, splitAddress } from '../base/ids.ts'

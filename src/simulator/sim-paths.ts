@@ -1,6 +1,6 @@
 /**
- * What lies between two hosts, each way on its own: a latency, and whatever faults are in force there. Faults add up: a path is as bad
- * as the worst of those that touch it.
+ * What lies between two hosts, each way on its own: a latency, and whatever faults are in force there. Faults
+ * add up: a path is as bad as the worst of those that touch it.
  */
 import type { Prng } from '../base/prng.ts'
 import { between, chance, exponential } from './sim-random.ts'

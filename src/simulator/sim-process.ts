@@ -1,11 +1,14 @@
 /**
- * One life of one simulated program: what is due for it happens while it runs, waits while it is paused (SIGSTOP), and never happens
- * once it is dead.
+ * One life of one simulated program: what is due for it happens while it runs, waits while it is paused
+ * (SIGSTOP), and never happens once it is dead.
  */
 import type { Scheduler } from './scheduler.ts'
 
 export type ProcessState = 'running' | 'paused' | 'dead'
-/** After a pause a real event loop first runs the timers that are late, then what came in from sockets and disks. */
+/**
+ * After a pause a real event loop first runs the timers that are late, then what came in from sockets and
+ * disks.
+ */
 export type WorkKind = 'timer' | 'input'
 
 export interface SimProcess {

@@ -1,4 +1,7 @@
-/** Chance from a seed. Every peer and purpose has a fork of its own, so that one more draw in one place changes nothing elsewhere. */
+/**
+ * Chance from a seed. Every peer and purpose has a fork of its own, so that one more draw in one place
+ * changes nothing elsewhere.
+ */
 import type { Prng } from '../base/prng.ts'
 import type { Random } from '../effects/random.ts'
 

@@ -1,4 +1,7 @@
-/** Bytes on the wire per host, as a packet counter at its network card would see them. Estimates, on the high side. */
+/**
+ * Bytes on the wire per host, as a packet counter at its network card would see them. Estimates, on the high
+ * side.
+ */
 
 export interface Traffic {
   readonly sentBytes: number
@@ -22,7 +25,10 @@ export interface TrafficMeter {
 /** IPv4 20, TCP 20, its timestamps 12. */
 const PACKET_HEADER_BYTES = 52
 const MAX_SEGMENT_BYTES = 1448
-/** TCP's three packets, `GET / HTTP/1.1` with `Upgrade` headers, `101 Switching Protocols`: about 1.2 kB in all. */
+/**
+ * TCP's three packets, `GET / HTTP/1.1` with `Upgrade` headers, `101 Switching Protocols`: about 1.2 kB in
+ * all.
+ */
 const DIALLER_SETUP_BYTES = 700
 const ACCEPTOR_SETUP_BYTES = 500
 /** Close frame, FIN, and their acknowledgements. */
@@ -50,7 +56,8 @@ export function createTrafficMeter(): TrafficMeter {
     sent(host, payloadBytes, masked) {
       const sender = counts(host)
       sender.sentBytes += onWire(payloadBytes, masked)
-      // The receiver's acknowledgement travels alone: counted for every frame, though an answer often carries it.
+      // The receiver's acknowledgement travels alone: counted for every frame, though an answer often carries
+      // it.
       sender.receivedBytes += PACKET_HEADER_BYTES
       sender.sentFrames++
     },

@@ -1,6 +1,6 @@
 /**
- * Everything that is not the program under test: virtual time, hosts with their clocks, disks and the network between them. A program
- * on a host is given an `Effects` of its own for each of its lives.
+ * Everything that is not the program under test: virtual time, hosts with their clocks, disks and the network
+ * between them. A program on a host is given an `Effects` of its own for each of its lives.
  */
 import type { Bytes } from '../base/bytes.ts'
 import { createPrng, type Prng } from '../base/prng.ts'

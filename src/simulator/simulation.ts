@@ -1,6 +1,6 @@
 /**
- * A whole cluster in one process: the real `createNode` and the real client library on simulated time, network and disks. For tests of
- * what is built here, and for users' tests of what they build on it.
+ * A whole cluster in one process: the real `createNode` and the real client library on simulated time,
+ * network and disks. For tests of what is built here, and for users' tests of what they build on it.
  *
  * ```ts
  * const simulation = createSimulation({ seed: 1, peers: 3 })
@@ -14,7 +14,8 @@
  * await simulation.stop()
  * ```
  *
- * Time passes only inside `run`, `until` and `settle`: a promise of the cluster's awaited by itself never settles.
+ * Time passes only inside `run`, `until` and `settle`: a promise of the cluster's awaited by itself never
+ * settles.
  */
 import { KvError } from '../base/error.ts'
 import { type Address, makeAddress } from '../base/ids.ts'
@@ -54,7 +55,10 @@ export interface SimulationOptions {
   /** Told of every frame that is sent. */
   readonly frame?: (entry: FrameEntry) => void
   readonly observer?: WorldObserver
-  /** The peers start as members of one cluster, on disks that say so, instead of joining one by one. Default false. */
+  /**
+   * The peers start as members of one cluster, on disks that say so, instead of joining one by one. Default
+   * false.
+   */
   readonly formed?: boolean
   /** For all peers, over what the simulation sets. */
   readonly node?: Partial<NodeOptions>
@@ -75,7 +79,10 @@ export interface SimPeer {
   start(): void
   /** Asks it to stop, as SIGTERM does. Fulfils when it has. */
   stop(): Promise<void>
-  /** Ends it at once. `process` (the default): the host lives on. `power`: unsynced writes may be lost, links fall silent. */
+  /**
+   * Ends it at once. `process` (the default): the host lives on. `power`: unsynced writes may be lost, links
+   * fall silent.
+   */
   crash(how?: SimCrash): void
   /** Stops it in its tracks, as SIGSTOP does; the returned function lets this life of it go on. */
   pause(): () => void
@@ -89,7 +96,10 @@ export interface Simulation {
   readonly nowMs: number
   /** A hash of all that happened: equal for equal seeds. */
   readonly digest: string
-  /** Boots all peers and runs until they are one cluster. @throws UNAVAILABLE when they are not within `limitMs` (default 60 s) */
+  /**
+   * Boots all peers and runs until they are one cluster. @throws UNAVAILABLE when they are not within
+   * `limitMs` (default 60 s)
+   */
   start(limitMs?: number): Promise<void>
   /** Boots all peers, and lets no time pass. */
   boot(): void
@@ -97,13 +107,21 @@ export interface Simulation {
   isFormed(): boolean
   /** Lets so much virtual time pass. */
   run(ms: number): Promise<void>
-  /** Lets time pass until the predicate holds (asked every 10 ms); false when it does not within `limitMs`. */
+  /**
+   * Lets time pass until the predicate holds (asked every 10 ms); false when it does not within `limitMs`.
+   */
   until(predicate: () => boolean, limitMs: number): Promise<boolean>
-  /** Lets time pass until the promise settles, and gives what it gave. @throws UNAVAILABLE when it does not within `limitMs` (60 s) */
+  /**
+   * Lets time pass until the promise settles, and gives what it gave. @throws UNAVAILABLE when it does not
+   * within `limitMs` (60 s)
+   */
   settle<T>(promise: Promise<T>, limitMs?: number): Promise<T>
   /** A client on a host of its own. */
   client(options?: SimClientOptions): Client
-  /** Cuts groups off from each other; peers and clients in none reach everyone. The returned function heals it. */
+  /**
+   * Cuts groups off from each other; peers and clients in none reach everyone. The returned function heals
+   * it.
+   */
   partition(groups: readonly (readonly SimPeer[])[]): () => void
   /** Ends all network faults. */
   heal(): void

@@ -1,6 +1,7 @@
 /**
- * Fault schedules. Each seed takes a random subset of the fault classes, so that classes which mask each other (a partition hides what
- * a pause would show) also get runs of their own ("swarm testing", Groce et al. 2012), and draws when and where they strike.
+ * Fault schedules. Each seed takes a random subset of the fault classes, so that classes which mask each
+ * other (a partition hides what a pause would show) also get runs of their own ("swarm testing", Groce et al.
+ * 2012), and draws when and where they strike.
  *
  * A schedule is plain data: a run applies it, `shrink.ts` takes parts of it away, a failure prints it.
  */

@@ -1,6 +1,7 @@
 /**
- * What a run did, boiled down to one number: a rolling hash over every event, message and disk write. Equal seeds must give equal
- * hashes, in any process; a difference means that something outside the seed (a real clock, an unordered iteration, …) leaked in.
+ * What a run did, boiled down to one number: a rolling hash over every event, message and disk write. Equal
+ * seeds must give equal hashes, in any process; a difference means that something outside the seed (a real
+ * clock, an unordered iteration, …) leaked in.
  */
 import type { Bytes } from '../base/bytes.ts'
 import { hash32 } from '../base/hash.ts'

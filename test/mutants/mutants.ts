@@ -1,4 +1,7 @@
-/** Bugs that the simulator must find: exact pieces of the source and what a careless hand would have written instead. */
+/**
+ * Bugs that the simulator must find: exact pieces of the source and what a careless hand would have written
+ * instead.
+ */
 
 export interface Edit {
   /** Under the project's root. */
@@ -24,8 +27,8 @@ export const MUTANTS: readonly Mutant[] = [
       },
       {
         file: 'src/store/group-commit.ts',
-        text: '    this.#writeNext() // Before the callers hear: the disk works while they do.\n    this.#tell(batch, null)\n',
-        instead: '    this.#writeNext()\n',
+        text: ' // Before the callers hear: the disk works while they do.\n    this.#tell(batch, null)\n',
+        instead: '\n',
       },
     ],
   },

@@ -1,6 +1,7 @@
 /**
- * Plants one bug at a time in a copy of the source and runs the ordinary campaign on it: `npm run mutants`. A bug that is not found
- * within its time is missed, and so is one that can no longer be planted. Exit code 0: all caught.
+ * Plants one bug at a time in a copy of the source and runs the ordinary campaign on it: `npm run mutants`. A
+ * bug that is not found within its time is missed, and so is one that can no longer be planted. Exit code 0:
+ * all caught.
  */
 import { spawn } from 'node:child_process'
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'

@@ -1,10 +1,11 @@
 /**
  * Runs the simulator over many seeds, in several processes.
  *
- *     npm run sim -- --seeds 1..200 --peers 5 --minutes 10 --jobs 2 [--resume] [--keep 3,9] [--log] [--shrink-seconds 120]
+ *     npm run sim -- --seeds 1..200 --peers 5 --minutes 10 --jobs 2 [--resume] [--keep 3,9]
  *
- * `--resume` goes on where the same campaign on the same code was interrupted. `--keep` carries out only these of the seed's faults, as a
- * failure's replay command names them. Exit code 0: no violation, and every class of faults struck (in campaigns of 20 seeds or more).
+ * `--resume` goes on where the same campaign on the same code was interrupted. `--keep` carries out only
+ * these of the seed's faults, as a failure's replay command names them. Exit code 0: no violation, and every
+ * class of faults struck (in campaigns of 20 seeds or more).
  */
 import { createHash } from 'node:crypto'
 import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
@@ -35,13 +36,15 @@ interface Totals {
   seeds: number
   failures: number
   virtualMs: number
-  wallMs: number
+  /** Virtual ms that were run now, not before a resume, and what they cost. */
+  ranMs: number
+  cpuMs: number
   reports: Record<string, number>
   struck: Record<string, number>
 }
 
-const USAGE = `usage: npm run sim -- --seeds A..B [--peers 5] [--minutes 10] [--jobs 2] [--resume] [--keep I,J]
-       [--log] [--shrink-seconds 120] [--stop-at-first]`
+const USAGE = `usage: npm run sim -- --seeds A..B [--peers 5] [--minutes 10] [--jobs 2] [--resume]
+       [--keep I,J] [--log] [--shrink-seconds 120] [--stop-at-first]`
 
 function parse(): Settings {
   const { values } = parseArgs({
@@ -141,9 +144,11 @@ function addReport(totals: Totals, report: ScenarioReport): void {
 
 function showProgress(totals: Totals, settings: Settings): void {
   const all = settings.to - settings.from + 1
-  const speed = totals.wallMs === 0 ? 0 : Math.round(totals.virtualMs / totals.wallMs)
+  const speed = totals.cpuMs === 0 ? 0 : Math.round(totals.ranMs / totals.cpuMs)
   const { writesAcknowledged = 0, readsAnswered = 0 } = totals.reports
-  const line = `${totals.seeds}/${all} seeds, ${totals.failures} failed, ${speed} x real time per process, ${writesAcknowledged} writes and ${readsAnswered} reads answered`
+  const done = `${writesAcknowledged} writes and ${readsAnswered} reads answered`
+  const failed = `${totals.failures} failed`
+  const line = `${totals.seeds}/${all} seeds, ${failed}, ${speed} x real time per core, ${done}`
   if (process.stderr.isTTY) process.stderr.write(`\r${line}\u001b[K`)
   else if (totals.seeds % 10 === 0 || totals.seeds === all) process.stderr.write(`${line}\n`)
 }
@@ -159,7 +164,8 @@ function showTotals(totals: Totals): void {
 
 function replay(settings: Settings, seed: string, keep: readonly number[] | null): string {
   const kept = keep === null ? '' : ` --keep ${keep.length === 0 ? 'none' : keep.join(',')}`
-  return `npm run sim -- --seeds ${seed}..${seed} --peers ${settings.peers} --minutes ${settings.minutes}${kept}`
+  const { peers, minutes } = settings
+  return `npm run sim -- --seeds ${seed}..${seed} --peers ${peers} --minutes ${minutes}${kept}`
 }
 
 function showFailure(settings: Settings, report: ScenarioReport): void {
@@ -186,7 +192,7 @@ function showShrunk(
 async function main(): Promise<number> {
   const settings = parse()
   const worker = await bundleWorker()
-  const totals: Totals = { seeds: 0, failures: 0, virtualMs: 0, wallMs: 0, reports: {}, struck: {} }
+  const totals: Totals = { seeds: 0, failures: 0, virtualMs: 0, ranMs: 0, cpuMs: 0, reports: {}, struck: {} }
   const pool = createPool(worker.file, settings.jobs)
   try {
     const journal = new Journal(settings, worker.hash)
@@ -195,7 +201,6 @@ async function main(): Promise<number> {
       if (report.failure !== null) continue
       finished.add(report.seed)
       addReport(totals, report)
-      totals.wallMs += report.virtualMs / 100
     }
     const seeds: number[] = []
     for (let seed = settings.from; seed <= settings.to; seed++)
@@ -210,8 +215,9 @@ async function main(): Promise<number> {
         log: settings.log,
       })
       if (result.type !== 'ran') return
-      const { report, wallMs } = result
-      totals.wallMs += wallMs
+      const { report, cpuMs } = result
+      totals.ranMs += report.virtualMs
+      totals.cpuMs += cpuMs
       addReport(totals, report)
       journal.add(report)
       showProgress(totals, settings)

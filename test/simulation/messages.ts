@@ -19,7 +19,7 @@ export type Order =
     }
 
 export type Result =
-  | { readonly type: 'ran'; readonly report: ScenarioReport; readonly wallMs: number }
+  | { readonly type: 'ran'; readonly report: ScenarioReport /** Of one core. */; readonly cpuMs: number }
   | {
       readonly type: 'shrunk'
       readonly seed: number

@@ -43,7 +43,9 @@ test('a thousand events at random times come out sorted', async () => {
 })
 
 for (const slow of [false, true]) {
-  test(`promise callbacks, however deep, run before the next event (${slow ? 'slow' : 'fast'} way)`, async () => {
+  const way = slow ? 'by way of the event loop' : 'the fast way'
+
+  test(`promise callbacks, however deep, run before the next event, ${way}`, async () => {
     const scheduler = make(slow)
     const order: string[] = []
     scheduler.after(1, async () => {
@@ -55,7 +57,7 @@ for (const slow of [false, true]) {
     assert.equal(order, ['deep', 'next'])
   })
 
-  test(`what was deferred runs after the promise callbacks and before the next event (${slow ? 'slow' : 'fast'} way)`, async () => {
+  test(`the deferred runs after the promise callbacks, before the next event, ${way}`, async () => {
     const scheduler = make(slow)
     const order: string[] = []
     scheduler.after(1, () => {

@@ -68,7 +68,7 @@ test('a dial is answered and frames arrive in order, both ways', async () => {
   )
 })
 
-test('a dial to a host where nobody listens is refused, to a host that has no power or is not there it is lost', async () => {
+test('a dial is refused where nobody listens, and lost where there is no power or no host', async () => {
   const world = createWorld({ seed: 1 })
   const { process } = world.host('server').boot()
   assert.equal((await dial(world, SERVER)).lines, ['closed: refused'])

@@ -26,7 +26,7 @@ test('a cluster forms, serves through the crash of a peer, and takes it back', a
   await episode(createSimulation({ seed: 'episode', peers: 3 }))
 })
 
-test('the same seed gives the same trace, twice in one process and by way of the real event loop', async () => {
+test('the same seed gives the same trace again, also by way of the real event loop', async () => {
   const first = await episode(createSimulation({ seed: 7, peers: 3 }))
   assert.is(await episode(createSimulation({ seed: 7, peers: 3 })), first)
   assert.is(await episode(createSimulation({ seed: 7, peers: 3, slow: true })), first)
@@ -44,7 +44,7 @@ test('the same seed gives the same trace in another process', async () => {
   assert.is(stdout, here, stderr)
 })
 
-test('the side of a partition that has a quorum goes on; when it heals the other side reads what was written', async () => {
+test('the side of a partition that has a quorum goes on, and after healing the other reads it', async () => {
   const simulation = createSimulation({ seed: 3, peers: 3 })
   await simulation.start()
   const [a, b, c] = simulation.peers

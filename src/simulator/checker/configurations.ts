@@ -1,4 +1,7 @@
-/** Invariant 6: a configuration number has one content, wherever it is seen, and no configuration has more than two layouts. */
+/**
+ * Invariant 6: a configuration number has one content, wherever it is seen, and no configuration has more
+ * than two layouts.
+ */
 import { toHex } from '../../base/bytes.ts'
 import { hash64 } from '../../base/hash.ts'
 import type { Configuration } from '../../protocol/configuration.ts'

@@ -1,6 +1,6 @@
 /**
- * Invariant 5: once all is well, everyone soon sees the same: the same configuration, nobody who runs called dead, nobody who is
- * down called alive.
+ * Invariant 5: once all is well, everyone soon sees the same: the same configuration, nobody who runs called
+ * dead, nobody who is down called alive.
  */
 import { isUp } from '../../protocol/membership/peer.ts'
 import type { SimPeer } from '../simulation.ts'

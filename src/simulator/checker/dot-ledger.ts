@@ -1,6 +1,6 @@
 /**
- * Invariant 1: no dot ever names two values. Every record that any disk is handed goes through here, and stays known for ever: also
- * what a crash took had a name that may never be given again.
+ * Invariant 1: no dot ever names two values. Every record that any disk is handed goes through here, and
+ * stays known for ever: also what a crash took had a name that may never be given again.
  */
 import { type Bytes, text } from '../../base/bytes.ts'
 import { hash64 } from '../../base/hash.ts'

@@ -1,6 +1,6 @@
 /**
- * Invariant 2, as the disks see it: when a write is acknowledged, at least W owners have it where no crash takes it away; and from then
- * on no owner's disk ever knows less than before.
+ * Invariant 2, as the disks see it: when a write is acknowledged, at least W owners have it where no crash
+ * takes it away; and from then on no owner's disk ever knows less than before.
  */
 import { EMPTY_DOTS, includesDotSet, unionDotSets } from '../../protocol/dvv.ts'
 import type { DotSet } from '../../protocol/record.ts'

@@ -1,16 +1,21 @@
 /**
- * Invariant 2, as clients see it: every acknowledged write is visible, or causally superseded, in every later quorum read.
+ * Invariant 2, as clients see it: every acknowledged write is visible, or causally superseded, in every later
+ * quorum read.
  *
- * "Later" is virtual real time: the read began after the write's reply had come. "Quorum": as many owners answered the read as must
- * overlap those that stored the write (r + w > owners). What is checked of each such read:
+ * "Later" is virtual real time: the read began after the write's reply had come. "Quorum": as many owners
+ * answered the read as must overlap those that stored the write (r + w > owners). What is checked of each
+ * such read:
  *
- * - its context includes the context of each earlier reply, of writes and of reads alike: it has seen all that they had;
- * - the value of an acknowledged put is among its values, unless some write may have replaced it: one whose context covers it, or one
+ * - its context includes the context of each earlier reply, of writes and of reads alike: it has seen all
+ *   that they had;
+ * - the value of an acknowledged put is among its values, unless some write may have replaced it: one whose
+ *   context covers it, or one
  *   that named no context and may have found it. In a `lww` keyspace a newer value may stand for it;
  * - none of its values was replaced by an acknowledged write, that is, covered by what that write replaced;
  * - each value was written, to this very key.
  *
- * Writes with an unknown outcome bind nobody, but may excuse: they may have been applied, now or at any time until the read's end.
+ * Writes with an unknown outcome bind nobody, but may excuse: they may have been applied, now or at any time
+ * until the read's end.
  */
 import { covers, EMPTY_DOTS, includesDotSet, unionDotSets } from '../../protocol/dvv.ts'
 import type { Dot, DotSet } from '../../protocol/record.ts'
@@ -189,7 +194,8 @@ function isOutdone(
 
 export function describeRead(read: ReadOperation): string {
   const place = placeOf(read.keyspace.name, read.key)
-  return `read ${read.index} of ${place} (r=${read.r}, ${read.startMs.toFixed(1)}–${read.endMs?.toFixed(1)} ms)`
+  const when = `${read.startMs.toFixed(1)}–${read.endMs?.toFixed(1)} ms`
+  return `read ${read.index} of ${place} (r=${read.r}, ${when})`
 }
 
 export function describeWrite(write: WriteOperation): string {
@@ -201,7 +207,8 @@ export function describeWrite(write: WriteOperation): string {
 function missing(floor: DotSet, seen: DotSet): string {
   const vector = [...floor.vector].filter(([actor, n]) => (seen.vector.get(actor) ?? 0) < n)
   const loose = floor.loose.filter((dot) => !covers(seen, dot))
-  return `${showDots({ vector: new Map(vector), loose })}, which an earlier reply had (it has ${showDots(seen)})`
+  const dots = showDots({ vector: new Map(vector), loose })
+  return `${dots}, which an earlier reply had (it has ${showDots(seen)})`
 }
 
 export function showDots(set: DotSet): string {

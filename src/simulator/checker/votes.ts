@@ -1,6 +1,6 @@
 /**
- * Invariant 8: no ballot carries two values, and what an acceptor promised never falls, neither across a restart. Watched where it
- * matters, in the bytes that each peer puts on its disk.
+ * Invariant 8: no ballot carries two values, and what an acceptor promised never falls, neither across a
+ * restart. Watched where it matters, in the bytes that each peer puts on its disk.
  */
 import { type Bytes, equalBytes } from '../../base/bytes.ts'
 import { decodeVotes, VOTES_FILE } from '../../cluster/votes.ts'

@@ -1,0 +1,46 @@
+/**
+ * What a large, idle cluster costs: `node --import tsx test/simulation/idle.ts --peers 1000 --minutes 10`.
+ * Starts from a formed cluster and prints bytes per second and peer, connections included, and how many peers
+ * anyone wrongly called dead.
+ */
+import { parseArgs } from 'node:util'
+import { isUp } from '../../src/protocol/membership/peer.ts'
+import { createSimulation } from '../../src/simulator/simulation.ts'
+
+const { values } = parseArgs({
+  options: {
+    peers: { type: 'string', default: '1000' },
+    minutes: { type: 'string', default: '10' },
+    seed: { type: 'string', default: '1' },
+  },
+})
+const [count, minutes] = [Number(values.peers), Number(values.minutes)]
+const simulation = createSimulation({
+  seed: values.seed,
+  peers: count,
+  formed: true,
+  partitionCount: 512,
+})
+const cpuBefore = process.cpuUsage()
+await simulation.start()
+/** What starting costs is not what idling costs. */
+await simulation.run(30_000)
+const totals = () => simulation.peers.map(({ traffic }) => traffic().sentBytes + traffic().receivedBytes)
+const before = totals()
+const connectionsBefore = simulation.peers.map(({ traffic }) => traffic().connections)
+for (let minute = 1; minute <= minutes; minute++) {
+  await simulation.run(60_000)
+  const rates = totals().map((bytes, i) => (bytes - (before[i] as number)) / (minute * 60))
+  const mean = rates.reduce((sum, rate) => sum + rate, 0) / count
+  const connections = simulation.peers.map(
+    ({ traffic }, i) => traffic().connections - (connectionsBefore[i] as number),
+  )
+  const called = simulation.peers.flatMap(({ node }) => node?.membership.peers() ?? [])
+  const cpu = process.cpuUsage(cpuBefore)
+  const dialled = connections.reduce((sum, n) => sum + n, 0)
+  const down = called.filter(({ state }) => !isUp(state)).length
+  const traffic = `mean ${mean.toFixed(0)} B/s, most ${Math.max(...rates).toFixed(0)} B/s a peer (sent and received)`
+  const views = `called down: ${down}; known: ${(called.length / count).toFixed(0)}`
+  const seconds = ((cpu.user + cpu.system) / 1e6).toFixed(0)
+  process.stdout.write(`${minute} min: ${traffic}; ${dialled} connections; ${views}; ${seconds} s of CPU\n`)
+}
