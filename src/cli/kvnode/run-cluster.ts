@@ -86,8 +86,8 @@ async function superviseCluster(peers: readonly PeerProcess[], options: ClusterO
 }
 
 /**
- * Under `npm start` a SIGTERM to npm ends the shell in between, which does not pass it on: without its parent the
- * cluster stops. Whoever runs `kvnode cluster` directly may have detached it on purpose.
+ * Under `npm start` a SIGTERM to npm ends the shell in between, which does not pass it on: without its parent
+ * the cluster stops. Whoever runs `kvnode cluster` directly may have detached it on purpose.
  */
 function onParentGone(stop: () => void): () => void {
   if (process.env.npm_lifecycle_event !== 'start') return () => {}
