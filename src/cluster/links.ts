@@ -125,10 +125,6 @@ export class Links implements PeerLinkOwner {
     const facts = link.facts
     if (facts === null || link.purpose === 'client') return
     if (link.dialledAddress !== null) this.#backoffs.delete(link.dialledAddress)
-    if (link.expects !== null && link.expects !== facts.nodeId) {
-      link.terminate('somebody else is at this address')
-      return
-    }
     for (const other of this.#all) {
       if (other.facts?.nodeId === facts.nodeId && other.facts.generation < facts.generation)
         other.terminate('restarted')

@@ -142,6 +142,10 @@ export class PeerLink implements ChannelHandler<PeerMessage> {
   #answered(message: PeerMessage): void {
     if (message.type === 'refuse') return this.#turnAway(message)
     if (message.type !== 'welcome') return this.terminate('did not answer our hello')
+    if (this.expects !== null && this.expects !== message.nodeId) {
+      const reason = `node ${this.expects} was expected there, but it is ${message.nodeId}`
+      return this.#turnAway({ kind: 'somebodyElse', reason })
+    }
     const verdict = this.#owner.judge(message, null)
     if ('refused' in verdict) return this.#turnAway(verdict.refused)
     this.#facts = message
