@@ -8,7 +8,7 @@ import { type KvError, toKvError } from '../base/error.ts'
 import { hashText32 } from '../base/hash.ts'
 import type { KeyspaceId } from '../base/ids.ts'
 import type { Prng } from '../base/prng.ts'
-import type { Client } from '../client/client.ts'
+import type { Client, WriteOptions } from '../client/client.ts'
 import type { Keyspace, Level } from '../protocol/configuration.ts'
 import { contextSeed, decodeContext } from '../protocol/context.ts'
 import type { DotSet } from '../protocol/record.ts'
@@ -54,33 +54,19 @@ export interface LoadCounts {
   siblingReads: number
 }
 
-export interface Load {
-  readonly counts: LoadCounts
-  readonly places: readonly { readonly keyspace: KeyspaceFacts; readonly key: string }[]
-  /** Operations that have not ended. */
-  readonly underWay: number
-  begin(): void
-  /** No new operations. */
-  end(): void
-  /** Reads a key, recorded and checked as the others are. Why it failed, or null when it did not. */
-  read(keyspace: KeyspaceFacts, key: string, r: Level): Promise<KvError | null>
-}
-
 /** What a client remembers of a key: the contexts it was given, newest last. */
 type Memory = Map<Place, string[]>
 const MAX_REMEMBERED = 4
-/** Operations of one client under way at once; past it the client waits. */
+/** Operations under way at once, for each client; past it the load waits. */
 const MAX_UNDER_WAY = 64
 
-export function createLoad(options: LoadOptions): Load {
-  const { scheduler, clients, observers, prng } = options
-  const facts = options.keyspaces.map((keyspace) => factsOf(keyspace, options.peerCount))
-  const ids = new Map(options.keyspaces.map((keyspace) => [keyspace.name, keyspace.id]))
-  const keys = Array.from({ length: options.keyCount }, (_, i) => `key-${i}`)
-  const places = keys.map((key, i) => ({ keyspace: facts[i % facts.length] as KeyspaceFacts, key }))
-  const memories: Memory[] = clients.map(() => new Map())
-  const clusterSeed = hashText32(options.clusterId)
-  const counts: LoadCounts = {
+export interface LoadPlace {
+  readonly keyspace: KeyspaceFacts
+  readonly key: string
+}
+
+export class Load {
+  readonly counts: LoadCounts = {
     reads: 0,
     readsAnswered: 0,
     writes: 0,
@@ -88,41 +74,85 @@ export function createLoad(options: LoadOptions): Load {
     writesUnknown: 0,
     siblingReads: 0,
   }
-  let nextIndex = 0
-  let underWay = 0
-  let going = false
+  readonly places: readonly LoadPlace[]
+  readonly #options: LoadOptions
+  readonly #prng: Prng
+  readonly #keyspaceIds: ReadonlyMap<string, KeyspaceId>
+  readonly #clusterSeed: number
+  readonly #memories: readonly Memory[]
+  #nextIndex = 0
+  #underWay = 0
+  #isGoing = false
 
-  const decode = (keyspace: string, key: string, context: string | null): DotSet | null => {
-    if (context === null) return null
-    return decodeContext(context, contextSeed(clusterSeed, ids.get(keyspace) as KeyspaceId, utf8(key)))
+  constructor(options: LoadOptions) {
+    const { keyspaces, peerCount, keyCount, clients } = options
+    const facts = keyspaces.map((keyspace) => factsOf(keyspace, peerCount))
+    this.#options = options
+    this.#prng = options.prng
+    this.#keyspaceIds = new Map(keyspaces.map(({ name, id }) => [name, id]))
+    this.#clusterSeed = hashText32(options.clusterId)
+    this.#memories = clients.map(() => new Map())
+    this.places = Array.from({ length: keyCount }, (_, i) => {
+      return { keyspace: facts[i % facts.length] as KeyspaceFacts, key: `key-${i}` }
+    })
   }
 
-  const remember = (client: number, place: Place, context: string | null): void => {
-    if (context === null) return
-    const memory = memories[client] as Memory
-    const known = memory.get(place) ?? []
-    memory.set(place, [...known, context].slice(-MAX_REMEMBERED))
+  /** Operations that have not ended. */
+  get underWay(): number {
+    return this.#underWay
   }
 
-  const write = async (client: number, keyspace: KeyspaceFacts, key: string): Promise<void> => {
-    const library = clients[client] as Client
-    const place = placeOf(keyspace.name, key)
-    const known = memories[client]?.get(place) ?? []
-    // Mostly the newest context, sometimes an old one, which leaves siblings; half of the time none.
-    const given =
-      !chance(prng, 0.5) || known.length === 0 ? null : chance(prng, 0.8) ? known.at(-1) : pick(prng, known)
-    const context = given ?? null
-    const isDelete = chance(prng, 0.15)
-    const w = pick<Level>(prng, ['quorum', 'quorum', 'quorum', 'quorum', 'all', 'one'])
-    const index = nextIndex++
+  begin(): void {
+    this.#isGoing = true
+    this.#next()
+  }
+
+  /** No new operations. */
+  end(): void {
+    this.#isGoing = false
+  }
+
+  /** Reads a key, recorded and checked as all others are. Why it failed, or null when it did not. */
+  read(place: LoadPlace, r: Level): Promise<KvError | null> {
+    return this.#read(this.#prng.int(this.#options.clients.length), place, r)
+  }
+
+  #next(): void {
+    if (!this.#isGoing) return
+    const { clients, scheduler, ratePerSecond } = this.#options
+    if (this.#underWay < MAX_UNDER_WAY * clients.length) void this.#operate()
+    scheduler.after(exponential(this.#prng, 1000 / ratePerSecond), () => this.#next())
+  }
+
+  async #operate(): Promise<void> {
+    const prng = this.#prng
+    // A few keys take half of the load: that is where requests meet.
+    const hot = this.places.slice(0, Math.ceil(this.places.length / 20))
+    const place = pick(prng, chance(prng, 0.5) ? hot : this.places)
+    const client = prng.int(this.#options.clients.length)
+    this.#underWay++
+    try {
+      if (chance(prng, 0.5)) await this.#write(client, place)
+      else await this.#read(client, place, pick(prng, READ_LEVELS))
+    } finally {
+      this.#underWay--
+    }
+  }
+
+  async #write(client: number, { keyspace, key }: LoadPlace): Promise<void> {
+    const { scheduler, observers, clients } = this.#options
+    const prng = this.#prng
+    const context = this.#contextFor(client, placeOf(keyspace.name, key))
+    const w = pick(prng, WRITE_LEVELS)
+    const index = this.#nextIndex++
     const operation: WriteOperation = {
       index,
       client,
       keyspace,
       key,
       startMs: scheduler.nowMs,
-      value: isDelete ? null : `value-${index}`,
-      context: decode(keyspace.name, key, context),
+      value: chance(prng, 0.15) ? null : `value-${index}`,
+      context: this.#decode(keyspace.name, key, context),
       w: levelCount(w, keyspace.owners),
       outcome: 'pending',
       code: null,
@@ -130,42 +160,37 @@ export function createLoad(options: LoadOptions): Load {
       reply: null,
       ownersTold: 0,
     }
-    counts.writes++
+    const blind = context === null && chance(prng, 0.1)
+    this.counts.writes++
     for (const observer of observers) observer.writeStarted?.(operation)
-    const requestOptions = {
-      keyspace: keyspace.name,
-      context,
-      w,
-      blind: context === null && chance(prng, 0.1),
-    }
+    await this.#send(clients[client] as Client, operation, { keyspace: keyspace.name, context, w, blind })
+    operation.endMs = scheduler.nowMs
+    for (const observer of observers) observer.writeEnded?.(operation)
+  }
+
+  /** Sends a write and notes what came of it. */
+  async #send(client: Client, operation: WriteOperation, options: WriteOptions): Promise<void> {
+    const { key, keyspace, value } = operation
     try {
-      const reply = isDelete
-        ? await library.delete(key, requestOptions)
-        : await library.put(key, operation.value as string, requestOptions)
+      const reply = await (value === null ? client.delete(key, options) : client.put(key, value, options))
       operation.outcome = 'ok'
-      operation.reply = decode(keyspace.name, key, reply.context)
+      operation.reply = this.#decode(keyspace.name, key, reply.context)
       operation.ownersTold = reply.owners
-      remember(client, place, reply.context)
-      counts.writesAcknowledged++
+      this.#remember(operation.client, placeOf(keyspace.name, key), reply.context)
+      this.counts.writesAcknowledged++
     } catch (thrown) {
       const { code } = toKvError(thrown)
       if (code === 'INTERNAL') throw thrown
       operation.code = code
       operation.outcome = code === 'TIMEOUT_UNKNOWN' ? 'unknown' : 'nothing'
-      if (operation.outcome === 'unknown') counts.writesUnknown++
+      if (operation.outcome === 'unknown') this.counts.writesUnknown++
     }
-    operation.endMs = scheduler.nowMs
-    for (const observer of observers) observer.writeEnded?.(operation)
   }
 
-  const read = async (
-    client: number,
-    keyspace: KeyspaceFacts,
-    key: string,
-    r: Level,
-  ): Promise<KvError | null> => {
+  async #read(client: number, { keyspace, key }: LoadPlace, r: Level): Promise<KvError | null> {
+    const { scheduler, observers, clients } = this.#options
     const operation: ReadOperation = {
-      index: nextIndex++,
+      index: this.#nextIndex++,
       client,
       keyspace,
       key,
@@ -175,66 +200,49 @@ export function createLoad(options: LoadOptions): Load {
       values: null,
       seen: null,
     }
-    counts.reads++
+    this.counts.reads++
     for (const observer of observers) observer.readStarted?.(operation)
     try {
       const reply = await (clients[client] as Client).get(key, { keyspace: keyspace.name, r })
       operation.values = reply.values.map(({ value }) => text(value))
-      operation.seen = decode(keyspace.name, key, reply.context)
-      remember(client, placeOf(keyspace.name, key), reply.context)
+      operation.seen = this.#decode(keyspace.name, key, reply.context)
+      this.#remember(client, placeOf(keyspace.name, key), reply.context)
     } catch (thrown) {
       const error = toKvError(thrown)
       if (error.code === 'INTERNAL') throw thrown
       return error
     }
     operation.endMs = scheduler.nowMs
-    counts.readsAnswered++
-    if (operation.values.length > 1) counts.siblingReads++
+    this.counts.readsAnswered++
+    if (operation.values.length > 1) this.counts.siblingReads++
     for (const observer of observers) observer.readEnded?.(operation)
     return null
   }
 
-  const operate = async (): Promise<void> => {
-    // A few keys take most of the load: that is where requests meet.
-    const place = pick(prng, chance(prng, 0.5) ? places.slice(0, Math.ceil(places.length / 20)) : places)
-    const client = prng.int(clients.length)
-    underWay++
-    try {
-      if (chance(prng, 0.5)) await write(client, place.keyspace, place.key)
-      else
-        await read(
-          client,
-          place.keyspace,
-          place.key,
-          pick<Level>(prng, ['quorum', 'quorum', 'quorum', 'all', 'one']),
-        )
-    } finally {
-      underWay--
-    }
+  /**
+   * Half of the time none; mostly the newest one the client has, sometimes an old one, which leaves siblings.
+   */
+  #contextFor(client: number, place: Place): string | null {
+    const known = this.#memories[client]?.get(place) ?? []
+    if (chance(this.#prng, 0.5) || known.length === 0) return null
+    return chance(this.#prng, 0.8) ? (known.at(-1) ?? null) : pick(this.#prng, known)
   }
 
-  const next = (): void => {
-    if (!going) return
-    if (underWay < MAX_UNDER_WAY * clients.length) void operate()
-    scheduler.after(exponential(prng, 1000 / options.ratePerSecond), next)
+  #decode(keyspace: string, key: string, context: string | null): DotSet | null {
+    if (context === null) return null
+    const id = this.#keyspaceIds.get(keyspace) as KeyspaceId
+    return decodeContext(context, contextSeed(this.#clusterSeed, id, utf8(key)))
   }
 
-  return {
-    counts,
-    places,
-    get underWay() {
-      return underWay
-    },
-    begin() {
-      going = true
-      next()
-    },
-    end() {
-      going = false
-    },
-    read: (keyspace, key, r) => read(prng.int(clients.length), keyspace, key, r),
+  #remember(client: number, place: Place, context: string | null): void {
+    if (context === null) return
+    const memory = this.#memories[client] as Memory
+    memory.set(place, [...(memory.get(place) ?? []), context].slice(-MAX_REMEMBERED))
   }
 }
+
+const READ_LEVELS: readonly Level[] = ['quorum', 'quorum', 'quorum', 'all', 'one']
+const WRITE_LEVELS: readonly Level[] = ['quorum', 'quorum', 'quorum', 'quorum', 'all', 'one']
 
 function factsOf(keyspace: Keyspace, peerCount: number): KeyspaceFacts {
   const owners = keyspace.strategy === 'full' ? peerCount : Math.min(keyspace.replicas, peerCount)

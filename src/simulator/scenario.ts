@@ -12,8 +12,7 @@ import { type ClusterChecks, createClusterChecks } from './checker/cluster-check
 import { findDisagreement } from './checker/convergence.ts'
 import { Violation } from './checker/violation.ts'
 import { createFaultInjector, type FaultInjector } from './fault-injector.ts'
-import type { KeyspaceFacts } from './history.ts'
-import { createLoad, LOAD_KEYSPACES, type Load, type LoadCounts } from './load.ts'
+import { LOAD_KEYSPACES, Load, type LoadCounts, type LoadPlace } from './load.ts'
 import type { NetworkCounts } from './sim-link.ts'
 import { chance, exponential, pick } from './sim-random.ts'
 import { type FrameEntry, type LogEntry, SimulationError } from './sim-world.ts'
@@ -213,7 +212,7 @@ class Scenario {
 
   #makeLoad(clients: readonly Client[], keyspaces: readonly Keyspace[]): Load {
     const configuration = this.simulation.peers[0]?.node?.configuration
-    return createLoad({
+    return new Load({
       scheduler: this.simulation.world.scheduler,
       clients,
       clusterId: configuration?.clusterId ?? '',
@@ -280,21 +279,24 @@ class Scenario {
   /** With everyone up, every owner must have every acknowledged write after one read of each key. */
   async #readEverything(down: SimPeer | null): Promise<void> {
     const load = this.#load as Load
-    for (const { keyspace, key } of load.places) {
-      await this.#readUntilAnswered(keyspace, key, down === null ? 'all' : 'quorum')
-      if (down === null) this.#checks.checkEveryOwner(keyspace, key)
+    for (const place of load.places) {
+      await this.#readUntilAnswered(place, down === null ? 'all' : 'quorum')
+      if (down === null) this.#checks.checkEveryOwner(place.keyspace, place.key)
     }
   }
 
   /** A client may still wait on links to a peer that fell silent, but not for long. */
-  async #readUntilAnswered(keyspace: KeyspaceFacts, key: string, level: Level): Promise<void> {
+  async #readUntilAnswered(place: LoadPlace, level: Level): Promise<void> {
     const { simulation } = this
     const deadlineMs = simulation.nowMs + READ_LIMIT_MS
     for (;;) {
-      const error = await simulation.settle((this.#load as Load).read(keyspace, key, level))
+      const error = await simulation.settle((this.#load as Load).read(place, level))
       if (error === null) return
       if (simulation.nowMs < deadlineMs) continue
-      throw new Violation(2, `${keyspace.name}/${key} cannot be read though all is well: ${error.message}`)
+      throw new Violation(
+        2,
+        `${place.keyspace.name}/${place.key} cannot be read though all is well: ${error.message}`,
+      )
     }
   }
 }

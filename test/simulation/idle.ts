@@ -39,7 +39,8 @@ for (let minute = 1; minute <= minutes; minute++) {
   const cpu = process.cpuUsage(cpuBefore)
   const dialled = connections.reduce((sum, n) => sum + n, 0)
   const down = called.filter(({ state }) => !isUp(state)).length
-  const traffic = `mean ${mean.toFixed(0)} B/s, most ${Math.max(...rates).toFixed(0)} B/s a peer (sent and received)`
+  const most = Math.max(...rates).toFixed(0)
+  const traffic = `mean ${mean.toFixed(0)} B/s, most ${most} B/s a peer (sent and received)`
   const views = `called down: ${down}; known: ${(called.length / count).toFixed(0)}`
   const seconds = ((cpu.user + cpu.system) / 1e6).toFixed(0)
   process.stdout.write(`${minute} min: ${traffic}; ${dialled} connections; ${views}; ${seconds} s of CPU\n`)
