@@ -9,7 +9,8 @@ import { MAX_FRAME_BYTES } from '../wire/frame.ts'
 export interface ConnectOptions extends Omit<ClientOptions, 'peers'> {}
 
 /**
- * Connects to a cluster by any of its peers; the others are learnt from them. Whoever connects closes the client.
+ * Connects to a cluster by any of its peers; the others are learnt from them. Whoever connects closes the
+ * client.
  * @param addresses `host:port` of one peer or several
  * @throws INVALID_ARGUMENT for what is no address; UNAVAILABLE when none of them answers
  */

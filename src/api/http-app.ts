@@ -1,4 +1,6 @@
-/** The resources under `/v1` and their errors, served by fastify. Loaded by the first request that needs it. */
+/**
+ * The resources under `/v1` and their errors, served by fastify. Loaded by the first request that needs it.
+ */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import {
   type FastifyError,
@@ -105,8 +107,8 @@ function problemOfFailure(error: unknown, maxValueBytes: number): Problem {
 }
 
 /**
- * Closing at once, with bytes unread, would reset the connection, and the sender might never see why. So what still comes is thrown
- * away for a moment; then the connection is cut.
+ * Closing at once, with bytes unread, would reset the connection, and the sender might never see why. So what
+ * still comes is thrown away for a moment; then the connection is cut.
  */
 function discardBody(request: FastifyRequest, reply: FastifyReply): void {
   const { raw } = request

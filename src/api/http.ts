@@ -1,6 +1,6 @@
 /**
- * The HTTP face of a peer. Health and metrics are answered by this file alone; the framework that serves the rest is loaded by
- * the first request that needs it, so that it costs a starting peer nothing.
+ * The HTTP face of a peer. Health and metrics are answered by this file alone; the framework that serves the
+ * rest is loaded by the first request that needs it, so that it costs a starting peer nothing.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type ErrorCode, toKvError } from '../base/error.ts'
@@ -27,7 +27,10 @@ export interface HttpFaceOptions {
 export interface HttpFace {
   /** For every request of the port. Never throws. */
   handle(request: IncomingMessage, response: ServerResponse): void
-  /** Takes no more requests; resolves when those in flight are answered, after `timeoutMs` at the latest. Idempotent. */
+  /**
+   * Takes no more requests; resolves when those in flight are answered, after `timeoutMs` at the latest.
+   * Idempotent.
+   */
   stop(timeoutMs: number): Promise<void>
 }
 

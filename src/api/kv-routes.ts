@@ -15,8 +15,8 @@ const MAX_CONTENT_TYPE_LENGTH = 255
 const MALFORMED = 'malformed'
 
 /**
- * Routers decode paths as UTF-8 and refuse what is not. So the keyspace and the key, which is everything after it, travel through
- * ours as hex after an `x`.
+ * Routers decode paths as UTF-8 and refuse what is not. So the keyspace and the key, which is everything
+ * after it, travel through ours as hex after an `x`.
  */
 export function routedUrl(url: string): string {
   if (!url.startsWith(PREFIX)) return url

@@ -159,7 +159,7 @@ export function openApiDocument(maxValueBytes: number): Json {
     info: {
       title: 'kvnode',
       version: '1',
-      description: `A replicated key-value store; any peer answers. Values have up to ${maxValueBytes} bytes.`,
+      description: `A replicated key-value store; any peer answers. Up to ${maxValueBytes} bytes a value.`,
     },
     paths: {
       '/v1/kv/{keyspace}/{key}': keyPath,

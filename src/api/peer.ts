@@ -1,4 +1,7 @@
-/** A whole peer in this process: the effects of this machine, the node on them, and its HTTP face. `kvnode start` is this and signals. */
+/**
+ * A whole peer in this process: the effects of this machine, the node on them, and its HTTP face. `kvnode
+ * start` is this and signals.
+ */
 import { KvError } from '../base/error.ts'
 import { type Address, makeAddress, type NodeId, parseAddress } from '../base/ids.ts'
 import type { Log } from '../effects/log.ts'
@@ -29,7 +32,9 @@ export interface CreatePeerOptions {
   readonly host?: string
   /** `host:port` under which the others reach this peer, when it is not where it listens. */
   readonly advertise?: string | null
-  /** `host:port` of peers of the cluster to join. Without them an empty directory makes a new cluster of one. */
+  /**
+   * `host:port` of peers of the cluster to join. Without them an empty directory makes a new cluster of one.
+   */
   readonly join?: readonly string[]
   /** Replicas of a key go to distinct zones first. */
   readonly zone?: string
@@ -38,7 +43,9 @@ export interface CreatePeerOptions {
   readonly maxValueBytes?: number
   /** Least level that is logged on standard error; `warn` by default. */
   readonly logLevel?: LogLevel
-  /** Gives up a start that takes too long, such as a join that nobody answers: it rejects with UNAVAILABLE. */
+  /**
+   * Gives up a start that takes too long, such as a join that nobody answers: it rejects with UNAVAILABLE.
+   */
   readonly signal?: AbortSignal
 }
 
@@ -55,9 +62,10 @@ export interface Peer {
 }
 
 /**
- * Starts a peer; fulfils when it serves. With `join` that is when one of the named peers has taken it in, however long that takes.
- * @throws INVALID_ARGUMENT: bad options, a directory or port in use, a directory of another cluster; CONFLICT: the cluster will not have
- * it; INTERNAL: the disk; UNAVAILABLE: given up
+ * Starts a peer; fulfils when it serves. With `join` that is when one of the named peers has taken it in,
+ * however long that takes.
+ * @throws INVALID_ARGUMENT: bad options, a directory or port in use, a directory of another cluster;
+ * CONFLICT: the cluster will not have it; INTERNAL: the disk; UNAVAILABLE: given up
  */
 export async function createPeer(options: CreatePeerOptions): Promise<Peer> {
   const nodeOptions = nodeOptionsOf(options)

@@ -1,4 +1,7 @@
-/** The query of a request: each parameter known, given once, and of its kind, or the request is refused by name. */
+/**
+ * The query of a request: each parameter known, given once, and of its kind, or the request is refused by
+ * name.
+ */
 import { type Bytes, strictText } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
 import { type Level, MAX_MEMBERS } from '../protocol/configuration.ts'

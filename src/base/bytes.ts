@@ -1,4 +1,7 @@
-/** Bytes are `Uint8Array`s (often Node's `Buffer`, which is one). Whoever receives bytes may read but not change them. */
+/**
+ * Bytes are `Uint8Array`s (often Node's `Buffer`, which is one). Whoever receives bytes may read but not
+ * change them.
+ */
 
 export type Bytes = Uint8Array
 

@@ -1,6 +1,6 @@
 /**
- * The one error type for failures that are expected. Programs branch on `code`, people read `message`: what happened,
- * and what to do.
+ * The one error type for failures that are expected. Programs branch on `code`, people read `message`: what
+ * happened, and what to do.
  */
 
 /** Every code there is; whether trying the same again can help; the HTTP status it is shown as. */

@@ -1,6 +1,6 @@
 /**
- * xxHash (https://github.com/Cyan4973/xxHash, specification 0.1.1), by way of xxhash-wasm: one hash for key placement and
- * checksums, so that every peer and client agrees. The module is ready when its import is.
+ * xxHash (https://github.com/Cyan4973/xxHash, specification 0.1.1), by way of xxhash-wasm: one hash for key
+ * placement and checksums, so that every peer and client agrees. The module is ready when its import is.
  */
 import loadXxhash from 'xxhash-wasm'
 import type { Bytes } from './bytes.ts'

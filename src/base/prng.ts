@@ -1,5 +1,6 @@
 /**
- * sfc32 (Chris Doty-Humphrey, PractRand): a small seeded generator for machines that must be deterministic. Not for secrets.
+ * sfc32 (Chris Doty-Humphrey, PractRand): a small seeded generator for machines that must be deterministic.
+ * Not for secrets.
  */
 export interface Prng {
   /** 32 unsigned bits. */

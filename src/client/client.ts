@@ -1,6 +1,6 @@
 /**
- * The client library: `put`, `get` and `delete` for programs. It knows the ring and asks an owner of the key; requests do not wait for
- * each other; when a peer fails it asks another one.
+ * The client library: `put`, `get` and `delete` for programs. It knows the ring and asks an owner of the key;
+ * requests do not wait for each other; when a peer fails it asks another one.
  */
 import { type Bytes, text, utf8 } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
@@ -91,7 +91,8 @@ export class Client {
 
   /**
    * Resolves when W owners have it on disk.
-   * @throws UNAVAILABLE, OVERLOADED: nothing was written; TIMEOUT_UNKNOWN: it may have been; INVALID_ARGUMENT, NOT_FOUND, TOO_LARGE, CONFLICT
+   * @throws UNAVAILABLE, OVERLOADED: nothing was written; TIMEOUT_UNKNOWN: it may have been;
+   * INVALID_ARGUMENT, NOT_FOUND, TOO_LARGE, CONFLICT
    */
   put(key: string | Bytes, value: string | Bytes, options: PutOptions = {}): Promise<Written> {
     return this.#write(key, toBytes(value), options.contentType ?? null, options)

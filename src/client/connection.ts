@@ -66,15 +66,19 @@ export class Connection implements ChannelHandler<ClientReply> {
     return this.#isOpen
   }
 
+  /** Nothing more is asked here: it has ended, or the peer said goodbye and hears nothing more. */
   get isClosed(): boolean {
-    return this.#isClosed
+    return this.#isClosed || this.#goodbye !== null
   }
 
   get inFlight(): number {
     return this.#askers.size
   }
 
-  /** Sends now, or when the peer has welcomed us. The id in `question` is replaced. @returns a handle for `forget` */
+  /**
+   * Sends now, or when the peer has welcomed us. The id in `question` is replaced. @returns a handle for
+   * `forget`
+   */
   ask(question: Question, payloadBytes: number, asker: Asker): number {
     const id = this.#nextId++
     this.#askers.set(id, asker)
@@ -108,6 +112,7 @@ export class Connection implements ChannelHandler<ClientReply> {
         return this.#owner.changed()
       case 'goodbye':
         this.#goodbye = message.reason
+        this.#isOpen = false
         return this.#channel.close()
       default: {
         const asker = this.#askers.get(message.id)

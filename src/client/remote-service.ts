@@ -39,7 +39,8 @@ export class RemoteService implements KvService {
         payloadBytes: key.length + (value?.length ?? 0),
         route: { keyspace, key },
         isWrite: true,
-        // With a context, the worst that comes of twice is a sibling with the same writeId, which is shown once.
+        // With a context, the worst that comes of twice is a sibling with the same writeId, which is shown
+        // once.
         isRepeatable: request.context !== null,
         timeoutMs,
       },

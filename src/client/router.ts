@@ -1,6 +1,6 @@
 /**
- * Brings each request to a peer that can answer it without a hop, and to another one when that fails. What may have been done is repeated
- * only when repeating it cannot do harm.
+ * Brings each request to a peer that can answer it without a hop, and to another one when that fails. What
+ * may have been done is repeated only when repeating it cannot do harm.
  */
 import { KvError } from '../base/error.ts'
 import type { Address } from '../base/ids.ts'
@@ -166,7 +166,10 @@ export class Router implements ConnectionOwner {
     call.handle = connection.ask(call.question, call.payloadBytes, call)
   }
 
-  /** An owner of the key that is up, else a peer we are connected to, else any peer; not one that was tried, while there are others. */
+  /**
+   * An owner of the key that is up, else a peer we are connected to, else any peer; not one that was tried,
+   * while there are others.
+   */
   #choose(call: Call): Address {
     const now = this.#effects.clock.monotonic()
     const usable = (address: Address): boolean => (this.#avoidedUntilMs.get(address) ?? 0) <= now

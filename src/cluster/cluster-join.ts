@@ -1,6 +1,7 @@
 /**
- * Becoming a member. The newcomer asks a member, any; that one hands the request to the member that drives changes; a configuration
- * that names the newcomer is the answer. It asks again until then, so nothing of this needs to be remembered.
+ * Becoming a member. The newcomer asks a member, any; that one hands the request to the member that drives
+ * changes; a configuration that names the newcomer is the answer. It asks again until then, so nothing of
+ * this needs to be remembered.
  */
 import { KvError } from '../base/error.ts'
 import type { NodeId } from '../base/ids.ts'

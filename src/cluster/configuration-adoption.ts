@@ -1,12 +1,14 @@
 /**
- * The newest decided configuration that this peer knows: on disk first, then in force. Everyone who must act on it is told in the same
- * turn of the event loop, so that no request of an older number is left when the acknowledgement leaves.
+ * The newest decided configuration that this peer knows: on disk first, then in force. Everyone who must act
+ * on it is told in the same turn of the event loop, so that no request of an older number is left when the
+ * acknowledgement leaves.
  *
  * Numbers are adopted in rising order; some may be skipped, because the newest says everything.
  *
- * `holdsRecords`, for the acknowledgement: while a change is `begun`, what counts is whether the store held anything when the first
- * configuration of that change came into force here. Everything after that was written to both layouts and is where the new one
- * looks for it. "Nothing" is kept on disk with the configuration, or a restart would mistake such writes for old ones.
+ * `holdsRecords`, for the acknowledgement: while a change is `begun`, what counts is whether the store held
+ * anything when the first configuration of that change came into force here. Everything after that was
+ * written to both layouts and is where the new one looks for it. "Nothing" is kept on disk with the
+ * configuration, or a restart would mistake such writes for old ones.
  */
 import { type Bytes, equalBytes } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
@@ -84,7 +86,10 @@ export class ConfigurationAdoption {
     }
   }
 
-  /** Fulfils when this configuration or a newer one is in force. @throws INTERNAL when the disk fails, UNAVAILABLE when stopping */
+  /**
+   * Fulfils when this configuration or a newer one is in force. @throws INTERNAL when the disk fails,
+   * UNAVAILABLE when stopping
+   */
   adopt(decided: Decided): Promise<void> {
     const { number } = decided.configuration
     if (this.#isStopped) return Promise.reject(new KvError('UNAVAILABLE', 'this peer is stopping'))
@@ -137,11 +142,15 @@ export class ConfigurationAdoption {
     this.#current = decided
     this.#isEmptinessSaved = isSameChange && this.#wasEmpty
     for (const listener of this.#listeners) listener(decided.configuration)
-    // After the listeners: requests of older numbers have ended, what they left is in the store or never will be.
+    // After the listeners: requests of older numbers have ended, what they left is in the store or never will
+    // be.
     this.#wasEmpty = (isSameChange && this.#wasEmpty) || !this.#holdsRecords()
   }
 
-  /** The next number of a change that is `begun` already: something else was decided meanwhile, a keyspace say. */
+  /**
+   * The next number of a change that is `begun` already: something else was decided meanwhile, a keyspace
+   * say.
+   */
   #isSameChange(next: Configuration): boolean {
     const current = this.#current?.configuration
     return (
@@ -169,7 +178,8 @@ export class ConfigurationAdoption {
       await this.#file.write(pack(savedConfigurationCodec.encode({ configuration: decided.bytes, wasEmpty })))
       this.#numberOnDisk = number
     })
-    this.#writing = write.catch(() => undefined) // Whoever wrote is told; the next write does not depend on it.
+    // Whoever wrote is told; the next write does not depend on it.
+    this.#writing = write.catch(() => undefined)
     return write
   }
 }

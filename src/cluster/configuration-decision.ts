@@ -1,4 +1,7 @@
-/** From "this should be the next configuration" to a decided one that is adopted here and on its way to everybody. */
+/**
+ * From "this should be the next configuration" to a decided one that is adopted here and on its way to
+ * everybody.
+ */
 import { equalBytes } from '../base/bytes.ts'
 import { KvError, toKvError } from '../base/error.ts'
 import type { Clock } from '../effects/clock.ts'
@@ -68,10 +71,11 @@ export class ConfigurationDecision {
 
   /**
    * Gets a change decided that moves no data.
-   * @param change gives the successor of a configuration, the same object when there is nothing to change, or throws a KvError;
-   * called again on newer configurations
+   * @param change gives the successor of a configuration, the same object when there is nothing to change, or
+   * throws a KvError; called again on newer configurations
    * @returns the configuration that has the change
-   * @throws what `change` throws; UNAVAILABLE, OVERLOADED when it was not done; TIMEOUT_UNKNOWN when it may come about yet
+   * @throws what `change` throws; UNAVAILABLE, OVERLOADED when it was not done; TIMEOUT_UNKNOWN when it may
+   * come about yet
    */
   async change(
     change: (configuration: Configuration) => Configuration,
@@ -121,7 +125,9 @@ export class ConfigurationDecision {
   }
 }
 
-/** @param isUnknown an earlier attempt may have succeeded: then a failure on top of it may be our own doing */
+/**
+ * @param isUnknown an earlier attempt may have succeeded: then a failure on top of it may be our own doing
+ */
 function apply(
   change: (configuration: Configuration) => Configuration,
   configuration: Configuration,

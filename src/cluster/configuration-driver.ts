@@ -1,8 +1,9 @@
 /**
- * This peer's part in the cluster's configuration: it keeps the newest decided one (`configuration-adoption.ts`), votes on the next
- * (`votes.ts`), gets changes decided (`configuration-decision.ts`, `configuration-proposer.ts`), spreads and acknowledges
- * (`configuration-spread.ts`), drives the open change of the ring when it is its turn (`ring-change.ts`), and joins a cluster or
- * lets others join (`cluster-join.ts`).
+ * This peer's part in the cluster's configuration: it keeps the newest decided one
+ * (`configuration-adoption.ts`), votes on the next (`votes.ts`), gets changes decided
+ * (`configuration-decision.ts`, `configuration-proposer.ts`), spreads and acknowledges
+ * (`configuration-spread.ts`), drives the open change of the ring when it is its turn (`ring-change.ts`), and
+ * joins a cluster or lets others join (`cluster-join.ts`).
  */
 import { unreachable } from '../base/assert.ts'
 import { KvError } from '../base/error.ts'
@@ -92,7 +93,9 @@ export class ConfigurationDriver {
     this.#join = new ClusterJoin({ ...shared, self: { nodeId, zone, weight }, pauses, spread, ringChange })
   }
 
-  /** The newest decided configuration known here; null before the first. It may not name this peer any more. */
+  /**
+   * The newest decided configuration known here; null before the first. It may not name this peer any more.
+   */
   get current(): Configuration | null {
     return this.#adoption.current?.configuration ?? null
   }
@@ -106,14 +109,17 @@ export class ConfigurationDriver {
     return this.#acceptor.acceptorId
   }
 
-  /** For people, one sentence: what the open change, or our own joining, waits for; null when nothing is open. */
+  /**
+   * For people, one sentence: what the open change, or our own joining, waits for; null when nothing is open.
+   */
   get pendingReason(): string | null {
     return this.#ringChange.pendingReason ?? this.#join.pendingReason
   }
 
   /**
-   * Called once a configuration is on disk, before anyone is told that we have it. Within the call: end the requests of older numbers,
-   * and refuse such from then on. What they handed to the store must count as held when `holdsRecords` is asked next.
+   * Called once a configuration is on disk, before anyone is told that we have it. Within the call: end the
+   * requests of older numbers, and refuse such from then on. What they handed to the store must count as held
+   * when `holdsRecords` is asked next.
    */
   onAdopt(listener: AdoptListener): void {
     this.#adoption.onAdopt(listener)
@@ -197,10 +203,11 @@ export class ConfigurationDriver {
 
   /**
    * Gets a change decided that moves no data, such as `createKeyspace` and `dropKeyspace` make.
-   * @param change gives the successor of a configuration, the same object when there is nothing to change, or throws a KvError;
-   * called again on newer configurations
+   * @param change gives the successor of a configuration, the same object when there is nothing to change, or
+   * throws a KvError; called again on newer configurations
    * @returns the configuration that has the change; it is in force here
-   * @throws what `change` throws; UNAVAILABLE, OVERLOADED when it was not done; TIMEOUT_UNKNOWN when it may come about yet
+   * @throws what `change` throws; UNAVAILABLE, OVERLOADED when it was not done; TIMEOUT_UNKNOWN when it may
+   * come about yet
    */
   proposeKeyspaceChange(
     change: (configuration: Configuration) => Configuration,

@@ -1,7 +1,8 @@
 /**
- * Gets a configuration decided: drives the proposer machine of `protocol/synod.ts` with questions to the acceptors, this peer's own
- * included. Proposers that meet retreat for a random time, or they could overtake each other for ever ("Paxos Made Simple", section
- * 2.4: "It's easy to construct a scenario in which two proposers each keep issuing a sequence of proposals").
+ * Gets a configuration decided: drives the proposer machine of `protocol/synod.ts` with questions to the
+ * acceptors, this peer's own included. Proposers that meet retreat for a random time, or they could overtake
+ * each other for ever ("Paxos Made Simple", section 2.4: "It's easy to construct a scenario in which two
+ * proposers each keep issuing a sequence of proposals").
  */
 import { assert } from '../base/assert.ts'
 import { type Bytes, equalBytes } from '../base/bytes.ts'
@@ -24,13 +25,19 @@ import type { Pauses } from './pauses.ts'
 
 const FIRST_RETREAT_MS = 20
 const MAX_RETREAT_MS = 1000
-/** A question without an answer is repeated this often within a round: the first copy may be lost, and asking again does no harm. */
+/**
+ * A question without an answer is repeated this often within a round: the first copy may be lost, and asking
+ * again does no harm.
+ */
 const MAX_QUESTIONS = 4
 
 export interface ProposalResult {
   /** What is decided now, newer than the base; null: nothing that we know of. */
   readonly decided: Decided | null
-  /** Whether `value` may have been chosen although `decided` is something else: null, or of a number further on. */
+  /**
+   * Whether `value` may have been chosen although `decided` is something else: null, or of a number further
+   * on.
+   */
   readonly isUnknown: boolean
 }
 
@@ -128,7 +135,9 @@ export class ConfigurationProposer {
     return { round: this.#highestRound, nodeId, bootNonce }
   }
 
-  /** Fulfils when the proposer is in another stage, when it is known that it will not be, or at the deadline. */
+  /**
+   * Fulfils when the proposer is in another stage, when it is known that it will not be, or at the deadline.
+   */
   #askAll(round: Round, base: Decided, deadlineMs: number): Promise<void> {
     const { stage, acceptors } = round.proposer
     const request = question(round.proposer)

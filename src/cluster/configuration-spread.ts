@@ -1,5 +1,6 @@
 /**
- * Brings decided configurations to the other peers and collects their acknowledgements; fetches newer ones from peers that have them.
+ * Brings decided configurations to the other peers and collects their acknowledgements; fetches newer ones
+ * from peers that have them.
  */
 import type { Bytes } from '../base/bytes.ts'
 import type { NodeId } from '../base/ids.ts'
@@ -58,7 +59,9 @@ export class ConfigurationSpread {
     return acks
   }
 
-  /** This member's acknowledgement of exactly that number; null when it gave none in time. Does not reject. */
+  /**
+   * This member's acknowledgement of exactly that number; null when it gave none in time. Does not reject.
+   */
   bring(to: NodeId, decided: Decided): Promise<Ack | null> {
     const { number } = decided.configuration
     const asking = this.#asking.get(to)
@@ -92,14 +95,14 @@ export class ConfigurationSpread {
       this.#parts.log.error('configuration.foreign', { theirs: configuration.clusterId, ours })
     } catch (error) {
       if (!(error instanceof MalformedMessage)) throw error
-      this.#parts.log.error('configuration.malformed', { error })
+      this.#parts.log.warn('configuration.malformed', { reason: error.message })
     }
     return null
   }
 
   /**
-   * Adopts what another peer says is decided. A peer that has no configuration yet takes none that does not name it: it would
-   * know a ring without having a place in it.
+   * Adopts what another peer says is decided. A peer that has no configuration yet takes none that does not
+   * name it: it would know a ring without having a place in it.
    * @throws INTERNAL when the disk fails, UNAVAILABLE when stopping
    */
   async take(decided: Decided): Promise<void> {

@@ -1,6 +1,7 @@
 /**
- * Our links to the other peers: at most a pair per peer and purpose, whoever dialled. Sending dials when there is none; a link that owes
- * an answer and stays silent is cut, because a socket across a one-way cut stays open and buffers without end.
+ * Our links to the other peers: at most a pair per peer and purpose, whoever dialled. Sending dials when
+ * there is none; a link that owes an answer and stays silent is cut, because a socket across a one-way cut
+ * stays open and buffers without end.
  */
 import { HASH_NAME } from '../base/hash.ts'
 import type { Address, ClusterId, NodeId } from '../base/ids.ts'
@@ -19,7 +20,10 @@ const MAX_BACKOFF_MS = 1000
 /** More unsent bytes than this, and the other side is not reading. */
 const MAX_BUFFERED_BYTES = 64 * 1024 * 1024
 
-/** What we tell others about ourselves; a function, because the cluster is learnt later and the address with the port. */
+/**
+ * What we tell others about ourselves; a function, because the cluster is learnt later and the address with
+ * the port.
+ */
 export interface SelfFacts {
   readonly clusterId: ClusterId | null
   readonly partitionCount: number
@@ -41,7 +45,10 @@ export interface LinksHandler {
   received(from: NodeId, message: PeerMessage, link: PeerLink): void
   /** A link to a peer ended, or a dial to the place where it was to be failed. */
   lost(nodeId: NodeId, link: PeerLink, cause: CloseCause): void
-  /** A dial ended without a handshake. `refusal`: one of the two would not; null: nobody answered, or not with sense. */
+  /**
+   * A dial ended without a handshake. `refusal`: one of the two would not; null: nobody answered, or not with
+   * sense.
+   */
   dialFailed(address: Address, refusal: Refusal | null): void
 }
 
@@ -80,7 +87,10 @@ export class Links implements PeerLinkOwner {
     if (this.#mayDial(address)) this.#dial(address, null, 'control')
   }
 
-  /** The link that would carry a message now, dialled when there is none; null when the last dial failed a moment ago. */
+  /**
+   * The link that would carry a message now, dialled when there is none; null when the last dial failed a
+   * moment ago.
+   */
   to(nodeId: NodeId, address: Address, purpose: 'control' | 'data'): PeerLink | null {
     const existing = this.#byNode[purpose].get(nodeId)
     if (existing !== undefined) return existing
@@ -131,7 +141,8 @@ export class Links implements PeerLinkOwner {
     }
     const links = this.#byNode[link.purpose]
     const existing = links.get(facts.nodeId)
-    // Two peers may dial each other at once: both links live, and both sides send on the one the smaller id dialled.
+    // Two peers may dial each other at once: both links live, and both sides send on the one the smaller id
+    // dialled.
     if (
       existing === undefined ||
       !existing.isOpen ||

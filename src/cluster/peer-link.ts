@@ -1,4 +1,7 @@
-/** One link to one peer, from the first word of the handshake on. Whoever dialled says hello; both know who they talk to before anything else. */
+/**
+ * One link to one peer, from the first word of the handshake on. Whoever dialled says hello; both know who
+ * they talk to before anything else.
+ */
 import type { Address, NodeId } from '../base/ids.ts'
 import type { Clock, Timer } from '../effects/clock.ts'
 import type { CloseCause, LinkPurpose } from '../effects/network.ts'

@@ -1,11 +1,13 @@
 /**
- * Drives the open change of the ring, one step after the other: begin, switch, finish. The alive member with the lowest nodeId does it;
- * when it dies the next one goes on from whatever is decided. That two may think it is their turn is no danger, only a detour: the
- * Synod decides, and every step is proposed on the ground of acknowledgements of exactly the number before.
+ * Drives the open change of the ring, one step after the other: begin, switch, finish. The alive member with
+ * the lowest nodeId does it; when it dies the next one goes on from whatever is decided. That two may think
+ * it is their turn is no danger, only a detour: the Synod decides, and every step is proposed on the ground
+ * of acknowledgements of exactly the number before.
  *
- * Each step waits for `ack(p, i)` from every member that is not excluded, so at no time are there requests in flight that know less
- * than the previous configuration. The switch also waits until no member held a record when the change began: moving data to new
- * owners is not built yet, and a read must never look where the data is not.
+ * Each step waits for `ack(p, i)` from every member that is not excluded, so at no time are there requests in
+ * flight that know less than the previous configuration. The switch also waits until no member held a record
+ * when the change began: moving data to new owners is not built yet, and a read must never look where the
+ * data is not.
  */
 import { unreachable } from '../base/assert.ts'
 import { KvError } from '../base/error.ts'

@@ -1,6 +1,7 @@
 /**
- * Questions and answers between peers. An exchange is one operation's conversation under one id with any number of peers: it is told every
- * answer, every link that broke, and the end of its time. Each has a deadline; none outlives it.
+ * Questions and answers between peers. An exchange is one operation's conversation under one id with any
+ * number of peers: it is told every answer, every link that broke, and the end of its time. Each has a
+ * deadline; none outlives it.
  */
 import { KvError } from '../base/error.ts'
 import type { Address, NodeId } from '../base/ids.ts'

@@ -1,6 +1,7 @@
 /**
- * A small file kept twice, under two names, each with a checksum: for what must survive one damaged file. `write` fulfils when
- * both copies are on disk, so either of them holds all that was ever promised, and the one that is sound is enough.
+ * A small file kept twice, under two names, each with a checksum: for what must survive one damaged file.
+ * `write` fulfils when both copies are on disk, so either of them holds all that was ever promised, and the
+ * one that is sound is enough.
  *
  * A copy is: 64-bit checksum of the rest and the name, 64-bit sequence number, payload; big-endian.
  */
@@ -30,7 +31,8 @@ export class TwinFile {
   }
 
   /**
-   * The payload written last; null when neither copy is there and sound. Mends a copy that is missing, old or damaged.
+   * The payload written last; null when neither copy is there and sound. Mends a copy that is missing, old or
+   * damaged.
    * @throws INTERNAL when the disk cannot be read
    */
   async read(): Promise<Bytes | null> {

@@ -1,10 +1,10 @@
 /**
- * The acceptor of this peer: the machine of `protocol/synod.ts` over a file of its own. What it promises or votes is on disk
- * before the answer leaves, so a promise never falls across a restart.
+ * The acceptor of this peer: the machine of `protocol/synod.ts` over a file of its own. What it promises or
+ * votes is on disk before the answer leaves, so a promise never falls across a restart.
  *
- * Its identity, the acceptorId, lives and dies with the file. When that is missing or damaged (both copies), or is known to be a
- * copy from the past, the peer is a new acceptor: whatever it promised under the old id no longer binds it, and for that reason it
- * has no vote until a later configuration names the new id.
+ * Its identity, the acceptorId, lives and dies with the file. When that is missing or damaged (both copies),
+ * or is known to be a copy from the past, the peer is a new acceptor: whatever it promised under the old id
+ * no longer binds it, and for that reason it has no vote until a later configuration names the new id.
  */
 import type { Bytes } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
@@ -74,7 +74,8 @@ export class Acceptor {
   /**
    * Requests are taken one after the other.
    * @param standing asked when it is the request's turn
-   * @throws INTERNAL when the votes could not be written, UNAVAILABLE when stopping, OVERLOADED; then there is no answer
+   * @throws INTERNAL when the votes could not be written, UNAVAILABLE when stopping, OVERLOADED; then there
+   * is no answer
    */
   answer(request: AcceptorRequest, standing: () => Standing): Promise<AcceptorAnswer> {
     if (this.#waiting >= MAX_WAITING)

@@ -19,7 +19,9 @@ export interface Coordination {
   readonly hedges: HedgeBudget
   /** False while this peer has no configuration: others may know it as a member before it does. */
   hasRing(): boolean
-  /** Of the current configuration; another one after each adoption. @throws UNAVAILABLE while there is none */
+  /**
+   * Of the current configuration; another one after each adoption. @throws UNAVAILABLE while there is none
+   */
   ring(): Ring
   isAlive(nodeId: NodeId): boolean
   /** Somebody works under a newer configuration than ours: fetch it. */

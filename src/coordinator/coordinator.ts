@@ -1,6 +1,6 @@
 /**
- * Turns a client's request into a replicated one. Any peer coordinates reads; writes are coordinated by an owner of the key, and handed
- * on to one from anywhere else.
+ * Turns a client's request into a replicated one. Any peer coordinates reads; writes are coordinated by an
+ * owner of the key, and handed on to one from anywhere else.
  */
 import { KvError } from '../base/error.ts'
 import type { Level } from '../protocol/configuration.ts'
@@ -68,7 +68,10 @@ export class Coordinator {
     })
   }
 
-  /** The ring is another one now: what is under way starts over under its number, before anything else happens. */
+  /**
+   * The ring is another one now: what is under way starts over under its number, before anything else
+   * happens.
+   */
   configurationChanged(): void {
     for (const operation of [...this.#operations]) operation.restart()
   }

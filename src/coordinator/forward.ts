@@ -1,4 +1,6 @@
-/** A write that came to a peer which is no replica of its key: handed on, once, to the first owner that is up. */
+/**
+ * A write that came to a peer which is no replica of its key: handed on, once, to the first owner that is up.
+ */
 import { KvError } from '../base/error.ts'
 import type { NodeId } from '../base/ids.ts'
 import type { PeerMessage, PeerReply } from '../wire/peer-messages.ts'
@@ -55,7 +57,10 @@ export class Forward extends OwnerExchange {
     } else this.missed(from)
   }
 
-  /** Not reachable or refused: nothing was done there. (A link that broke after the write was handed over comes to `lost`.) */
+  /**
+   * Not reachable or refused: nothing was done there. (A link that broke after the write was handed over
+   * comes to `lost`.)
+   */
   protected override missed(nodeId: NodeId): void {
     this.#declined.add(nodeId)
     this.#next()

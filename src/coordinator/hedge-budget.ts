@@ -1,6 +1,7 @@
 /**
- * Asking one more owner when the first is slow cuts the tail (Dean and Barroso, "The Tail at Scale", 2013), but when all are slow it would
- * add load where there is too much: so every request earns a twentieth of a hedge, and no more than a handful are saved up.
+ * Asking one more owner when the first is slow cuts the tail (Dean and Barroso, "The Tail at Scale", 2013),
+ * but when all are slow it would add load where there is too much: so every request earns a twentieth of a
+ * hedge, and no more than a handful are saved up.
  */
 
 const EARNED_PER_REQUEST = 0.05

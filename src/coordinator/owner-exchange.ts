@@ -1,6 +1,6 @@
 /**
- * One question put to several owners of a partition, under one configuration number. What the three kinds of it share: who was asked,
- * what a refusal means, asking again, starting over when the configuration changes.
+ * One question put to several owners of a partition, under one configuration number. What the three kinds of
+ * it share: who was asked, what a refusal means, asking again, starting over when the configuration changes.
  */
 import type { NodeId } from '../base/ids.ts'
 import type { Exchange } from '../cluster/rpc.ts'

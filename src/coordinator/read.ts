@@ -1,4 +1,7 @@
-/** One get: R owners' records merged; owners that were behind are brought up to date on disk before the answer leaves. */
+/**
+ * One get: R owners' records merged; owners that were behind are brought up to date on disk before the answer
+ * leaves.
+ */
 import { present } from '../base/assert.ts'
 import { type Bytes, equalBytes } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
@@ -76,7 +79,10 @@ export class Read {
     this.#repair(merged, answers)
   }
 
-  /** Strict quorum reads never go backwards: what this one shows is on as many disks as the next one asks, before it is shown. */
+  /**
+   * Strict quorum reads never go backwards: what this one shows is on as many disks as the next one asks,
+   * before it is shown.
+   */
   #repair(merged: KeyRecord, answers: readonly Answer[]): void {
     const record = encodeRecord(this.#place.key, merged)
     const holders = answers.filter(({ bytes }) => sameBytes(bytes, record)).map(({ from }) => from)

@@ -1,4 +1,6 @@
-/** The other end of a quorum: answers what this peer's disk holds, and puts on it what a coordinator sends. */
+/**
+ * The other end of a quorum: answers what this peer's disk holds, and puts on it what a coordinator sends.
+ */
 
 import type { Bytes } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'

@@ -1,6 +1,7 @@
 /**
- * Brings one record to owners of its key until W of them have it on disk: the second half of every write, and the whole of a repair.
- * After the quorum was met it goes on with the owners that have not answered, until its deadline.
+ * Brings one record to owners of its key until W of them have it on disk: the second half of every write, and
+ * the whole of a repair. After the quorum was met it goes on with the owners that have not answered, until
+ * its deadline.
  */
 import type { Bytes } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
@@ -32,7 +33,9 @@ export interface ReplicationTask {
 export class Replication extends OwnerExchange {
   readonly #task: ReplicationTask
   readonly #done: Done<Replicated>
-  /** Told how much of `mintedBy` a replica had seen, when that is anything; says whether its answer counts. */
+  /**
+   * Told how much of `mintedBy` a replica had seen, when that is anything; says whether its answer counts.
+   */
   readonly #sawActor: (seenUpTo: number) => boolean
   readonly #holders: Set<NodeId>
   #quorum: Quorum

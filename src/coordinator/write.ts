@@ -1,6 +1,7 @@
 /**
- * One put or delete at a replica: learn what it replaces (unless the client said so), mint a dot, write here and to the other owners, answer
- * when W disks have it. Until a dot is minted a failure means that nothing was written, and says so.
+ * One put or delete at a replica: learn what it replaces (unless the client said so), mint a dot, write here
+ * and to the other owners, answer when W disks have it. Until a dot is minted a failure means that nothing
+ * was written, and says so.
  */
 import { present } from '../base/assert.ts'
 import { KvError } from '../base/error.ts'
@@ -178,8 +179,9 @@ export class Write {
   }
 
   /**
-   * A replica had seen dots of our actor on this key that our own store knows nothing of: somebody else mints under our name (a cloned or
-   * rolled-back directory), and what we just wrote may look superseded there. A new name, and the write once more under it.
+   * A replica had seen dots of our actor on this key that our own store knows nothing of: somebody else mints
+   * under our name (a cloned or rolled-back directory), and what we just wrote may look superseded there. A
+   * new name, and the write once more under it.
    * @returns whether the replica's answer counts
    */
   #isOurs(replication: Replication, context: DotSet, dot: Dot, seenUpTo: number): boolean {

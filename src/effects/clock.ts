@@ -1,6 +1,9 @@
 /** Time, as a peer sees it. The real one is in `platform/`, the simulated one in `simulator/`. */
 export interface Clock {
-  /** Wall-clock time in ms since 1970. May jump either way: use it only for what people read and for timestamps. */
+  /**
+   * Wall-clock time in ms since 1970. May jump either way: use it only for what people read and for
+   * timestamps.
+   */
   now(): number
   /** Milliseconds since some fixed point, never going back. Fractions allowed. */
   monotonic(): number

@@ -1,6 +1,7 @@
 /**
- * The ends of many requests' time, kept in slots: one timer for all of them, set to the first
- * slot that holds anything. An item is told at most one slot late; whoever is done earlier just forgets the item, and ignores the call.
+ * The ends of many requests' time, kept in slots: one timer for all of them, set to the first slot that holds
+ * anything. An item is told at most one slot late; whoever is done earlier just forgets the item, and ignores
+ * the call.
  */
 import type { Clock, Timer } from './clock.ts'
 

@@ -1,4 +1,7 @@
-/** All of the world that a peer touches, in one value. `platform/` makes the real one, `simulator/` the simulated one. */
+/**
+ * All of the world that a peer touches, in one value. `platform/` makes the real one, `simulator/` the
+ * simulated one.
+ */
 import type { Clock } from './clock.ts'
 import type { Log } from './log.ts'
 import type { Metrics } from './metrics.ts'

@@ -1,4 +1,6 @@
-/** Counts and timings for operators. Names are `kv_<noun>_<unit>`; no label holds what a stranger controls. */
+/**
+ * Counts and timings for operators. Names are `kv_<noun>_<unit>`; no label holds what a stranger controls.
+ */
 export interface Metrics {
   counter(name: string, help: string): Counter
   /** `read` is called when somebody looks. */

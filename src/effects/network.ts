@@ -1,6 +1,6 @@
 /**
- * Links between processes: ordered frames of bytes, as a WebSocket gives them. Everything is told through the handler,
- * synchronously from the event loop; nothing here is a promise but `listen`.
+ * Links between processes: ordered frames of bytes, as a WebSocket gives them. Everything is told through the
+ * handler, synchronously from the event loop; nothing here is a promise but `listen`.
  */
 import type { Bytes } from '../base/bytes.ts'
 import type { Address } from '../base/ids.ts'
@@ -9,8 +9,9 @@ import type { Address } from '../base/ids.ts'
 export type LinkPurpose = 'control' | 'data' | 'client'
 
 /**
- * Why a link ended. `refused`: the host is there, nobody listens at that port (or the link was reset while it was set up).
- * `closed`: the other side ended it, or its process did. `lost`: silence, a broken stream, a frame too large, or our own `terminate`.
+ * Why a link ended. `refused`: the host is there, nobody listens at that port (or the link was reset while it
+ * was set up). `closed`: the other side ended it, or its process did. `lost`: silence, a broken stream, a
+ * frame too large, or our own `terminate`.
  */
 export type CloseCause = 'refused' | 'closed' | 'lost'
 

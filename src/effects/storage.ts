@@ -1,10 +1,14 @@
 /**
- * One peer's directory: an ordered database, and a few small files with stronger promises. Held by one process at a time.
+ * One peer's directory: an ordered database, and a few small files with stronger promises. Held by one
+ * process at a time.
  */
 import type { AbstractLevel } from 'abstract-level'
 import type { Bytes } from '../base/bytes.ts'
 
-/** Binary keys and values. `{ sync: true }` on a batch: on disk, through a power cut, when its promise fulfils. */
+/**
+ * Binary keys and values. `{ sync: true }` on a batch: on disk, through a power cut, when its promise
+ * fulfils.
+ */
 export type Database = AbstractLevel<Uint8Array, Uint8Array, Uint8Array>
 
 export interface Storage {
@@ -15,7 +19,8 @@ export interface Storage {
   /** A small file's bytes, or null when there is none. @throws INTERNAL */
   readFile(name: string): Promise<Bytes | null>
   /**
-   * Replaces a small file, all or nothing, on disk when the promise fulfils (temporary file, fsync, rename, fsync of the directory).
+   * Replaces a small file, all or nothing, on disk when the promise fulfils (temporary file, fsync, rename,
+   * fsync of the directory).
    * @throws INTERNAL
    */
   writeFile(name: string, bytes: Bytes): Promise<void>

@@ -1,4 +1,7 @@
-/** Where the other peers were last, kept on disk: how a restarted peer finds its cluster again without being told. */
+/**
+ * Where the other peers were last, kept on disk: how a restarted peer finds its cluster again without being
+ * told.
+ */
 import type { Address, NodeId } from '../base/ids.ts'
 import { TwinFile } from '../cluster/twin-file.ts'
 import type { Timer } from '../effects/clock.ts'

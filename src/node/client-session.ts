@@ -87,7 +87,7 @@ export class ClientSession implements ChannelHandler<ClientRequest> {
     const { clusterId, nodeId } = this.#host.identity()
     if (protocolVersion !== PROTOCOL_VERSION) {
       return this.close(
-        `this peer speaks protocol version ${PROTOCOL_VERSION}, the client ${protocolVersion}: use the same kvnode version`,
+        `protocol version ${protocolVersion}, here it is ${PROTOCOL_VERSION}: use the same kvnode version`,
       )
     }
     if (clusterId === null) return this.close('this peer has not joined its cluster yet; ask another one')

@@ -1,4 +1,7 @@
-/** How a starting peer gets into its cluster: it makes one, goes back to the one its directory belongs to, or joins that of the named peers. */
+/**
+ * How a starting peer gets into its cluster: it makes one, goes back to the one its directory belongs to, or
+ * joins that of the named peers.
+ */
 import { KvError } from '../base/error.ts'
 import { type Address, type ClusterId, parseClusterId } from '../base/ids.ts'
 import type { ConfigurationDriver } from '../cluster/configuration-driver.ts'
@@ -40,7 +43,8 @@ export class ClusterFinder {
 
   /**
    * Fulfils when this peer is in its cluster, however long that takes.
-   * @throws INVALID_ARGUMENT: the named peers are another cluster; CONFLICT: it will not have us; UNAVAILABLE: stopped meanwhile; INTERNAL
+   * @throws INVALID_ARGUMENT: the named peers are another cluster; CONFLICT: it will not have us;
+   * UNAVAILABLE: stopped meanwhile; INTERNAL
    */
   async find(): Promise<void> {
     const { identity, configuration, links, effects, options } = this.#parts
@@ -79,7 +83,8 @@ export class ClusterFinder {
 
   #noteCluster(clusterId: ClusterId): void {
     this.#parts.identity.joinCluster(clusterId).catch((error: unknown) => {
-      this.#parts.effects.log.error('identity.unsaved', { error }) // The next start asks the named peers again.
+      // The next start asks the named peers again.
+      this.#parts.effects.log.error('identity.unsaved', { error })
     })
   }
 

@@ -1,4 +1,7 @@
-/** The records of keyspaces that were dropped: removed when the configuration says so, and at the start when that was missed. */
+/**
+ * The records of keyspaces that were dropped: removed when the configuration says so, and at the start when
+ * that was missed.
+ */
 import type { KeyspaceId } from '../base/ids.ts'
 import type { Log } from '../effects/log.ts'
 import type { Configuration } from '../protocol/configuration.ts'

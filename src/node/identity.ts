@@ -1,4 +1,7 @@
-/** Who this peer is, for as long as its data directory exists; counted up, on disk, before it speaks to anyone. */
+/**
+ * Who this peer is, for as long as its data directory exists; counted up, on disk, before it speaks to
+ * anyone.
+ */
 import { KvError } from '../base/error.ts'
 import type { ClusterId, NodeId } from '../base/ids.ts'
 import { parseNodeId } from '../base/ids.ts'
@@ -39,7 +42,10 @@ export class Identity {
     this.bootNonce = bootNonce
   }
 
-  /** Reads the directory's identity, or makes one, and begins a new generation. @throws INTERNAL when it is damaged */
+  /**
+   * Reads the directory's identity, or makes one, and begins a new generation. @throws INTERNAL when it is
+   * damaged
+   */
   static async load(effects: Pick<Effects, 'storage' | 'random' | 'log'>): Promise<Identity> {
     const file = new TwinFile(effects.storage, effects.log, IDENTITY_FILE)
     const payload = await file.read()

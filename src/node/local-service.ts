@@ -1,4 +1,7 @@
-/** What this peer does for others, answered here: requests go to the coordinator, the rest is looked up or asked of the other peers. */
+/**
+ * What this peer does for others, answered here: requests go to the coordinator, the rest is looked up or
+ * asked of the other peers.
+ */
 import { present } from '../base/assert.ts'
 import type { Bytes } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
@@ -89,7 +92,8 @@ export class LocalService implements KvService {
 
   async ring(): Promise<RingInfo> {
     const ring = this.#parts.ring()
-    // As a keyspace of strategy `ring` uses it; in a cluster where every keyspace is `full`, as the default one would.
+    // As a keyspace of strategy `ring` uses it; in a cluster where every keyspace is `full`, as the default
+    // one would.
     const keyspaces = ring.configuration.keyspaces
     const [first] = [...keyspaces.filter(({ strategy }) => strategy === 'ring'), ...keyspaces]
     const shown = present(first, 'the default keyspace cannot be dropped')

@@ -1,6 +1,6 @@
 /**
- * One peer: what starts and stops in which order, and what a new configuration changes. The same in production and in the simulator;
- * only the effects differ.
+ * One peer: what starts and stops in which order, and what a new configuration changes. The same in
+ * production and in the simulator; only the effects differ.
  */
 import { assert, present } from '../base/assert.ts'
 import { KvError } from '../base/error.ts'
@@ -76,10 +76,10 @@ export class Node {
   }
 
   /**
-   * Fulfils when the peer serves: at once in a cluster it belongs to, after it was made a member otherwise, however long that takes.
-   * When it rejects nothing is left open but what `stop` closes.
-   * @throws INVALID_ARGUMENT: the port is taken, the directory belongs to another cluster; CONFLICT: the cluster will not have it;
-   * INTERNAL: the disk; UNAVAILABLE: stopped meanwhile
+   * Fulfils when the peer serves: at once in a cluster it belongs to, after it was made a member otherwise,
+   * however long that takes. When it rejects nothing is left open but what `stop` closes.
+   * @throws INVALID_ARGUMENT: the port is taken, the directory belongs to another cluster; CONFLICT: the
+   * cluster will not have it; INTERNAL: the disk; UNAVAILABLE: stopped meanwhile
    */
   async start(): Promise<void> {
     assert(this.#opening === null, 'a node is started once')
@@ -206,7 +206,8 @@ export class Node {
 
   async #stop(): Promise<void> {
     this.#isReady = false
-    const parts = this.#parts ?? (await this.#opening?.catch(() => null)) ?? null // Whoever called start is told why.
+    // Whoever called start is told why it failed.
+    const parts = this.#parts ?? (await this.#opening?.catch(() => null)) ?? null
     if (parts === null) return
     parts.finder.stop()
     parts.coordinator.stop()

@@ -1,4 +1,7 @@
-/** What a peer is made of, and which part knows which. Made once the disk was read and the address is known; nothing runs yet. */
+/**
+ * What a peer is made of, and which part knows which. Made once the disk was read and the address is known;
+ * nothing runs yet.
+ */
 import { present } from '../base/assert.ts'
 import { hashText32 } from '../base/hash.ts'
 import type { Address, NodeId } from '../base/ids.ts'
@@ -26,6 +29,8 @@ import type { NodeOptions } from './node-options.ts'
 import { PeerTraffic, type TrafficParts } from './peer-traffic.ts'
 
 const CHANGE_TIMEOUT_MS = 8000
+/** For as long as it lasts it comes with every message of those who believe it. */
+const OUTRANKED_LOG_INTERVAL_MS = 10_000
 
 export interface Parts {
   readonly identity: Identity
@@ -59,6 +64,7 @@ export function assembleParts(around: Surroundings): Parts {
   const { clock, log } = effects
   const { nodeId, generation, bootNonce } = identity
   let trafficParts: TrafficParts | null = null
+  let outrankedLoggedMs = Number.NEGATIVE_INFINITY
   const traffic = new PeerTraffic(() =>
     present(trafficParts, 'no link is made before the parts are together'),
   )
@@ -69,8 +75,11 @@ export function assembleParts(around: Surroundings): Parts {
     new MembershipLinks(links),
     {
       configurationSeen: (from, number) => configuration.configurationSeen(from, number),
-      outranked: (theirs, nonce, address) =>
-        log.error('node.outranked', { generation, theirs, nonce, address }),
+      outranked: (theirs, nonce, address) => {
+        if (clock.monotonic() - outrankedLoggedMs < OUTRANKED_LOG_INTERVAL_MS) return
+        outrankedLoggedMs = clock.monotonic()
+        log.error('node.outranked', { generation, theirs, nonce, address })
+      },
     },
     effects,
   )
@@ -161,7 +170,8 @@ function configurationRpc(rpc: Rpc): ConfigurationRpc {
   return {
     call: async (to, question, timeoutMs) => {
       const reply = await rpc.call(to, 'control', timeoutMs, (id) => ({ ...question, id }) as PeerMessage)
-      return reply as unknown as ConfigurationAnswer // Whoever asked checks that it is the answer to his question.
+      // Whoever asked checks that it is the answer to his question.
+      return reply as unknown as ConfigurationAnswer
     },
   }
 }

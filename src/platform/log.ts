@@ -1,6 +1,6 @@
 /**
- * Logs on standard error: one JSON line an event, or readable text when somebody watches it on a terminal. Written at once, not
- * buffered: the last line before a crash is the one that matters.
+ * Logs on standard error: one JSON line an event, or readable text when somebody watches it on a terminal.
+ * Written at once, not buffered: the last line before a crash is the one that matters.
  */
 import type { Log, LogFields } from '../effects/log.ts'
 

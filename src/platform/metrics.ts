@@ -1,6 +1,6 @@
 /**
- * Counts and timings as plain numbers, which is all that the hot path pays for. prom-client is loaded when somebody first asks to
- * see them; it renders from these numbers and adds what it knows about the process.
+ * Counts and timings as plain numbers, which is all that the hot path pays for. prom-client is loaded when
+ * somebody first asks to see them; it renders from these numbers and adds what it knows about the process.
  */
 import type { Registry } from 'prom-client'
 import type { Counter, Histogram, Metrics } from '../effects/metrics.ts'
@@ -83,7 +83,10 @@ class PlainHistogram implements Histogram {
     this.#sum += seconds
   }
 
-  /** prom-client takes single observations only, so the text of a histogram, whose counts include the buckets below, is ours. */
+  /**
+   * prom-client takes single observations only, so the text of a histogram, whose counts include the buckets
+   * below, is ours.
+   */
   render(name: string): string {
     const lines = [`# HELP ${name} ${this.#help}`, `# TYPE ${name} histogram`]
     let count = 0

@@ -1,6 +1,6 @@
 /**
- * The listening side: one port for links and HTTP. Strangers can connect to it, so everything they can hold is bounded in number,
- * size and time, and whatever they send ends at worst their own connection.
+ * The listening side: one port for links and HTTP. Strangers can connect to it, so everything they can hold
+ * is bounded in number, size and time, and whatever they send ends at worst their own connection.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
@@ -203,7 +203,8 @@ class Links {
     if (purpose === null) {
       refuse(socket, 'NOT_FOUND', 'no WebSocket is served at this path')
     } else if (request.headers.origin !== undefined) {
-      // Browsers let any web page open a WebSocket to any host, and name the page here: none is meant to be a client.
+      // Browsers let any web page open a WebSocket to any host, and name the page here: none is meant to be a
+      // client.
       refuse(socket, 'FORBIDDEN', 'web pages cannot connect here; use HTTP')
     } else {
       this.#server.handleUpgrade(request, socket, head, (webSocket) => {

@@ -13,7 +13,8 @@ export function createSystemClock(): Clock {
     try {
       while (next < due.length) due[next++]?.()
     } finally {
-      // Reached early only when one of them threw: the error goes on its way, the others still get their turn.
+      // Reached early only when one of them threw: the error goes on its way, the others still get their
+      // turn.
       for (; next < due.length; next++) defer(due[next] as () => void)
     }
   }

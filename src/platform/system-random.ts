@@ -1,4 +1,7 @@
-/** Chance from the operating system's generator, drawn in pools: one call for a few bytes costs as much as one for thousands. */
+/**
+ * Chance from the operating system's generator, drawn in pools: one call for a few bytes costs as much as one
+ * for thousands.
+ */
 import { randomFillSync } from 'node:crypto'
 import { nanoid } from 'nanoid'
 import type { Random } from '../effects/random.ts'

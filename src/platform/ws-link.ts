@@ -14,7 +14,10 @@ const PATHS: Readonly<Record<LinkPurpose, string>> = {
 
 /** Errors of an established connection that mean silence; all others mean that the other side ended it. */
 const SILENCE = new Set(['ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'ENETDOWN'])
-/** Closing codes (RFC 6455, section 7.4.1) of an orderly end, of none given, and of a process that went without a word. */
+/**
+ * Closing codes (RFC 6455, section 7.4.1) of an orderly end, of none given, and of a process that went
+ * without a word.
+ */
 const ORDERLY_CODES = new Set([1000, 1001, 1005, 1006])
 
 /** What `path` asks for, or null. */
@@ -28,7 +31,8 @@ export function webSocketOptions(limits: SystemNetworkLimits): object {
   return {
     perMessageDeflate: false,
     maxPayload: limits.maxFrameBytes,
-    // Our own side sends a frame in one piece; a stranger's fragments and chunks each cost memory beyond their bytes.
+    // Our own side sends a frame in one piece; a stranger's fragments and chunks each cost memory beyond
+    // their bytes.
     maxFragments: 16,
     maxBufferedChunks: 64 * 1024,
     closeTimeout: limits.closeTimeoutMs,
@@ -186,16 +190,16 @@ function uncork(link: WsLink): void {
 }
 
 /**
- * A mask of zeros, which both sides of `ws` skip. Masks keep a web page's script from writing what a proxy takes for HTTP
- * (RFC 6455, section 10.3); no script chooses our bytes.
+ * A mask of zeros, which both sides of `ws` skip. Masks keep a web page's script from writing what a proxy
+ * takes for HTTP (RFC 6455, section 10.3); no script chooses our bytes.
  */
 function writeNoMask(mask: Buffer): void {
   mask.fill(0)
 }
 
 /**
- * Only the other host's own word counts as refused: its reset, of the attempt or of the handshake. Silence, however it shows, and
- * a name that does not resolve are losses.
+ * Only the other host's own word counts as refused: its reset, of the attempt or of the handshake. Silence,
+ * however it shows, and a name that does not resolve are losses.
  */
 function causeOfDialError(error: unknown): CloseCause {
   if (error instanceof AggregateError && error.errors.length > 0) {

@@ -1,6 +1,6 @@
 /**
- * The network of this machine: WebSockets over TCP. One listening port carries the links of peers and clients and plain HTTP.
- * The server's side is in `server.ts`, one link in `ws-link.ts`.
+ * The network of this machine: WebSockets over TCP. One listening port carries the links of peers and clients
+ * and plain HTTP. The server's side is in `server.ts`, one link in `ws-link.ts`.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Network } from '../effects/network.ts'
@@ -15,7 +15,10 @@ export interface SystemNetworkOptions {
   readonly maxBufferedBytes?: number
   /** A dialled link that is not open by then is lost. */
   readonly dialTimeoutMs?: number
-  /** How long the other side has to agree to the end of a link, and HTTP requests to finish, before they are cut. */
+  /**
+   * How long the other side has to agree to the end of a link, and HTTP requests to finish, before they are
+   * cut.
+   */
   readonly closeTimeoutMs?: number
   /** Of all kinds together. */
   readonly maxConnections?: number

@@ -1,15 +1,17 @@
 /**
- * How one configuration follows from another. Each function takes a decided configuration and gives the value to propose for the next
- * number; the Synod (`synod.ts`) decides which proposal becomes it.
+ * How one configuration follows from another. Each function takes a decided configuration and gives the value
+ * to propose for the next number; the Synod (`synod.ts`) decides which proposal becomes it.
  *
- * A change of the ring is three of them, after the joint consensus of Raft (Ongaro and Ousterhout, "In Search of an Understandable
- * Consensus Algorithm", 2014, section 6): `beginJoin` (write to both layouts, read the old), `switchOver` (read the new), `finish` (the
- * new alone). In Raft the two configurations must both agree to everything; here both layouts must take every write, and the
- * reads move in between, because data has to be where reads look for it.
+ * A change of the ring is three of them, after the joint consensus of Raft (Ongaro and Ousterhout, "In Search
+ * of an Understandable Consensus Algorithm", 2014, section 6): `beginJoin` (write to both layouts, read the
+ * old), `switchOver` (read the new), `finish` (the new alone). In Raft the two configurations must both agree
+ * to everything; here both layouts must take every write, and the reads move in between, because data has to
+ * be where reads look for it.
  *
- * Invariant. Between two successive numbers either the layouts that take writes share one, or the set that reads use stays; a peer
- * that was removed never comes back; a keyspace id never names two keyspaces. When a step is safe to propose (who must have
- * acknowledged what) is for the proposer to see to: `cluster/ring-change.ts`.
+ * Invariant. Between two successive numbers either the layouts that take writes share one, or the set that
+ * reads use stays; a peer that was removed never comes back; a keyspace id never names two keyspaces. When a
+ * step is safe to propose (who must have acknowledged what) is for the proposer to see to:
+ * `cluster/ring-change.ts`.
  */
 import { assert, present } from '../base/assert.ts'
 import { KvError } from '../base/error.ts'
@@ -118,7 +120,10 @@ export function checkJoin(configuration: Configuration, member: Member): void {
   }
 }
 
-/** From now on reads use the new layout. @throws CONFLICT when no change is open or reads were switched already */
+/**
+ * From now on reads use the new layout. @throws CONFLICT when no change is open or reads were switched
+ * already
+ */
 export function switchOver(configuration: Configuration, nowMs: number): Configuration {
   if (configuration.phase !== 'begun') {
     throw new KvError('CONFLICT', `there is nothing to switch in phase ${configuration.phase}`)
@@ -179,7 +184,9 @@ export function createKeyspace(
   })
 }
 
-/** Forgets a keyspace and, with it, its records. @throws NOT_FOUND; INVALID_ARGUMENT for the default keyspace */
+/**
+ * Forgets a keyspace and, with it, its records. @throws NOT_FOUND; INVALID_ARGUMENT for the default keyspace
+ */
 export function dropKeyspace(configuration: Configuration, name: string, nowMs: number): Configuration {
   if (name === DEFAULT_KEYSPACE_NAME) {
     throw new KvError('INVALID_ARGUMENT', `keyspace '${name}' cannot be dropped`)
@@ -192,7 +199,8 @@ export function dropKeyspace(configuration: Configuration, name: string, nowMs: 
 }
 
 /**
- * An odd number of acceptors, as many as can be up to MAX_ACCEPTORS. Zones are filled evenly; within that, who votes already goes on.
+ * An odd number of acceptors, as many as can be up to MAX_ACCEPTORS. Zones are filled evenly; within that,
+ * who votes already goes on.
  * @throws UNAVAILABLE when nobody is electable
  */
 export function electAcceptors(

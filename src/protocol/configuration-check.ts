@@ -1,6 +1,6 @@
 /**
- * What holds of every configuration, whoever made it. Transitions assert it of what they return; the codec demands it of what
- * arrives, so that nothing behind the codec needs to doubt a table.
+ * What holds of every configuration, whoever made it. Transitions assert it of what they return; the codec
+ * demands it of what arrives, so that nothing behind the codec needs to doubt a table.
  */
 import type { NodeId } from '../base/ids.ts'
 import {
@@ -36,7 +36,9 @@ export function findFlaw(configuration: Configuration): string | null {
   )
 }
 
-/** Null when the keyspace is sound by itself, otherwise what is wrong, in words for the one who asked for it. */
+/**
+ * Null when the keyspace is sound by itself, otherwise what is wrong, in words for the one who asked for it.
+ */
 export function findKeyspaceOptionFlaw(keyspace: Omit<Keyspace, 'id'>): string | null {
   const { name, strategy, replicas } = keyspace
   if (!KEYSPACE_NAME.test(name)) return 'a keyspace name is 1 to 64 characters of A-Z a-z 0-9 _ . -'

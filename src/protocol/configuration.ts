@@ -1,10 +1,11 @@
 /**
- * The cluster's configuration: one numbered value that says who is a member, who votes, which keyspaces there are and which peers
- * own which partition. Number i+1 is chosen by one instance of single-decree Paxos among the acceptors that number i names
- * (`synod.ts`), so one number never has two contents.
+ * The cluster's configuration: one numbered value that says who is a member, who votes, which keyspaces there
+ * are and which peers own which partition. Number i+1 is chosen by one instance of single-decree Paxos among
+ * the acceptors that number i names (`synod.ts`), so one number never has two contents.
  *
- * A change of the ring is three decisions, as in Raft's joint consensus (Ongaro and Ousterhout 2014, section 6):
- * begin (write to the old and the new layout, read the old), switch (read the new), finish (the new alone).
+ * A change of the ring is three decisions, as in Raft's joint consensus (Ongaro and Ousterhout 2014, section
+ * 6): begin (write to the old and the new layout, read the old), switch (read the new), finish (the new
+ * alone).
  */
 import type { Bytes } from '../base/bytes.ts'
 import type { ClusterId, KeyspaceId, NodeId } from '../base/ids.ts'
@@ -18,13 +19,18 @@ export const MAX_KEYSPACES = 256
 
 export interface Member {
   readonly nodeId: NodeId
-  /** Replicas of a partition go to distinct zones first. '' when the operator named none: then all are alike. */
+  /**
+   * Replicas of a partition go to distinct zones first. '' when the operator named none: then all are alike.
+   */
   readonly zone: string
   /** Share of the ring relative to the others; 1 … 1000. */
   readonly weight: number
 }
 
-/** A vote belongs to (nodeId, acceptorId): a peer that lost its votes has a new acceptorId and no vote until it is named again. */
+/**
+ * A vote belongs to (nodeId, acceptorId): a peer that lost its votes has a new acceptorId and no vote until
+ * it is named again.
+ */
 export interface Acceptor {
   readonly nodeId: NodeId
   readonly acceptorId: string
@@ -51,17 +57,25 @@ export interface Keyspace {
   readonly durability: Durability
 }
 
-/** Who owns what: a table computed by the proposer and shipped, so that no two versions of the code can disagree about it. */
+/**
+ * Who owns what: a table computed by the proposer and shipped, so that no two versions of the code can
+ * disagree about it.
+ */
 export interface Layout {
   /** Rows refer to positions in this list. */
   readonly members: readonly NodeId[]
   /** Length of every preference list: min(members, MAX_REPLICAS). */
   readonly depth: number
-  /** partitionCount × depth positions, unsigned 16-bit big-endian: partition p's list starts at byte 2·p·depth. */
+  /**
+   * partitionCount × depth positions, unsigned 16-bit big-endian: partition p's list starts at byte
+   * 2·p·depth.
+   */
   readonly rows: Bytes
 }
 
-/** `stable`: one layout. `begun`: [old, new], reads use the old. `switched`: [old, new], reads use the new. */
+/**
+ * `stable`: one layout. `begun`: [old, new], reads use the old. `switched`: [old, new], reads use the new.
+ */
 export type Phase = 'stable' | 'begun' | 'switched'
 
 export interface Configuration {

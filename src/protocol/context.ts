@@ -1,6 +1,7 @@
 /**
- * A causal context as clients carry it: opaque text, safe in headers and URLs, bound to one key of one keyspace of one cluster by a
- * checksum. `checksum.actor-n.actor-n~actor-n`: the vector, then after `~` the loose dots; n in base 36.
+ * A causal context as clients carry it: opaque text, safe in headers and URLs, bound to one key of one
+ * keyspace of one cluster by a checksum. `checksum.actor-n.actor-n~actor-n`: the vector, then after `~` the
+ * loose dots; n in base 36.
  */
 
 import type { Bytes } from '../base/bytes.ts'

@@ -1,16 +1,18 @@
 /**
  * Dotted version vectors: what a write replaces, and what stays beside it.
  *
- * Intuition: every value has a name of its own, its dot. A record remembers all dots it has ever seen. A value that one copy has and
- * another lacks was either superseded there (the other has seen its dot) or never arrived (it has not): so two copies can be merged without
- * asking anyone, and nothing written concurrently is lost.
+ * Intuition: every value has a name of its own, its dot. A record remembers all dots it has ever seen. A
+ * value that one copy has and another lacks was either superseded there (the other has seen its dot) or never
+ * arrived (it has not): so two copies can be merged without asking anyone, and nothing written concurrently
+ * is lost.
  *
- * Invariants: `mergeRecords` is commutative, associative and idempotent; no value survives a put whose context covers it; a value
- * leaves a record only under a covering dot.
+ * Invariants: `mergeRecords` is commutative, associative and idempotent; no value survives a put whose
+ * context covers it; a value leaves a record only under a covering dot.
  *
- * Source: Preguiça, Baquero, Almeida, Fonte, Gonçalves, "Dotted Version Vectors: Logical Clocks for Optimistic Replication", 2012,
- * sections 4 and 5. Deviation: `seen` is kept beside the values instead of a vector in each, with loose dots where a writer's context
- * names a dot of an actor without having seen all before it.
+ * Source: Preguiça, Baquero, Almeida, Fonte, Gonçalves, "Dotted Version Vectors: Logical Clocks for
+ * Optimistic Replication", 2012, sections 4 and 5. Deviation: `seen` is kept beside the values instead of a
+ * vector in each, with loose dots where a writer's context names a dot of an actor without having seen all
+ * before it.
  */
 import { assert } from '../base/assert.ts'
 import { compareBytes, EMPTY_BYTES } from '../base/bytes.ts'
@@ -59,8 +61,9 @@ export function compareDots(a: Dot, b: Dot): number {
 }
 
 /**
- * Both copies' knowledge: a value stays when both hold it, or when the one that lacks it has not seen its dot.
- * Two values under one dot cannot be (no dot names two values); should a disk make it so, every peer keeps the same one of them.
+ * Both copies' knowledge: a value stays when both hold it, or when the one that lacks it has not seen its
+ * dot. Two values under one dot cannot be (no dot names two values); should a disk make it so, every peer
+ * keeps the same one of them.
  */
 export function mergeRecords(a: KeyRecord, b: KeyRecord): KeyRecord {
   const values: DottedValue[] = []
@@ -78,8 +81,8 @@ export function mergeRecords(a: KeyRecord, b: KeyRecord): KeyRecord {
 }
 
 /**
- * A write at the store that minted its dot: what the context covers goes, the value comes. That store has seen every earlier dot of
- * its own actor, so here, and only here, the dot enters the vector.
+ * A write at the store that minted its dot: what the context covers goes, the value comes. That store has
+ * seen every earlier dot of its own actor, so here, and only here, the dot enters the vector.
  */
 export function putValue(record: KeyRecord | null, context: DotSet, value: DottedValue): KeyRecord {
   const before = record ?? EMPTY_RECORD

@@ -9,7 +9,8 @@
  *
  * Invariants: peers in a list are distinct, and at every length its zones are as distinct and even as can be.
  * The same input gives the same table. At every length no peer is above `loadCap` of its fair load; only
- * weights and zones together, in small clusters, can leave a few partitions above it: zones come before balance.
+ * weights and zones together, in small clusters, can leave a few partitions above it: zones come before
+ * balance.
  *
  * Deviations: the whole problem, all list lengths at once, is no flow problem. So one length is settled first
  * and on its own terms, the one that most keyspaces use; shorter lists are then chosen within it, and longer

@@ -1,6 +1,6 @@
 /**
- * What a peer holds of one key: a multi-value register as a dotted version vector set in its plainest form. The rules (merge, put)
- * and their laws are in `dvv.ts`; the bytes are in `store/record-codec.ts`.
+ * What a peer holds of one key: a multi-value register as a dotted version vector set in its plainest form.
+ * The rules (merge, put) and their laws are in `dvv.ts`; the bytes are in `store/record-codec.ts`.
  */
 import type { Bytes } from '../base/bytes.ts'
 import type { ActorId } from '../base/ids.ts'
@@ -13,8 +13,8 @@ export interface Dot {
 }
 
 /**
- * A set of dots of one key: every dot (a, m) with m ≤ vector[a], and the loose ones. In it `n` may jump, because one counter serves
- * all keys: numbers in between belong to other keys and mean nothing here.
+ * A set of dots of one key: every dot (a, m) with m ≤ vector[a], and the loose ones. In it `n` may jump,
+ * because one counter serves all keys: numbers in between belong to other keys and mean nothing here.
  */
 export interface DotSet {
   readonly vector: ReadonlyMap<ActorId, number>
@@ -35,7 +35,10 @@ export interface DottedValue {
   readonly expiresAtMs: number | null
 }
 
-/** Every value's dot is in `seen`. Values are ordered by dot (actor, then n), so that equal records have equal bytes. */
+/**
+ * Every value's dot is in `seen`. Values are ordered by dot (actor, then n), so that equal records have equal
+ * bytes.
+ */
 export interface KeyRecord {
   readonly seen: DotSet
   readonly values: readonly DottedValue[]

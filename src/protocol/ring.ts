@@ -108,7 +108,10 @@ export class Ring {
     throw new KvError('INVALID_ARGUMENT', `${level} answers cannot be had: ${owners}; ask for ${allowed}`)
   }
 
-  /** As `required`, for a request that was checked before: a number that owners cannot meet any more is just not met. */
+  /**
+   * As `required`, for a request that was checked before: a number that owners cannot meet any more is just
+   * not met.
+   */
   needed(level: Level, ownerCount: number): number {
     return typeof level === 'number' ? level : this.required(level, ownerCount)
   }

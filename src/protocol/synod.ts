@@ -1,21 +1,23 @@
 /**
- * The Synod: single-decree Paxos, one instance for each configuration number (Lamport, "Paxos Made Simple", 2001, section 2;
- * "The Part-Time Parliament", 1998, section 2).
+ * The Synod: single-decree Paxos, one instance for each configuration number (Lamport, "Paxos Made Simple",
+ * 2001, section 2; "The Part-Time Parliament", 1998, section 2).
  *
- * Intuition. A proposer first asks a majority of acceptors to promise a ballot of its own: to ignore lower ballots from now on, and to
- * tell what they voted for last. Any two majorities share an acceptor, so if a value may have been chosen already, at least one of
- * them tells it; the proposer then has to propose that value instead of its own. A majority of votes in one ballot chooses.
+ * Intuition. A proposer first asks a majority of acceptors to promise a ballot of its own: to ignore lower
+ * ballots from now on, and to tell what they voted for last. Any two majorities share an acceptor, so if a
+ * value may have been chosen already, at least one of them tells it; the proposer then has to propose that
+ * value instead of its own. A majority of votes in one ballot chooses.
  *
- * Invariant. For each number at most one value is ever chosen. It rests on: no ballot carries two values (a ballot holds the
- * proposer's nodeId and the nonce of its boot, and within a boot it never uses a round twice); an acceptor's promise never falls,
- * also not across a restart (what `answer` returns is on disk before the answer leaves); an acceptor that lost its votes
- * has a new acceptorId, and no vote until a later configuration names it.
+ * Invariant. For each number at most one value is ever chosen. It rests on: no ballot carries two values (a
+ * ballot holds the proposer's nodeId and the nonce of its boot, and within a boot it never uses a round
+ * twice); an acceptor's promise never falls, also not across a restart (what `answer` returns is on disk
+ * before the answer leaves); an acceptor that lost its votes has a new acceptorId, and no vote until a later
+ * configuration names it.
  *
- * Deviations. An acceptor takes part in number i+1 only while it knows i, the newest decided number, and i names it: so
- * each number has its own set of acceptors with no protocol for changing it, and votes of older numbers need not be kept. Asked about an
- * older number it says that it was decided; about a newer one, that it is behind. Refusals are said aloud, "as an
- * optimization" (section 2.5), so that a proposer need not wait for a timeout. There are no separate learners: the proposer counts
- * the votes and spreads what was chosen.
+ * Deviations. An acceptor takes part in number i+1 only while it knows i, the newest decided number, and i
+ * names it: so each number has its own set of acceptors with no protocol for changing it, and votes of older
+ * numbers need not be kept. Asked about an older number it says that it was decided; about a newer one, that
+ * it is behind. Refusals are said aloud, "as an optimization" (section 2.5), so that a proposer need not wait
+ * for a timeout. There are no separate learners: the proposer counts the votes and spreads what was chosen.
  */
 import { type Bytes, equalBytes } from '../base/bytes.ts'
 import type { NodeId } from '../base/ids.ts'
@@ -58,8 +60,8 @@ export type AcceptorRequest =
   | { readonly type: 'vote'; readonly number: number; readonly ballot: Ballot; readonly value: Bytes }
 
 /**
- * `promised`: a higher ballot was promised, the one told. `decided`: that number was decided long ago. `behind`: the acceptor does not
- * know the number before yet. `unnamed`: it has no vote.
+ * `promised`: a higher ballot was promised, the one told. `decided`: that number was decided long ago.
+ * `behind`: the acceptor does not know the number before yet. `unnamed`: it has no vote.
  */
 export const VOTE_REFUSALS = ['promised', 'decided', 'behind', 'unnamed'] as const
 export type VoteRefusal = (typeof VOTE_REFUSALS)[number]
@@ -92,8 +94,8 @@ export function majority(count: number): number {
 }
 
 /**
- * One step of an acceptor. When the votes returned are not the ones given, they must be on disk before the answer leaves; when that
- * fails, no answer leaves.
+ * One step of an acceptor. When the votes returned are not the ones given, they must be on disk before the
+ * answer leaves; when that fails, no answer leaves.
  */
 export function answer(
   votes: Votes,
@@ -105,7 +107,8 @@ export function answer(
     return { votes, answer: { type: 'voteRefused', number, ballot, reason, promised } } as const
   }
   if (number <= standing.decided) return refuse('decided')
-  // Votes on a higher number mean that the configuration we know was lost and is an old one: what it names does not count.
+  // Votes on a higher number mean that the configuration we know was lost and is an old one: what it names
+  // does not count.
   if (number > standing.decided + 1 || votes.number > number) return refuse('behind')
   if (!standing.named) return refuse('unnamed')
 
@@ -127,8 +130,9 @@ export function answer(
 }
 
 /**
- * A proposer with one ballot. `preparing`: asks for promises. `voting`: asks for votes for `value`, which is no longer its to change.
- * `chosen`: `value` is decided. `lost`: too many acceptors refused; start again with a ballot above `overtakenBy`.
+ * A proposer with one ballot. `preparing`: asks for promises. `voting`: asks for votes for `value`, which is
+ * no longer its to change. `chosen`: `value` is decided. `lost`: too many acceptors refused; start again with
+ * a ballot above `overtakenBy`.
  */
 export interface Proposer {
   readonly number: number
@@ -167,7 +171,9 @@ export function startProposer(
   }
 }
 
-/** What the proposer has to ask its acceptors in this stage; null when it is done. Asking again does no harm. */
+/**
+ * What the proposer has to ask its acceptors in this stage; null when it is done. Asking again does no harm.
+ */
 export function question(proposer: Proposer): AcceptorRequest | null {
   const { number, ballot, value } = proposer
   if (proposer.stage === 'preparing') return { type: 'prepare', number, ballot }

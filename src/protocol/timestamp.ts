@@ -1,6 +1,6 @@
 /**
- * Hybrid logical timestamps (Kulkarni et al., "Logical Physical Clocks", 2014, section 3): wall-clock ms × 1024 plus a counter, in one
- * safe integer. Close to the wall clock, and always above what is superseded.
+ * Hybrid logical timestamps (Kulkarni et al., "Logical Physical Clocks", 2014, section 3): wall-clock ms ×
+ * 1024 plus a counter, in one safe integer. Close to the wall clock, and always above what is superseded.
  */
 
 const TICKS_PER_MS = 1024

@@ -1,12 +1,16 @@
 /**
- * What a reader sees of a record: a view, computed by the coordinator. Nothing here ever changes what is stored: were replicas to
- * prune by timestamp, expiry or writeId, two of them could prune each other's value and leave nothing.
+ * What a reader sees of a record: a view, computed by the coordinator. Nothing here ever changes what is
+ * stored: were replicas to prune by timestamp, expiry or writeId, two of them could prune each other's value
+ * and leave nothing.
  */
 import type { Conflicts } from './configuration.ts'
 import { compareDots } from './dvv.ts'
 import type { DottedValue, KeyRecord } from './record.ts'
 
-/** Live values, newest first. `lww` shows at most one: the greatest (timestamp, dot), and nothing when that is a tombstone or expired. */
+/**
+ * Live values, newest first. `lww` shows at most one: the greatest (timestamp, dot), and nothing when that is
+ * a tombstone or expired.
+ */
 export function visibleValues(
   record: KeyRecord,
   conflicts: Conflicts,

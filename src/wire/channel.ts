@@ -1,6 +1,6 @@
 /**
- * Messages over one link: what is sent in one turn of the event loop leaves in one frame, and frames come apart into messages again.
- * Malformed input ends the link, never the process.
+ * Messages over one link: what is sent in one turn of the event loop leaves in one frame, and frames come
+ * apart into messages again. Malformed input ends the link, never the process.
  */
 import type { Clock } from '../effects/clock.ts'
 import type { CloseCause, Link, LinkHandler } from '../effects/network.ts'

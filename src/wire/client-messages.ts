@@ -1,4 +1,7 @@
-/** Between a client and the peer it is connected to. Requests carry ids that rise on one link; answers come in any order. */
+/**
+ * Between a client and the peer it is connected to. Requests carry ids that rise on one link; answers come in
+ * any order.
+ */
 
 import { MAX_MEMBERS } from '../protocol/configuration.ts'
 import * as field from './fields.ts'

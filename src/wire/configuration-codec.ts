@@ -1,7 +1,8 @@
 /**
- * A configuration as bytes: the value that the Synod votes on, the payload that spreads it, and what lies on disk. Equal configurations
- * give equal bytes, and once decided the bytes are handed on as they are. Compact, because with 1,000 members everyone gets a copy: members
- * are arrays, zones are named once, layouts refer to members by position.
+ * A configuration as bytes: the value that the Synod votes on, the payload that spreads it, and what lies on
+ * disk. Equal configurations give equal bytes, and once decided the bytes are handed on as they are. Compact,
+ * because with 1,000 members everyone gets a copy: members are arrays, zones are named once, layouts refer to
+ * members by position.
  */
 import { assert, present } from '../base/assert.ts'
 import { type Bytes, compareBytes } from '../base/bytes.ts'
@@ -99,7 +100,10 @@ export function encodeConfiguration(configuration: Configuration): Bytes {
   return encoded
 }
 
-/** Strict: only what `encodeConfiguration` gives for a sound configuration. It keeps views of the bytes. @throws MalformedMessage */
+/**
+ * Strict: only what `encodeConfiguration` gives for a sound configuration. It keeps views of the bytes.
+ * @throws MalformedMessage
+ */
 export function decodeConfiguration(encoded: Bytes): Configuration {
   if (encoded.length > MAX_CONFIGURATION_BYTES)
     throw new MalformedMessage('a configuration that is too large')

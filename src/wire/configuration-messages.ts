@@ -1,6 +1,7 @@
 /**
- * Between peers about the configuration: the Synod's questions and answers, the spreading of what was decided, and joining. Every one of
- * these is a request or the reply to one; a reply carries the id of its request.
+ * Between peers about the configuration: the Synod's questions and answers, the spreading of what was
+ * decided, and joining. Every one of these is a request or the reply to one; a reply carries the id of its
+ * request.
  */
 
 import { MAX_WEIGHT, MAX_ZONE_LENGTH } from '../protocol/configuration-check.ts'
@@ -31,8 +32,8 @@ export const configurationRequests = {
   prepare: [40, { id, number, ballot }],
   vote: [41, { id, number, ballot, value: configuration }],
   /**
-   * Take this decided configuration, and acknowledge it. Without the bytes: acknowledge `number`, which you should have.
-   * `pending`: what the open change waits for, for people who ask you.
+   * Take this decided configuration, and acknowledge it. Without the bytes: acknowledge `number`, which you
+   * should have. `pending`: what the open change waits for, for people who ask you.
    */
   adopt: [42, { id, number, configuration: optional(configuration), pending }],
   /** Make this peer a member. `isForwarded`: do not hand the request on. */
@@ -54,7 +55,10 @@ export const configurationReplies = {
   /** `accepted`: the vote it cast last, if any. */
   promise: [45, { id, number, ballot, accepted: optional(struct({ ballot, value: configuration })) }],
   voted: [46, { id, number, ballot }],
-  /** `promised` goes with the reason of that name; `configuration`, the newest decided one, with the reason `decided`. */
+  /**
+   * `promised` goes with the reason of that name; `configuration`, the newest decided one, with the reason
+   * `decided`.
+   */
   voteRefused: [
     47,
     {
@@ -67,11 +71,15 @@ export const configurationReplies = {
     },
   ],
   /**
-   * The sender has configuration `number` on disk, has ended its requests below it and refuses such from now on; 0: it has none.
-   * `holdsRecords`: its store holds records that were written before the open change began.
+   * The sender has configuration `number` on disk, has ended its requests below it and refuses such from now
+   * on; 0: it has none. `holdsRecords`: its store holds records that were written before the open change
+   * began.
    */
   adopted: [48, { id, number, holdsRecords: bool, acceptorId: string(MAX_ACCEPTOR_ID_LENGTH) }],
-  /** `refusal`: it will never be. Otherwise `isTaken` says whether somebody sees to it, and `pending` what that waits for. */
+  /**
+   * `refusal`: it will never be. Otherwise `isTaken` says whether somebody sees to it, and `pending` what
+   * that waits for.
+   */
   joinReply: [49, { id, isTaken: bool, refusal: optional(string(MAX_PENDING_LENGTH)), pending }],
   /** Null: nothing above the number asked about. */
   configurationReply: [50, { id, configuration: optional(configuration) }],

@@ -1,6 +1,7 @@
 /**
- * Between coordinator and replica. Each request carries the number of the configuration under which it was routed; a replica that has
- * another one refuses, so that no quorum ever counts answers given under different numbers.
+ * Between coordinator and replica. Each request carries the number of the configuration under which it was
+ * routed; a replica that has another one refuses, so that no quorum ever counts answers given under different
+ * numbers.
  */
 import * as field from './fields.ts'
 import { bool, type MessageOf, type MessageTable, optional, uint, word } from './schema.ts'
@@ -19,7 +20,10 @@ export const dataRequests = {
       seenOnly: bool,
     },
   ],
-  /** Merge this into what you hold. `mintedBy`: the actor of its newest dot, when the record was written just now. */
+  /**
+   * Merge this into what you hold. `mintedBy`: the actor of its newest dot, when the record was written just
+   * now.
+   */
   replicate: [
     62,
     {
@@ -40,7 +44,10 @@ export const dataRequests = {
 export const dataReplies = {
   /** The record's bytes, null when there is none. */
   record: [61, { id: field.requestId, record: optional(field.record) }],
-  /** It is on disk. `seenUpTo`: how much of `mintedBy` the replica's record had seen before; 0 without a `mintedBy`. */
+  /**
+   * It is on disk. `seenUpTo`: how much of `mintedBy` the replica's record had seen before; 0 without a
+   * `mintedBy`.
+   */
   stored: [63, { id: field.requestId, seenUpTo: uint() }],
   /** It was not done; `number` is the configuration of the one who refuses. */
   refused: [64, { id: field.requestId, reason: word(REFUSALS), number: field.configurationNumber }],

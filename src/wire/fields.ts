@@ -7,7 +7,9 @@ import { MAX_CONTEXT_LENGTH } from '../protocol/context.ts'
 import { MAX_KEY_BYTES } from './requests.ts'
 import { bool, bytes, type Field, MalformedMessage, optional, parsed, string, uint, word } from './schema.ts'
 
-/** A record of the largest value with many siblings must fit; above this, nothing is taken from a stranger. */
+/**
+ * A record of the largest value with many siblings must fit; above this, nothing is taken from a stranger.
+ */
 const MAX_RECORD_BYTES = 12 * 1024 * 1024
 /** Room for a record with several such values. The limit a node sets (`--max-value`) is below. */
 export const MAX_CARRIED_VALUE_BYTES = 8 * 1024 * 1024
@@ -53,7 +55,10 @@ export const errorCode = parsed((raw): ErrorCode => {
   throw new MalformedMessage('not an error code')
 })
 
-/** The fields of a PutRequest: as a client sends it, and as a peer forwards it. Keys and values are judged by the node. */
+/**
+ * The fields of a PutRequest: as a client sends it, and as a peer forwards it. Keys and values are judged by
+ * the node.
+ */
 export const putRequestShape = {
   keyspace: keyspaceName,
   key: carriedKey,

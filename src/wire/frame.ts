@@ -1,9 +1,10 @@
 /**
- * A frame: the messages to one receiver in one turn of the event loop, packed together with msgpackr as an array of messages, after a
- * checksum of 4 bytes.
+ * A frame: the messages to one receiver in one turn of the event loop, packed together with msgpackr as an
+ * array of messages, after a checksum of 4 bytes.
  *
- * The checksum is there because most damage leaves a message that is valid: another value, a greater generation, a later configuration, which
- * everyone would believe and pass on. TCP's 16 bits do not keep it away (Stone and Partridge, "When the CRC and TCP Checksum Disagree", 2000).
+ * The checksum is there because most damage leaves a message that is valid: another value, a greater
+ * generation, a later configuration, which everyone would believe and pass on. TCP's 16 bits do not keep it
+ * away (Stone and Partridge, "When the CRC and TCP Checksum Disagree", 2000).
  */
 import type { Bytes } from '../base/bytes.ts'
 import { hash32 } from '../base/hash.ts'

@@ -1,4 +1,7 @@
-/** The first words on a link between peers. Whoever dialled says hello; the other welcomes or refuses, and says why. */
+/**
+ * The first words on a link between peers. Whoever dialled says hello; the other welcomes or refuses, and
+ * says why.
+ */
 import * as field from './fields.ts'
 import { type MessageOf, optional, string, uint, word } from './schema.ts'
 

@@ -1,4 +1,7 @@
-/** One value to msgpack bytes and back, for what lies on disk or travels inside a message. Frames have their own (`frame.ts`). */
+/**
+ * One value to msgpack bytes and back, for what lies on disk or travels inside a message. Frames have their
+ * own (`frame.ts`).
+ */
 import { Packr, RESERVE_START_SPACE, Unpackr } from 'msgpackr'
 import type { Bytes } from '../base/bytes.ts'
 import { MalformedMessage } from './schema.ts'
@@ -6,7 +9,10 @@ import { MalformedMessage } from './schema.ts'
 const packr = new Packr({ useRecords: false, variableMapSize: true })
 const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: false })
 
-/** @param value numbers, strings, bytes, booleans, null, and arrays of these: equal values give equal bytes. The caller owns the result. */
+/**
+ * @param value numbers, strings, bytes, booleans, null, and arrays of these: equal values give equal bytes.
+ * The caller owns the result.
+ */
 export function pack(value: unknown): Bytes {
   return packr.pack(value)
 }

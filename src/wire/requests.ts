@@ -1,6 +1,7 @@
 /**
- * What can be asked of any peer, and what it answers: the words shared by the client library, the node and its faces.
- * Contexts are text here (base64url of the encoded context with its checksum): opaque to everyone but `protocol/context.ts`.
+ * What can be asked of any peer, and what it answers: the words shared by the client library, the node and
+ * its faces. Contexts are text here (base64url of the encoded context with its checksum): opaque to everyone
+ * but `protocol/context.ts`.
  */
 import type { Bytes } from '../base/bytes.ts'
 import type {
@@ -25,7 +26,9 @@ export interface PutRequest {
   /** Null deletes: it leaves a tombstone. */
   readonly value: Bytes | null
   readonly contentType: string | null
-  /** From an earlier read or write of the same key: replaces exactly what that saw. Null: what a quorum holds. */
+  /**
+   * From an earlier read or write of the same key: replaces exactly what that saw. Null: what a quorum holds.
+   */
   readonly context: string | null
   /** Without a context: replace only what the coordinator holds, and skip asking the others. */
   readonly blind: boolean
@@ -135,8 +138,8 @@ export interface KeyLocation extends PartitionOwners {
 }
 
 /**
- * Everything a peer does for others. The node implements it for its faces; the client library implements it by asking a peer.
- * Every method rejects with a KvError.
+ * Everything a peer does for others. The node implements it for its faces; the client library implements it
+ * by asking a peer. Every method rejects with a KvError.
  */
 export interface KvService {
   put(request: PutRequest): Promise<PutReply>

@@ -1,8 +1,10 @@
 /**
- * Messages, described once: the description gives the TypeScript type, the positions on the wire, and the check of everything
- * that a stranger can send. A message travels as an array `[tag, ...fields]` in the order of its description.
+ * Messages, described once: the description gives the TypeScript type, the positions on the wire, and the
+ * check of everything that a stranger can send. A message travels as an array `[tag, ...fields]` in the order
+ * of its description.
  *
- * Fields are only ever added at the end of a message, as `optional`: an older peer ignores them, a newer one reads null.
+ * Fields are only ever added at the end of a message, as `optional`: an older peer ignores them, a newer one
+ * reads null.
  */
 import { type Bytes, EMPTY_BYTES } from '../base/bytes.ts'
 
