@@ -10,7 +10,7 @@ import type { Link, LinkPurpose } from '../../src/effects/network.ts'
 import { clientRequestCodec } from '../../src/wire/client-messages.ts'
 import { PROTOCOL_VERSION, packFrame } from '../../src/wire/frame.ts'
 import { peerCodec } from '../../src/wire/peer-messages.ts'
-import { inventFrame, mangleFrame } from './mangler.ts'
+import { forgeFrame, inventFrame, mangleFrame } from './mangler.ts'
 import type { Recording, Side } from './recording.ts'
 
 /** A link that goes on after nonsense (an answer to no question, say) gets more of it, up to so much. */
@@ -50,17 +50,21 @@ export class Attacker {
   readonly #recording: Recording
   readonly #prng: Prng
   readonly #clusterId: ClusterId
+  readonly #lies: boolean
 
+  /** @param lies sends valid messages with false content instead of mangled ones */
   constructor(
     effects: Pick<Effects, 'network' | 'clock'>,
     recording: Recording,
     prng: Prng,
     clusterId: ClusterId,
+    lies = false,
   ) {
     this.#effects = effects
     this.#recording = recording
     this.#prng = prng
     this.#clusterId = clusterId
+    this.#lies = lies
   }
 
   /** One connection, mangled frames until the peer has enough of it. Fulfils when it is closed. */
@@ -107,11 +111,12 @@ export class Attacker {
     const { counts } = this
     counts.frames++
     counts.byPlace[purpose][isAfterHandshake ? 'after' : 'inHandshake']++
-    if (counts.mutated * 2 >= counts.frames) return inventFrame(this.#prng)
+    if (!this.#lies && counts.mutated * 2 >= counts.frames) return inventFrame(this.#prng)
     counts.mutated++
     const side: Side = purpose === 'client' ? 'client' : 'peer'
     const frame = this.#recording.pick(side, this.#prng)
     const codec = side === 'client' ? clientRequestCodec : peerCodec
+    if (this.#lies) return forgeFrame(this.#prng, frame, codec) ?? frame
     return mangleFrame(this.#prng, frame, this.#recording.pick(side, this.#prng), codec)
   }
 

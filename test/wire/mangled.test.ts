@@ -5,20 +5,61 @@ import type { ClusterId, NodeId } from '../../src/base/ids.ts'
 import { createPrng } from '../../src/base/prng.ts'
 import type { Client } from '../../src/client/client.ts'
 import type { LogEntry } from '../../src/simulator/sim-world.ts'
-import { createSimulation, type Simulation } from '../../src/simulator/simulation.ts'
+import { createSimulation, type SimPeer, type Simulation } from '../../src/simulator/simulation.ts'
 import { DEFAULT_KEYSPACE_OPTIONS } from '../../src/wire/requests.ts'
 import { Attacker } from './attacker.ts'
 import { Recording } from './recording.ts'
 
 const SEED = 'mangled'
 const PEERS = 3
-const FRAMES = 5_000
+const MANGLED_FRAMES = 5_000
+const LIES = 2_000
+const SETTLE_MS = 10_000
 const AT_ONCE = 20
 const KEYS = 50
 
 const test = suite('mangled frames')
 
 test('never do more than close a link: nobody fails, nobody is blamed, nothing is written', async () => {
+  const { simulation, kv, recording, logged } = await startRecorded()
+  const before = await contentOf(simulation, kv)
+  const number = simulation.peers[0]?.node?.configuration?.number
+  await attack(simulation, recording, MANGLED_FRAMES, false)
+
+  assert.ok(simulation.isFormed(), 'the peers are one cluster')
+  for (const { node } of simulation.peers) {
+    assert.is(node?.configuration?.number, number)
+    for (const other of simulation.peers) {
+      const isUp = other.node === node || node?.membership.isAlive(other.node?.nodeId as NodeId)
+      assert.ok(isUp, `${other.host} is up for everybody`)
+    }
+  }
+  const after = await contentOf(simulation, kv)
+  const changed = after.filter((found, i) => JSON.stringify(found) !== JSON.stringify(before[i]))
+  assert.equal(changed, [], 'what was written is there, and nothing else')
+  await simulation.settle(kv.put('afterwards', 'served'))
+  assert.equal(errorsIn(logged), [])
+  await simulation.stop()
+})
+
+test('a well-formed lie, which nobody can tell from the truth, ends no peer and fills no log', async () => {
+  const { simulation, recording, logged } = await startRecorded()
+  await attack(simulation, recording, LIES, true)
+  for (const peer of simulation.peers) assert.is(peer.state, 'ready')
+  const events = new Set(errorsIn(logged).map(({ event }) => event))
+  for (const event of events) assert.ok(['node.outranked', 'configuration.foreign'].includes(event), event)
+  assert.ok(errorsIn(logged).length < 50, `${errorsIn(logged).length} errors`)
+})
+
+interface Recorded {
+  readonly simulation: Simulation
+  readonly kv: Client
+  readonly recording: Recording
+  /** Since the recording. */
+  readonly logged: readonly LogEntry[]
+}
+
+async function startRecorded(): Promise<Recorded> {
   const recording = new Recording()
   const logged: LogEntry[] = []
   const simulation = createSimulation({
@@ -33,45 +74,32 @@ test('never do more than close a link: nobody fails, nobody is blamed, nothing i
   const kv = simulation.client()
   await work(simulation, kv)
   recording.finish()
-  await simulation.run(5_000)
-  const before = await contentOf(simulation, kv)
-  const { number, clusterId } = simulation.peers[0]?.node?.configuration ?? { number: 0, clusterId: '' }
+  await simulation.run(SETTLE_MS)
   logged.length = 0
+  return { simulation, kv, recording, logged }
+}
 
+async function attack(
+  simulation: Simulation,
+  recording: Recording,
+  frames: number,
+  lies: boolean,
+): Promise<void> {
   const { effects } = simulation.world.host('10.2.0.1').boot()
+  const clusterId = simulation.peers[0]?.node?.configuration?.clusterId as ClusterId
   const prng = createPrng(SEED)
-  const attacker = new Attacker(effects, recording, prng, clusterId as ClusterId)
-  while (attacker.counts.frames < FRAMES) {
-    const strikes = Array.from({ length: AT_ONCE }, () =>
-      attacker.strike((simulation.peers[prng.int(PEERS)] as (typeof simulation.peers)[0]).address),
-    )
-    await simulation.settle(Promise.all(strikes))
+  const attacker = new Attacker(effects, recording, prng, clusterId, lies)
+  while (attacker.counts.frames < frames) {
+    const targets = Array.from({ length: AT_ONCE }, () => simulation.peers[prng.int(PEERS)] as SimPeer)
+    await simulation.settle(Promise.all(targets.map(({ address }) => attacker.strike(address))))
   }
-  await simulation.run(10_000)
+  await simulation.run(SETTLE_MS)
+}
 
-  assert.ok(simulation.isFormed(), 'the peers are one cluster')
-  for (const { node } of simulation.peers) {
-    assert.is(node?.configuration?.number, number)
-    for (const other of simulation.peers) {
-      const isUp = other.node === node || node?.membership.isAlive(other.node?.nodeId as NodeId)
-      assert.ok(isUp, `${other.host} is up for everybody`)
-    }
-  }
-  const after = await contentOf(simulation, kv)
-  assert.equal(
-    after.filter((found, i) => JSON.stringify(found) !== JSON.stringify(before[i])),
-    [],
-    'what was written is there, and nothing else',
-  )
-  await simulation.settle(kv.put('afterwards', 'served'))
-  assert.equal(
-    logged
-      .filter(({ level }) => level === 'error')
-      .map(({ host, event, fields }) => ({ host, event, fields })),
-    [],
-  )
-  await simulation.stop()
-})
+function errorsIn(logged: readonly LogEntry[]): readonly Omit<LogEntry, 'timeMs'>[] {
+  const errors = logged.filter(({ level }) => level === 'error')
+  return errors.map(({ host, level, event, fields }) => ({ host, level, event, fields }))
+}
 
 async function work(simulation: Simulation, kv: Client): Promise<void> {
   const { service } = kv

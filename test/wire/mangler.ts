@@ -2,23 +2,44 @@
 import { type Bytes, concatBytes, equalBytes } from '../../src/base/bytes.ts'
 import { hash32 } from '../../src/base/hash.ts'
 import type { Prng } from '../../src/base/prng.ts'
+import { decodeRecord, MalformedRecord } from '../../src/store/record-codec.ts'
+import type { ClientRequest } from '../../src/wire/client-messages.ts'
+import { decodeConfiguration } from '../../src/wire/configuration-codec.ts'
 import { packFrame, unpackFrame } from '../../src/wire/frame.ts'
 import { pack } from '../../src/wire/msgpack.ts'
+import type { PeerMessage } from '../../src/wire/peer-messages.ts'
 import { MalformedMessage, type MessageCodec } from '../../src/wire/schema.ts'
 
 const MAX_GARBAGE_BYTES = 2_000
+/** Tries at a change that leaves a message valid. */
+const MAX_TRIES = 20
+const EDGES = [0, 1, 2, 255, 65_535, 2 ** 31, 2 ** 32 - 1, 2 ** 53 - 1]
 /** Of a frame. */
 const CHECKSUM_BYTES = 4
+
+export type AnyCodec = MessageCodec<PeerMessage> | MessageCodec<ClientRequest>
 
 /**
  * Damage done to a recorded frame: on its way, which its checksum shows, or by whoever made it, checksum included. What is a valid message
  * still, such as another number where any number may stand, is forged and not mangled, and never returned.
  */
-export function mangleFrame(prng: Prng, frame: Bytes, other: Bytes, codec: MessageCodec<unknown>): Bytes {
+export function mangleFrame(prng: Prng, frame: Bytes, other: Bytes, codec: AnyCodec): Bytes {
   for (;;) {
-    const mangled = [mangleBytes, mangleSealedBytes, mangleParts][prng.int(3)]?.(prng, frame, other) ?? frame
+    const mangled = (MANGLERS[prng.int(MANGLERS.length)] as Mangler)(prng, frame, other)
     if (!equalBytes(mangled, frame) && !isValid(mangled, codec)) return mangled
   }
+}
+
+/** A lie: a message that is valid, but not what was recorded. Null when the frame offers no room for one. */
+export function forgeFrame(prng: Prng, frame: Bytes, codec: AnyCodec): Bytes | null {
+  for (let tries = 0; tries < MAX_TRIES; tries++) {
+    const messages = unpackFrame(frame) as unknown[][]
+    for (let changes = 1 + prng.int(3); changes > 0; changes--)
+      forgeSomewhere(prng, messages[prng.int(messages.length)] as unknown[], 1)
+    const forged = packFrame(messages)
+    if (!equalBytes(forged, frame) && isValid(forged, codec)) return forged
+  }
+  return null
 }
 
 /** Bytes that nobody ever sent, most of them under a right checksum. */
@@ -27,12 +48,19 @@ export function inventFrame(prng: Prng): Bytes {
   return prng.float() < 0.2 ? packed : seal(packed)
 }
 
-function isValid(frame: Bytes, codec: MessageCodec<unknown>): boolean {
+/** With what is packed into it: a record, a configuration. */
+function isValid(frame: Bytes, codec: AnyCodec): boolean {
   try {
-    for (const raw of unpackFrame(frame)) codec.decode(raw)
+    for (const raw of unpackFrame(frame)) {
+      const message = codec.decode(raw)
+      if (message.type === 'replicate') decodeRecord(message.key, message.record)
+      if (message.type === 'adopt' && message.configuration !== null)
+        decodeConfiguration(message.configuration)
+      if (message.type === 'vote') decodeConfiguration(message.value)
+    }
     return true
   } catch (error) {
-    if (error instanceof MalformedMessage) return false
+    if (error instanceof MalformedMessage || error instanceof MalformedRecord) return false
     throw error
   }
 }
@@ -53,6 +81,16 @@ function mangleSealedBytes(prng: Prng, frame: Bytes, other: Bytes): Bytes {
 function mangleParts(prng: Prng, frame: Bytes): Bytes {
   const messages = unpackFrame(frame) as unknown[][]
   replaceSomewhere(prng, messages[prng.int(messages.length)] as unknown[])
+  return packFrame(messages)
+}
+
+/** Bytes within a message: a key, a value, a record, a configuration. */
+function mangleInside(prng: Prng, frame: Bytes): Bytes {
+  const messages = unpackFrame(frame) as unknown[][]
+  for (const message of messages) {
+    for (const [at, part] of message.entries())
+      if (part instanceof Uint8Array && part.length > 0) message[at] = mangleBytes(prng, part, part)
+  }
   return packFrame(messages)
 }
 
@@ -79,6 +117,9 @@ function inventPacked(prng: Prng): Bytes {
       return pack(oddValue(prng, 3))
   }
 }
+
+type Mangler = (prng: Prng, frame: Bytes, other: Bytes) => Bytes
+const MANGLERS: readonly Mangler[] = [mangleBytes, mangleSealedBytes, mangleParts, mangleInside]
 
 /** Some bytes flipped, lost, added, repeated, or those of another frame. */
 export function mangleBytes(prng: Prng, frame: Bytes, other: Bytes): Bytes {
@@ -119,6 +160,21 @@ function replaceSomewhere(prng: Prng, list: unknown[]): void {
   if (Array.isArray(item) && item.length > 0 && prng.float() < 0.7) return replaceSomewhere(prng, item)
   if (prng.float() < 0.1) list.splice(at, 1)
   else list[at] = oddValue(prng, 2)
+}
+
+function forgeSomewhere(prng: Prng, list: unknown[], from = 0): void {
+  const at = from + prng.int(Math.max(1, list.length - from))
+  const item = list[at]
+  if (Array.isArray(item)) {
+    if (item.length > 0 && prng.float() < 0.8) forgeSomewhere(prng, item)
+    else list[at] = prng.float() < 0.5 ? [] : [...item, ...item]
+  } else if (typeof item === 'number') {
+    const near = item + prng.int(5) - 2
+    list[at] = prng.float() < 0.5 ? EDGES[prng.int(EDGES.length)] : near
+  } else if (typeof item === 'boolean') list[at] = !item
+  else if (typeof item === 'string') list[at] = item.slice(1) + item.slice(0, 1)
+  else if (item instanceof Uint8Array && item.length > 0) list[at] = mangleBytes(prng, item, item)
+  else list[at] = oddValue(prng, 0)
 }
 
 function oddMessage(prng: Prng): unknown[] {
