@@ -1,5 +1,7 @@
 /**
- * How soon five real peers notice that one of them died, froze or came back, and that they do not blame a peer that is only slow.
+ * How soon five real peers notice that one of them died, froze or came back, and that they do not blame a
+ * peer that is only slow.
+ *
  * Usage: npm run accept:detection -- [--rounds 5] [--load-minutes 5]
  */
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -91,8 +93,8 @@ async function measureLongPauses(): Promise<void> {
     await until(peers, (status) => isFormed(status, PEERS), PATIENCE_MS)
     // What the peer that was stopped sees counts too; asking everybody takes some of the time itself.
     backMs.push(Math.max(upMs, Date.now() - continuedAtMs))
-    const last = `down after ${milliseconds(noticedMs.at(-1) ?? 0)}, up after ${milliseconds(backMs.at(-1) ?? 0)}`
-    verdict.progress(`stopped ${victim.address}: ${last}`)
+    const [down, up] = [noticedMs, backMs].map((all) => milliseconds(all.at(-1) ?? 0))
+    verdict.progress(`stopped ${victim.address}: down after ${down}, up after ${up}`)
     blamed.push(...deathsSince(peers, stoppedAtMs).filter((opinion) => opinion.nodeId !== nodeId))
   }
   checkWorst('stopped: down at all others', noticedMs, STOPPED_BOUND_MS)

@@ -1,6 +1,9 @@
 /**
- * No write is acknowledged before it is on disk: with every fsync of every peer delayed by 200 ms, no acknowledgement comes sooner.
- * The same writes without the delay show that it is the fsync that is waited for. Usage: npm run accept:fsync -- [--writes 300]
+ * No write is acknowledged before it is on disk: with every fsync of every peer delayed by 200 ms, no
+ * acknowledgement comes sooner. The same writes without the delay show that it is the fsync that is waited
+ * for.
+ *
+ * Usage: npm run accept:fsync -- [--writes 300]
  */
 import { spawnSync } from 'node:child_process'
 import { parseArgs } from 'node:util'

@@ -1,8 +1,12 @@
 /**
- * A real import into five real peers, one of which is killed in the middle: what `kvctl import` reports as imported is there, byte for byte,
- * through each of the others; what it could not get acknowledged it reports. Usage: npm run accept:import -- [--in-flight 256]
+ * A real import into five real peers, one of which is killed in the middle: what `kvctl import` reports as
+ * imported is there, byte for byte, through each of the others; what it could not get acknowledged it
+ * reports.
  *
- * Rows are tried once (`--retry-for 0`), so that a row is an attempt. Afterwards the same command, run again, brings in the rest.
+ * Rows are tried once (`--retry-for 0`), so that a row is an attempt. Afterwards the same command, run again,
+ * brings in the rest.
+ *
+ * Usage: npm run accept:import -- [--in-flight 256]
  */
 import { copyFileSync, existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -42,7 +46,10 @@ interface ReportLine {
   readonly time: string
 }
 
-/** What a key may hold: the value of its last row that was reported as imported, or of a later row of which nothing is known. */
+/**
+ * What a key may hold: the value of its last row that was reported as imported, or of a later row of which
+ * nothing is known.
+ */
 interface Expectation {
   imported: string | null
   readonly unknown: string[]
@@ -135,7 +142,10 @@ function checkCounts(): void {
   verdict.note('… codes', [...codes].map(([code, count]) => `${code} ${count}`).join(', ') || 'none')
 }
 
-/** Every doubt counts against us: failures begun within the detection time but settled later count, successes within it do not. */
+/**
+ * Every doubt counts against us: failures begun within the detection time but settled later count, successes
+ * within it do not.
+ */
 function checkShare(): void {
   const isWithin = ({ time }: ReportLine): boolean =>
     Date.parse(time) >= killed.atMs && Date.parse(time) <= killed.knownAtMs

@@ -1,8 +1,11 @@
 /**
- * 100,000 mangled messages at three real peers, half of them damaged copies of what their cluster really said, in the handshake and after it,
- * at all three paths: none does more than end its connection. Usage: npm run accept:mangled -- [--messages 100000] [--seed S]
+ * 100,000 mangled messages at three real peers, half of them damaged copies of what their cluster really
+ * said, in the handshake and after it, at all three paths: none does more than end its connection.
  *
- * For the recording a fourth member runs in this process for a while, and a client; whatever goes over their links is kept.
+ * For the recording a fourth member runs in this process for a while, and a client; whatever goes over their
+ * links is kept.
+ *
+ * Usage: npm run accept:mangled -- [--messages 100000] [--seed S]
  */
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'

@@ -37,8 +37,8 @@ export function opinionsOf(observer: PeerProcess, sinceMs: number): readonly Opi
 }
 
 /**
- * Waits until every observer's last word on the peer, since the given moment, is that state, and gives the moment at which the last one
- * came to think so; null when that does not happen in time.
+ * Waits until every observer's last word on the peer, since the given moment, is that state, and gives the
+ * moment at which the last one came to think so; null when that does not happen in time.
  */
 export async function agreedAtMs(
   observers: readonly PeerProcess[],

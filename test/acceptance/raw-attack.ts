@@ -1,4 +1,7 @@
-/** Mangled bytes below the messages: requests for a WebSocket and WebSocket frames that are not quite what they should be. */
+/**
+ * Mangled bytes below the messages: requests for a WebSocket and WebSocket frames that are not quite what
+ * they should be.
+ */
 import { connect } from 'node:net'
 import { type Bytes, concatBytes, utf8 } from '../../src/base/bytes.ts'
 import { type Address, splitAddress } from '../../src/base/ids.ts'

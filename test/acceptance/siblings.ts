@@ -1,9 +1,12 @@
 /**
- * Writes one after the other leave one value, through whichever peer they go and without anybody handing contexts around; writes at the
- * same time leave both. Usage: npm run accept:siblings -- [--puts 10000] [--keys 20] [--rounds 300]
+ * Writes one after the other leave one value, through whichever peer they go and without anybody handing
+ * contexts around; writes at the same time leave both.
  *
- * Two writes were truly concurrent when neither's context covers the other's: each writer gets the context of what it replaced plus its own
- * dot, so a writer that saw the other one's write covers it. Then both values must be there; otherwise only the later one may be.
+ * Two writes were truly concurrent when neither's context covers the other's: each writer gets the context of
+ * what it replaced plus its own dot, so a writer that saw the other one's write covers it. Then both values
+ * must be there; otherwise only the later one may be.
+ *
+ * Usage: npm run accept:siblings -- [--puts 10000] [--keys 20] [--rounds 300]
  */
 import { parseArgs } from 'node:util'
 import { utf8 } from '../../src/base/bytes.ts'

@@ -1,4 +1,6 @@
-/** What an acceptance check measured, beside what was promised: a table for people, an exit code for scripts. */
+/**
+ * What an acceptance check measured, beside what was promised: a table for people, an exit code for scripts.
+ */
 import { loadavg } from 'node:os'
 import { renderTable } from '../../src/cli/terminal.ts'
 

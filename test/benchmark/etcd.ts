@@ -1,9 +1,13 @@
 /**
- * Durable writes of three kvnode peers beside three etcd members: N = 3, W = 2, 256 in flight, every write fsynced by a majority. The two take
- * turns within one run, because what a machine can do drifts; what counts is the ratio of the medians.
+ * Durable writes of three kvnode peers beside three etcd members: N = 3, W = 2, 256 in flight, every write
+ * fsynced by a majority. The two take turns within one run, because what a machine can do drifts; what counts
+ * is the ratio of the medians.
  *
- * etcd is loaded by h2load, written in C, with one key, which costs it least; kvnode by its client library in a process of its own, with
- * many keys. Usage: npm run bench:etcd -- [--rounds 5] [--seconds 5] [--value-bytes 100] [--at-least 0.8] [--directory DIR]
+ * etcd is loaded by h2load, written in C, with one key, which costs it least; kvnode by its client library in
+ * a process of its own, with many keys.
+ *
+ * Usage: npm run bench:etcd --
+ *   [--rounds 5] [--seconds 5] [--value-bytes 100] [--at-least 0.8] [--directory DIR]
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -1,4 +1,7 @@
-/** The load on kvnode: 256 lanes, each of which puts its next value when the last one is acknowledged. Prints a LoadResult. */
+/**
+ * The load on kvnode: 256 lanes, each of which puts its next value when the last one is acknowledged. Prints
+ * a LoadResult.
+ */
 import { randomBytes } from 'node:crypto'
 import { Histogram } from '../../src/cli/bench/histogram.ts'
 import { connect } from '../../src/index.ts'

@@ -1,6 +1,8 @@
 /**
- * How long a person waits: `kvctl get` beside bare Node.js, interleaved; a peer with a data directory and a whole local cluster until they
- * serve, counted from the start of the process. Usage: npm run bench:startup -- [--runs 20] [--starts 5]
+ * How long a person waits: `kvctl get` beside bare Node.js, interleaved; a peer with a data directory and a
+ * whole local cluster until they serve, counted from the start of the process.
+ *
+ * Usage: npm run bench:startup -- [--runs 20] [--starts 5]
  */
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'

@@ -20,8 +20,9 @@ const CHECKSUM_BYTES = 4
 export type AnyCodec = MessageCodec<PeerMessage> | MessageCodec<ClientRequest>
 
 /**
- * Damage done to a recorded frame: on its way, which its checksum shows, or by whoever made it, checksum included. What is a valid message
- * still, such as another number where any number may stand, is forged and not mangled, and never returned.
+ * Damage done to a recorded frame: on its way, which its checksum shows, or by whoever made it, checksum
+ * included. What is a valid message still, such as another number where any number may stand, is forged and
+ * not mangled, and never returned.
  */
 export function mangleFrame(prng: Prng, frame: Bytes, other: Bytes, codec: AnyCodec): Bytes {
   for (;;) {

@@ -1,4 +1,7 @@
-/** Frames that peers and clients really sent, kept by the kind of message they carry, so that rare kinds are as likely to be drawn as pings. */
+/**
+ * Frames that peers and clients really sent, kept by the kind of message they carry, so that rare kinds are
+ * as likely to be drawn as pings.
+ */
 import type { Bytes } from '../../src/base/bytes.ts'
 import type { Prng } from '../../src/base/prng.ts'
 import type { Link, LinkHandler, LinkPurpose, Network } from '../../src/effects/network.ts'
