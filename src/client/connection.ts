@@ -155,8 +155,8 @@ export class Connection implements ChannelHandler<ClientReply> {
   readonly #watch = (): void => {
     this.#watchTimer = null
     const nowMs = this.#clock.monotonic()
-    const isSilent = this.#isOpen && nowMs - this.#channel.lastReceivedMs >= WATCH_INTERVAL_MS
-    if (this.#probe !== null && !isSilent) {
+    const { lastReceivedMs } = this.#channel
+    if (this.#probe !== null && lastReceivedMs > this.#probe.sentMs) {
       this.#askers.delete(this.#probe.id)
       this.#probe = null
     }
@@ -165,7 +165,7 @@ export class Connection implements ChannelHandler<ClientReply> {
       this.#channel.terminate('silent for too long')
       return
     }
-    if (isSilent && this.#probe === null) {
+    if (this.#isOpen && this.#probe === null && nowMs - lastReceivedMs >= WATCH_INTERVAL_MS) {
       this.#probe = { id: this.ask({ type: 'keyspaces', id: 0 }, 0, NOBODY), sentMs: nowMs }
     }
     this.#watchTimer ??= this.#clock.setTimer(WATCH_INTERVAL_MS, this.#watch)
