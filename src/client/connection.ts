@@ -45,7 +45,8 @@ export class Connection implements ChannelHandler<ClientReply> {
   #watchTimer: Timer | null = null
   /** The question that asked for a sign of life, and when. */
   #probe: { readonly id: number; readonly sentMs: number } | null = null
-  #waiting: { id: number; question: Question; payloadBytes: number }[] = []
+  /** By id, in order. */
+  readonly #waiting = new Map<number, { readonly question: Question; readonly payloadBytes: number }>()
   #isOpen = false
   #isClosed = false
   #nextId = 1
@@ -83,7 +84,7 @@ export class Connection implements ChannelHandler<ClientReply> {
     const id = this.#nextId++
     this.#askers.set(id, asker)
     if (this.#isOpen) this.#channel.send({ ...question, id }, payloadBytes)
-    else this.#waiting.push({ id, question, payloadBytes })
+    else this.#waiting.set(id, { question, payloadBytes })
     this.#watchTimer ??= this.#clock.setTimer(WATCH_INTERVAL_MS, this.#watch)
     return id
   }
@@ -91,7 +92,7 @@ export class Connection implements ChannelHandler<ClientReply> {
   /** The asker is told nothing any more. True: the peer may have the request. */
   forget(id: number): boolean {
     this.#askers.delete(id)
-    return !this.#waiting.some((waiting) => waiting.id === id)
+    return !this.#waiting.delete(id)
   }
 
   close(): void {
@@ -129,8 +130,8 @@ export class Connection implements ChannelHandler<ClientReply> {
     this.#connectTimer.cancel()
     this.#watchTimer?.cancel()
     this.#watchTimer = null
-    const unsent = new Set(this.#waiting.map(({ id }) => id))
-    this.#waiting = []
+    const unsent = new Set(this.#waiting.keys())
+    this.#waiting.clear()
     const askers = [...this.#askers]
     this.#askers.clear()
     this.#owner.closed(this)
@@ -143,12 +144,10 @@ export class Connection implements ChannelHandler<ClientReply> {
     if (this.#isOpen) return
     this.#connectTimer.cancel()
     this.#isOpen = true
-    const waiting = this.#waiting
-    this.#waiting = []
     // Before the owner asks anything itself: ids rise on one link, and the peer drops one that comes late.
-    for (const { id, question, payloadBytes } of waiting) {
-      if (this.#askers.has(id)) this.#channel.send({ ...question, id }, payloadBytes)
-    }
+    for (const [id, { question, payloadBytes }] of this.#waiting)
+      this.#channel.send({ ...question, id }, payloadBytes)
+    this.#waiting.clear()
     this.#owner.welcomed(this)
   }
 
