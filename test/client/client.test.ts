@@ -1,0 +1,192 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { text, utf8 } from '../../src/base/bytes.ts'
+import { KvError } from '../../src/base/error.ts'
+import { type Client, createClient, type Found } from '../../src/client/client.ts'
+import { DEFAULT_KEYSPACE_OPTIONS, type KeyspaceInfo } from '../../src/wire/requests.ts'
+import {
+  type AnswerBody,
+  ClientWorld,
+  DEFAULT,
+  type FakePeer,
+  NOT_FOUND,
+  PUT_DONE,
+  type Question,
+} from './fake-peers.ts'
+
+const test = suite('client')
+
+function one(answer: FakePeer['answer'] = () => null) {
+  const world = new ClientWorld(1)
+  const [peer] = world.peers as [FakePeer]
+  peer.answer = answer
+  return { world, peer, kv: world.client() }
+}
+
+/** What the only peer was asked, when the client was told to do this. */
+async function asked(act: (kv: Client) => Promise<unknown>): Promise<Question> {
+  const { world, peer, kv } = one()
+  act(kv).catch(() => undefined)
+  await world.pass(20)
+  const [question] = peer.asked
+  if (question === undefined) throw new Error('nothing was asked')
+  return question
+}
+
+function foundValue(content: string, timestampMs: number) {
+  return { value: utf8(content), contentType: null, timestampMs }
+}
+
+test('a client needs a peer', () => {
+  const { world } = one()
+  assert.throws(
+    () => createClient({ peers: [] }, world.effects),
+    (error: unknown) => error instanceof KvError && error.code === 'INVALID_ARGUMENT',
+  )
+})
+
+test('a put says what it was told, and nothing it was not', async () => {
+  const {
+    type,
+    id: _id,
+    writeId,
+    ...rest
+  } = (await asked((kv) => kv.put('k', 'v'))) as Extract<Question, { type: 'put' }>
+  assert.is(type, 'put')
+  assert.is(writeId.length, 21)
+  assert.equal(
+    { ...rest, key: text(rest.key), value: text(rest.value as Uint8Array) },
+    {
+      keyspace: 'default',
+      key: 'k',
+      value: 'v',
+      contentType: null,
+      context: null,
+      blind: false,
+      w: null,
+      timeoutMs: 5000,
+    },
+  )
+})
+
+test('a put’s options go with it', async () => {
+  const options = {
+    keyspace: 'other',
+    timeoutMs: 100,
+    context: 'c',
+    w: 'all',
+    blind: true,
+    contentType: 'text/plain',
+  } as const
+  const question = (await asked((kv) => kv.put(utf8('k'), utf8('v'), options))) as unknown as typeof options
+  for (const name of Object.keys(options) as (keyof typeof options)[])
+    assert.is(question[name], options[name])
+})
+
+test('a delete is a put without a value', async () => {
+  const question = await asked((kv) => kv.delete('k', { context: 'c' }))
+  assert.ok(question.type === 'put' && question.value === null && question.context === 'c')
+})
+
+test('a get says how many owners must answer', async () => {
+  const question = await asked((kv) => kv.get('k', { r: 2 }))
+  assert.ok(question.type === 'get' && question.r === 2 && question.timeoutMs === 5000)
+})
+
+test('the client’s own keyspace and timeout are those of requests that name none', async () => {
+  const world = new ClientWorld(1)
+  const kv = world.client({ keyspace: 'mine', timeoutMs: 77 })
+  kv.get('k').catch(() => undefined)
+  kv.put('k', 'v', { keyspace: 'yours' }).catch(() => undefined)
+  await world.pass(20)
+  const [get, put] = world.peers[0]?.asked ?? []
+  assert.ok(get?.type === 'get' && get.keyspace === 'mine' && get.timeoutMs === 77)
+  assert.ok(put?.type === 'put' && put.keyspace === 'yours' && put.timeoutMs === 77)
+})
+
+test('every write has a name of its own', async () => {
+  const { world, peer, kv } = one(() => PUT_DONE)
+  for (let i = 0; i < 20; i++) kv.put('k', 'v').catch(() => undefined)
+  await world.pass(20)
+  const names = peer.asked.map((question) => (question.type === 'put' ? question.writeId : ''))
+  assert.is(new Set(names).size, 20)
+})
+
+test('requests do not wait for each other', async () => {
+  const { world, peer, kv } = one()
+  for (let i = 0; i < 100; i++) kv.put(`k${i}`, 'v').catch(() => undefined)
+  await world.pass(20)
+  assert.is(peer.asked.length, 100)
+})
+
+test('a write gives the context and on how many disks it is', async () => {
+  const { world, kv } = one(() => PUT_DONE)
+  assert.equal(await world.outcome(kv.put('k', 'v')), { context: 'c', owners: 2, standIns: 0 })
+})
+
+test('a key without a value is null, with the context of what was deleted', async () => {
+  const { world, kv } = one(() => ({ ...NOT_FOUND, context: 'gone' }) as AnswerBody)
+  const found = (await world.outcome(kv.get('k'))) as Found
+  assert.equal([found.value, found.text(), found.siblings, found.context], [null, null, 0, 'gone'])
+})
+
+test('siblings come with the newest, which is the value', async () => {
+  const values = [foundValue('new', 2), foundValue('old', 1)]
+  const { world, kv } = one(() => ({ ...NOT_FOUND, values }) as AnswerBody)
+  const found = (await world.outcome(kv.get('k'))) as Found
+  assert.is(found.text(), 'new')
+  assert.is(found.siblings, 1)
+  assert.equal(
+    found.values.map(({ value }) => text(value)),
+    ['new', 'old'],
+  )
+})
+
+test('what no message can carry is refused here', async () => {
+  const { world, kv } = one()
+  const large = new Uint8Array(8 * 1024 * 1024 + 1)
+  assert.is(await world.code(kv.put('k', large), 0), 'TOO_LARGE')
+  const long = new Uint8Array(64 * 1024 + 1)
+  assert.is(await world.code(kv.put(long, 'v'), 0), 'INVALID_ARGUMENT')
+  assert.is(await world.code(kv.get(long), 0), 'INVALID_ARGUMENT')
+})
+
+test('an answer to another question is an error of the peer, not a value', async () => {
+  const { world, kv } = one(() => PUT_DONE)
+  assert.is(await world.code(kv.get('k')), 'INTERNAL')
+})
+
+test('keyspaces are listed, made and dropped by way of the service', async () => {
+  const { world, kv } = one(({ type }) => {
+    if (type === 'keyspaces') return { type: 'keyspacesDone', keyspaces: [DEFAULT] }
+    if (type === 'createKeyspace')
+      return { type: 'createKeyspaceDone', keyspace: { ...DEFAULT, name: 'new' } }
+    return { type: 'dropKeyspaceDone' }
+  })
+  assert.equal(await world.outcome(kv.service.keyspaces()), [DEFAULT])
+  const made = await world.outcome(kv.service.createKeyspace('new', DEFAULT_KEYSPACE_OPTIONS))
+  assert.is((made as KeyspaceInfo).name, 'new')
+  assert.is(await world.code(kv.service.dropKeyspace('new')), 'fulfilled')
+})
+
+test('status, ring and location come without the words of the link', async () => {
+  const location = { partition: 3, owners: ['10.0.0.1:7000'], replicas: 1 }
+  const ring = { partitionCount: 4, layoutVersion: 1, partitions: [] }
+  const status = {
+    clusterId: 'c',
+    nodeId: 'n0',
+    layout: { version: 1, phase: 'stable', pending: null },
+    peers: [],
+    faults: [],
+    warnings: ['one'],
+  } as const
+  const { world, kv } = one(({ type }) => {
+    if (type === 'locate') return { type: 'locateDone', ...location }
+    return type === 'ring' ? { type: 'ringDone', ...ring } : { type: 'statusDone', ...status }
+  })
+  assert.equal(await world.outcome(kv.service.locate('default', utf8('k'))), location)
+  assert.equal(await world.outcome(kv.service.ring()), ring)
+  assert.equal(await world.outcome(kv.service.status()), status)
+})
+
+test.run()
