@@ -54,6 +54,11 @@ export function concatBytes(...parts: readonly Bytes[]): Bytes {
   return whole
 }
 
+/** Bytes of one's own. (`slice` of a `Buffer` would share them.) */
+export function copyBytes(bytes: Bytes): Bytes {
+  return new Uint8Array(bytes)
+}
+
 export function toHex(bytes: Bytes): string {
   let hex = ''
   for (const byte of bytes) hex += byte.toString(16).padStart(2, '0')

@@ -26,7 +26,7 @@ import {
 import { dirname, join, resolve } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import { assert } from '../base/assert.ts'
-import { type Bytes, strictText, utf8 } from '../base/bytes.ts'
+import { type Bytes, copyBytes, strictText, utf8 } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
 import type { Database, Storage } from '../effects/storage.ts'
 
@@ -105,7 +105,7 @@ class LevelStorage implements Storage {
 
   writeFile(name: string, bytes: Bytes): Promise<void> {
     const path = this.#pathOf(name)
-    const own = bytes.slice()
+    const own = copyBytes(bytes)
     return this.#inTurn(() => replaceFile(this.name, path, own))
   }
 

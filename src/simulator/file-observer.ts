@@ -1,4 +1,5 @@
 /** A `Storage` that tells when a small file is on disk. */
+import { copyBytes } from '../base/bytes.ts'
 import type { Storage } from '../effects/storage.ts'
 
 export function observeFiles(
@@ -11,7 +12,7 @@ export function observeFiles(
     readFile: (name) => storage.readFile(name),
     close: () => storage.close(),
     async writeFile(name, bytes) {
-      const written = bytes.slice()
+      const written = copyBytes(bytes)
       await storage.writeFile(name, bytes)
       onFile(name, written)
     },

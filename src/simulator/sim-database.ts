@@ -5,7 +5,7 @@
  */
 import { AbstractIterator, AbstractLevel, AbstractSnapshot } from 'abstract-level'
 import createTree, { type Tree, type TreeIterator } from 'functional-red-black-tree'
-import { type Bytes, compareBytes } from '../base/bytes.ts'
+import { type Bytes, compareBytes, copyBytes } from '../base/bytes.ts'
 
 export type SimTree = Tree<Bytes, Bytes>
 
@@ -245,7 +245,7 @@ function lastOf(tree: SimTree, { lt, lte }: Range): TreeIterator<Bytes, Bytes> {
 function ownOperations(operations: readonly SimOperation[]): SimOperation[] {
   return operations.map((operation) =>
     operation.type === 'del'
-      ? { type: 'del', key: operation.key.slice() }
-      : { type: 'put', key: operation.key.slice(), value: operation.value.slice() },
+      ? { type: 'del', key: copyBytes(operation.key) }
+      : { type: 'put', key: copyBytes(operation.key), value: copyBytes(operation.value) },
   )
 }

@@ -9,7 +9,7 @@
  * Invariant: what a settled `sync` write or file operation put there survives every crash.
  */
 import { assert } from '../base/assert.ts'
-import type { Bytes } from '../base/bytes.ts'
+import { type Bytes, copyBytes } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
 import type { Prng } from '../base/prng.ts'
 import {
@@ -228,7 +228,7 @@ export class SimDiskSession implements SimWrites {
   }
 
   changeFile(name: string, bytes: Bytes | null): Promise<void> {
-    const change: FileChange = { name, bytes: bytes?.slice() ?? null }
+    const change: FileChange = { name, bytes: bytes === null ? null : copyBytes(bytes) }
     this.#changes.add(change)
     return this.#work('file', () => {
       this.#changes.delete(change)

@@ -1,5 +1,5 @@
 /** One connection between two simulated programs: two ends, and what travels each way between them. */
-import type { Bytes } from '../base/bytes.ts'
+import { type Bytes, copyBytes } from '../base/bytes.ts'
 import { type Address, splitAddress } from '../base/ids.ts'
 import type { Prng } from '../base/prng.ts'
 import type { CloseCause, Link, LinkHandler, LinkPurpose } from '../effects/network.ts'
@@ -197,7 +197,7 @@ export class Connection {
     this.#after(arrivalMs - scheduler.nowMs, () => this.#arrive(from, to, item))
     if (!isFrame || !chance(prng, path.duplication)) return
     counts.duplicated++
-    const copy: Item = { kind: 'frame', bytes: item.bytes.slice() }
+    const copy: Item = { kind: 'frame', bytes: copyBytes(item.bytes) }
     const copyArrivalMs = arrivalMs + between(prng, 0, REORDER_DELAY_MS)
     this.#after(copyArrivalMs - scheduler.nowMs, () => this.#arrive(from, to, copy))
   }

@@ -1,6 +1,6 @@
 /** The `Storage` of a simulated peer: one process's view of a `SimDisk`. */
 import { assert } from '../base/assert.ts'
-import type { Bytes } from '../base/bytes.ts'
+import { type Bytes, copyBytes } from '../base/bytes.ts'
 import type { Prng } from '../base/prng.ts'
 import type { Database, Storage } from '../effects/storage.ts'
 import { SimDatabase } from './sim-database.ts'
@@ -55,7 +55,7 @@ class SimStorage implements Storage {
   }
 
   writeFile(name: string, bytes: Bytes): Promise<void> {
-    const own = bytes.slice()
+    const own = copyBytes(bytes)
     return this.#inTurn(() => this.#session.changeFile(name, own))
   }
 

@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert'
 import {
   compareBytes,
   concatBytes,
+  copyBytes,
   equalBytes,
   fromHex,
   strictText,
@@ -59,6 +60,13 @@ test('hex digits turn into bytes and back, and nothing else does', () => {
   fc.assert(fc.property(anyBytes, (bytes) => assert.equal(fromHex(toHex(bytes)), bytes)))
   assert.equal(fromHex('0aFF'), Uint8Array.of(10, 255))
   for (const wrong of ['0', '0g', ' 0', '0x']) assert.is(fromHex(wrong), null)
+})
+
+test('a copy shares nothing with what it was made from, a Buffer least of all', () => {
+  const original = Buffer.from([1, 2, 3])
+  const copy = copyBytes(original)
+  original[0] = 9
+  assert.equal([...copy], [1, 2, 3])
 })
 
 test.run()
