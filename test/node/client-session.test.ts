@@ -1,0 +1,321 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { utf8 } from '../../src/base/bytes.ts'
+import { KvError } from '../../src/base/error.ts'
+import { type ClusterId, parseClusterId, parseNodeId } from '../../src/base/ids.ts'
+import type { Done } from '../../src/coordinator/coordination.ts'
+import type { Coordinator } from '../../src/coordinator/coordinator.ts'
+import type { Link, LinkHandler } from '../../src/effects/network.ts'
+import { ClientSession, type SessionHost } from '../../src/node/client-session.ts'
+import {
+  type ClientReply,
+  type ClientRequest,
+  clientReplyCodec,
+  clientRequestCodec,
+} from '../../src/wire/client-messages.ts'
+import { packFrame, unpackFrame } from '../../src/wire/frame.ts'
+import {
+  DEFAULT_KEYSPACE_OPTIONS,
+  type GetReply,
+  type GetRequest,
+  type KvService,
+  type PutReply,
+  type PutRequest,
+} from '../../src/wire/requests.ts'
+import { ManualClock } from '../effects/manual-clock.ts'
+
+const test = suite('client session')
+
+type Asked =
+  | {
+      readonly type: 'put'
+      readonly request: PutRequest
+      readonly forwarded: boolean
+      readonly done: Done<PutReply>
+    }
+  | { readonly type: 'get'; readonly request: GetRequest; readonly done: Done<GetReply> }
+
+const NODE = parseNodeId('n0')
+const LATER = 5
+
+/** One session, its link's other end, and the peer behind it. */
+class Bench implements Link {
+  readonly remote = 'client'
+  readonly clock = new ManualClock()
+  readonly heard: ClientReply[] = []
+  readonly asked: Asked[] = []
+  readonly events: string[] = []
+  readonly session: ClientSession
+  bufferedBytes = 0
+  clusterId: ClusterId | null = parseClusterId('c1')
+  topology: ReturnType<SessionHost['topology']> = { configuration: utf8('bytes'), peers: [] }
+  service: Partial<KvService> = {}
+  #handler: LinkHandler | null = null
+
+  constructor() {
+    this.session = new ClientSession(this.#host(), this)
+  }
+
+  /** Has said hello. */
+  static greeted(): Bench {
+    const bench = new Bench()
+    bench.say({ type: 'clientHello', protocolVersion: 1 })
+    bench.heard.length = 0
+    return bench
+  }
+
+  say(...requests: readonly ClientRequest[]): void {
+    this.#handler?.received(packFrame(requests.map((request) => clientRequestCodec.encode(request))))
+    this.clock.advance(0)
+  }
+
+  /** The coordinator is done with the first put. */
+  finishPut(): void {
+    const first = this.asked[0]
+    if (first?.type === 'put') first.done(null, { context: 'c', owners: 1, standIns: 0 })
+  }
+
+  /** After promises were settled. */
+  async turn(): Promise<void> {
+    for (let i = 0; i < LATER; i++) await Promise.resolve()
+    this.clock.advance(0)
+  }
+
+  setHandler(handler: LinkHandler): void {
+    this.#handler = handler
+  }
+
+  send(frame: Uint8Array): void {
+    for (const raw of unpackFrame(frame)) this.heard.push(clientReplyCodec.decode(raw))
+  }
+
+  close(): void {
+    this.events.push('close')
+    this.#handler?.closed('closed')
+  }
+
+  terminate(): void {
+    this.events.push('terminate')
+    this.#handler?.closed('lost')
+  }
+
+  #host(): SessionHost {
+    const coordinator: Pick<Coordinator, 'put' | 'get'> = {
+      put: (request, forwarded, done) => this.asked.push({ type: 'put', request, forwarded, done }),
+      get: (request, done) => this.asked.push({ type: 'get', request, done }),
+    }
+    return {
+      coordinator: coordinator as Coordinator,
+      service: new Proxy({} as KvService, {
+        get: (_target, name) => this.service[name as keyof KvService],
+      }),
+      clock: this.clock,
+      identity: () => ({ clusterId: this.clusterId, nodeId: NODE }),
+      topology: () => this.topology,
+      closed: () => this.events.push('gone'),
+    }
+  }
+}
+
+const put = (id: number): ClientRequest => ({
+  type: 'put',
+  id,
+  keyspace: 'default',
+  key: utf8('k'),
+  value: utf8('v'),
+  contentType: null,
+  context: null,
+  blind: false,
+  w: null,
+  writeId: 'w',
+  timeoutMs: 1000,
+})
+const get = (id: number): ClientRequest => ({
+  type: 'get',
+  id,
+  keyspace: 'default',
+  key: utf8('k'),
+  r: null,
+  timeoutMs: 1000,
+})
+
+test('a client is welcomed with the cluster and the peer it reached', () => {
+  const bench = new Bench()
+  bench.say({ type: 'clientHello', protocolVersion: 1 })
+  assert.equal(bench.heard, [{ type: 'clientWelcome', clusterId: parseClusterId('c1'), nodeId: NODE }])
+})
+
+test('a client of another version hears which, and is let go', () => {
+  const bench = new Bench()
+  bench.say({ type: 'clientHello', protocolVersion: 2 })
+  const [last] = bench.heard
+  assert.is(last?.type, 'goodbye')
+  assert.match(last?.type === 'goodbye' ? last.reason : '', /protocol version 2, here it is 1/)
+  assert.equal(bench.events, ['close', 'gone'])
+})
+
+test('a peer that is in no cluster yet sends clients elsewhere', () => {
+  const bench = new Bench()
+  bench.clusterId = null
+  bench.say({ type: 'clientHello', protocolVersion: 1 })
+  const [last] = bench.heard
+  assert.match(last?.type === 'goodbye' ? last.reason : '', /has not joined its cluster yet; ask another one/)
+  assert.equal(bench.events, ['close', 'gone'])
+})
+
+test('whoever asks before saying hello is cut', () => {
+  const bench = new Bench()
+  bench.say(put(1))
+  assert.equal(bench.events, ['terminate', 'gone'])
+  assert.equal(bench.asked, [])
+})
+
+test('whoever says nothing for five seconds is cut', () => {
+  const bench = new Bench()
+  bench.clock.advance(4_999)
+  assert.equal(bench.events, [])
+  bench.clock.advance(2)
+  assert.equal(bench.events, ['terminate', 'gone'])
+})
+
+test('whoever said hello may be silent, and hello again changes nothing', () => {
+  const bench = Bench.greeted()
+  bench.say({ type: 'clientHello', protocolVersion: 1 })
+  bench.clock.advance(60_000)
+  assert.equal(bench.events, [])
+  assert.equal(bench.heard, [])
+})
+
+test('puts and gets go to the coordinator, not as handed on, and answers come in any order', () => {
+  const bench = Bench.greeted()
+  bench.say(put(1), get(2))
+  const [first, second] = bench.asked
+  if (first?.type !== 'put' || second?.type !== 'get') throw new Error('both were asked')
+  assert.is(first.forwarded, false)
+  assert.is(first.request.writeId, 'w')
+  second.done(null, { values: [], context: null, owners: 2, standIns: 0 })
+  first.done(null, { context: 'c', owners: 2, standIns: 0 })
+  bench.clock.advance(0)
+  assert.equal(bench.heard, [
+    { type: 'getDone', id: 2, values: [], context: null, owners: 2, standIns: 0 },
+    { type: 'putDone', id: 1, context: 'c', owners: 2, standIns: 0 },
+  ])
+})
+
+test('a failure is told with its code and its words', () => {
+  const bench = Bench.greeted()
+  bench.say(put(1))
+  bench.asked[0]?.done(new KvError('TIMEOUT_UNKNOWN', 'x'.repeat(5000)), null)
+  bench.clock.advance(0)
+  assert.equal(bench.heard, [{ type: 'failed', id: 1, code: 'TIMEOUT_UNKNOWN', message: 'x'.repeat(4096) }])
+})
+
+test('ids that do not rise are ignored: what comes twice or late is not done', () => {
+  const bench = Bench.greeted()
+  bench.say(put(5))
+  bench.say(put(5))
+  bench.say(put(4), get(1), put(0))
+  assert.is(bench.asked.length, 1)
+  bench.say(put(6))
+  assert.is(bench.asked.length, 2)
+  assert.equal(bench.heard, [])
+})
+
+test('a frame that comes twice is done once', () => {
+  const bench = Bench.greeted()
+  for (let i = 0; i < 2; i++) bench.say(put(1), put(2), get(3))
+  assert.is(bench.asked.length, 3)
+})
+
+test('the topology is what the peer knows', () => {
+  const bench = Bench.greeted()
+  bench.say({ type: 'topology', id: 1 })
+  assert.is(bench.heard[0]?.type, 'topologyDone')
+  bench.topology = null
+  bench.say({ type: 'topology', id: 2 })
+  const last = bench.heard[1]
+  assert.ok(last?.type === 'failed' && last.code === 'UNAVAILABLE')
+})
+
+test('everything else is answered by the service', async () => {
+  const bench = Bench.greeted()
+  const location = { partition: 1, owners: ['a'], replicas: 1 }
+  const info = { ...DEFAULT_KEYSPACE_OPTIONS, id: 2 as never, name: 'new' }
+  bench.service = {
+    status: async () => {
+      throw new KvError('UNAVAILABLE', 'no status')
+    },
+    ring: async () => ({ partitionCount: 4, layoutVersion: 1, partitions: [] }),
+    locate: async () => location,
+    keyspaces: async () => [info],
+    createKeyspace: async () => info,
+    dropKeyspace: async () => {
+      throw new TypeError('a bug')
+    },
+  }
+  bench.say(
+    { type: 'status', id: 1 },
+    { type: 'ring', id: 2 },
+    { type: 'locate', id: 3, keyspace: 'default', key: utf8('k') },
+    { type: 'keyspaces', id: 4 },
+    { type: 'createKeyspace', id: 5, name: 'new', ...DEFAULT_KEYSPACE_OPTIONS },
+    { type: 'dropKeyspace', id: 6, name: 'new' },
+  )
+  await bench.turn()
+  const byId = new Map(bench.heard.map((answer) => [(answer as { id: number }).id, answer]))
+  assert.equal(byId.get(1), { type: 'failed', id: 1, code: 'UNAVAILABLE', message: 'no status' })
+  assert.equal(byId.get(2), { type: 'ringDone', id: 2, partitionCount: 4, layoutVersion: 1, partitions: [] })
+  assert.equal(byId.get(3), { type: 'locateDone', id: 3, ...location })
+  assert.equal(byId.get(4), { type: 'keyspacesDone', id: 4, keyspaces: [info] })
+  assert.equal(byId.get(5), { type: 'createKeyspaceDone', id: 5, keyspace: info })
+  assert.equal(byId.get(6), { type: 'failed', id: 6, code: 'INTERNAL', message: 'a bug' })
+})
+
+test('that the topology changed is told soon, and often changes once', () => {
+  const bench = Bench.greeted()
+  for (let i = 0; i < 10; i++) bench.session.topologyChanged()
+  assert.equal(bench.heard, [])
+  bench.clock.advance(51)
+  assert.equal(bench.heard, [{ type: 'changed' }])
+  bench.session.topologyChanged()
+  bench.clock.advance(51)
+  assert.is(bench.heard.length, 2)
+})
+
+test('whoever has not said hello is told nothing', () => {
+  const bench = new Bench()
+  bench.session.topologyChanged()
+  bench.clock.advance(100)
+  assert.equal(bench.heard, [])
+})
+
+test('a client that does not read its answers is cut', () => {
+  const bench = Bench.greeted()
+  bench.bufferedBytes = 64 * 1024 * 1024 + 1
+  bench.say(put(1))
+  assert.equal(bench.events, ['terminate', 'gone'])
+  assert.equal(bench.asked, [])
+})
+
+test('closing says why as the last word', () => {
+  const bench = Bench.greeted()
+  bench.say(put(1))
+  bench.finishPut()
+  bench.session.close('this peer is stopping; ask another one')
+  assert.equal(
+    bench.heard.map(({ type }) => type),
+    ['putDone', 'goodbye'],
+  )
+  assert.equal(bench.events, ['close', 'gone'])
+})
+
+test('a session that ended leaves no timer, and late answers find nobody', () => {
+  const bench = Bench.greeted()
+  bench.say(put(1))
+  bench.session.topologyChanged()
+  bench.close()
+  assert.is(bench.clock.timerCount, 0)
+  assert.not.throws(() => bench.finishPut())
+})
+
+test.run()
