@@ -47,7 +47,8 @@ export class AddressBook {
   }
 
   note(nodeId: NodeId, address: Address): void {
-    if (this.#addresses.get(nodeId) === address || this.#addresses.size >= MAX_MEMBERS) return
+    const known = this.#addresses.get(nodeId)
+    if (known === address || (known === undefined && this.#addresses.size >= MAX_MEMBERS)) return
     this.#addresses.set(nodeId, address)
     this.#saveSoon()
   }
