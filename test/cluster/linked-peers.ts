@@ -1,4 +1,7 @@
-/** Peers that have links and an rpc and nothing else, on a simulated network; and strangers who say what the test wants. */
+/**
+ * Peers that have links and an rpc and nothing else, on a simulated network; and strangers who say what the
+ * test wants.
+ */
 import { type Address, makeAddress, type NodeId, parseClusterId, parseNodeId } from '../../src/base/ids.ts'
 import { Links, type LinksHandler, type SelfFacts } from '../../src/cluster/links.ts'
 import type { PeerLink } from '../../src/cluster/peer-link.ts'

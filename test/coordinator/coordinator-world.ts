@@ -1,6 +1,6 @@
 /**
- * One peer's coordinator and replica over a real store and a real rpc, in virtual time. The other peers are the test itself: it sees
- * every question they are asked, and gives the answers.
+ * One peer's coordinator and replica over a real store and a real rpc, in virtual time. The other peers are
+ * the test itself: it sees every question they are asked, and gives the answers.
  */
 import * as assert from 'uvu/assert'
 import { present } from '../../src/base/assert.ts'

@@ -143,7 +143,7 @@ test('any owner on whose disk the merged record is makes up for one that stays b
   assert.equal(shown(told.reply), ['a2'])
 })
 
-test('when nobody can be brought up to date the read is unavailable rather than ahead of the next one', async () => {
+test('when nobody can be brought up to date the read is unavailable, not ahead of the next', async () => {
   const world = await CoordinatorWorld.open()
   await world.seed(NEW)
   const told = world.get()

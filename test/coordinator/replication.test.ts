@@ -101,7 +101,7 @@ test('an owner that could not take it is asked again until the deadline', async 
   assert.is(told.error, null)
 })
 
-test('after the quorum the owners that are left are still brought up to date, until the deadline', async () => {
+test('after the quorum the owners that are left are still asked, until the deadline', async () => {
   const { world, told } = await writing()
   await world.settle()
   world.reply(N1, STORED)
@@ -141,7 +141,7 @@ test('at the deadline the outcome is unknown, and says how many confirmed it', a
   assert.match(told.error?.message ?? '', '1 owners confirmed it in time')
 })
 
-test('under a new number all other owners are asked again, and what they confirmed before does not count', async () => {
+test('under a new number all others are asked again; what they confirmed before does not count', async () => {
   const { world, told } = await writing({ w: 'all' })
   await world.settle()
   const before = world.questions.slice()

@@ -296,7 +296,7 @@ test('from 25 siblings on it is logged', async () => {
   assert.ok(world.logged.includes('key.siblings'))
 })
 
-test('a replica that saw dots of our actor which we never minted makes us take a new name and write again', async () => {
+test('a replica that saw dots of ours we never minted makes us write again by another name', async () => {
   const world = await CoordinatorWorld.open()
   const told = world.put({ blind: true })
   const name = world.store.actor
@@ -331,7 +331,7 @@ test('an answer from beside an impostor does not acknowledge the write it supers
   assert.ok(second !== undefined && covers(readContext(told.reply?.context), second))
 })
 
-test('when the second attempt cannot be made the outcome is unknown: the first one was handed out', async () => {
+test('when the second attempt cannot be made the outcome is unknown: the first was handed out', async () => {
   const world = await CoordinatorWorld.open()
   const told = world.put({ blind: true })
   world.store.put = () => {

@@ -178,7 +178,7 @@ test('a stop is idempotent, and one in the middle of a start ends it', async () 
   assert.is((await rejection(starting)).code, 'UNAVAILABLE')
 })
 
-test('a crash at any moment of founding leaves a directory that founds or goes on, as one cluster', async () => {
+test('a crash at any moment of founding leaves a directory of at most one cluster', async () => {
   for (let crashAfterMs = 0; crashAfterMs < 40; crashAfterMs += 0.5) {
     const world = new NodeWorld(`found ${crashAfterMs}`)
     const peer = world.peer(1)
