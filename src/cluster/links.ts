@@ -63,7 +63,9 @@ export class Links implements PeerLinkOwner {
   readonly #all = new Set<PeerLink>()
   /** Links that were sent something that wants an answer. */
   readonly #awaiting = new Set<PeerLink>()
-  /** Open links and those being dialled, by purpose and node. */
+  /** Every link to a peer, or being dialled to it. */
+  readonly #ofNode = new Map<NodeId, Set<PeerLink>>()
+  /** The one to send on, open or being dialled, by purpose and node. */
   readonly #byNode = { control: new Map<NodeId, PeerLink>(), data: new Map<NodeId, PeerLink>() }
   readonly #backoffs = new Map<Address, Backoff>()
   #sweepTimer: Timer | null = null
@@ -110,9 +112,7 @@ export class Links implements PeerLinkOwner {
 
   /** Ends every link to a peer: it was declared dead, or removed. */
   cut(nodeId: NodeId, reason: string): void {
-    for (const link of this.#all) {
-      if (link.facts?.nodeId === nodeId || link.expects === nodeId) link.terminate(reason)
-    }
+    for (const link of [...(this.#ofNode.get(nodeId) ?? [])]) link.terminate(reason)
   }
 
   stop(): void {
@@ -135,9 +135,8 @@ export class Links implements PeerLinkOwner {
     const facts = link.facts
     if (facts === null || link.purpose === 'client') return
     if (link.dialledAddress !== null) this.#backoffs.delete(link.dialledAddress)
-    for (const other of this.#all) {
-      if (other.facts?.nodeId === facts.nodeId && other.facts.generation < facts.generation)
-        other.terminate('restarted')
+    for (const other of [...this.#note(facts.nodeId, link)]) {
+      if (other.facts !== null && other.facts.generation < facts.generation) other.terminate('restarted')
     }
     const links = this.#byNode[link.purpose]
     const existing = links.get(facts.nodeId)
@@ -166,12 +165,14 @@ export class Links implements PeerLinkOwner {
       this.#handler.dialFailed(link.dialledAddress, link.refusal)
     }
     if (nodeId === null || link.purpose === 'client') return
+    const others = this.#ofNode.get(nodeId)
+    others?.delete(link)
+    if (others?.size === 0) this.#ofNode.delete(nodeId)
     const links = this.#byNode[link.purpose]
     if (links.get(nodeId) === link) {
       links.delete(nodeId)
-      for (const other of this.#all) {
-        if (other.isOpen && other.purpose === link.purpose && other.facts?.nodeId === nodeId)
-          links.set(nodeId, other)
+      for (const other of others ?? []) {
+        if (other.isOpen && other.purpose === link.purpose) links.set(nodeId, other)
       }
     }
     if (!this.#isStopped) this.#handler.lost(nodeId, link, cause)
@@ -227,6 +228,14 @@ export class Links implements PeerLinkOwner {
 
   #begin(link: PeerLink): void {
     this.#all.add(link)
+    if (link.expects !== null) this.#note(link.expects, link)
+  }
+
+  /** @returns all links of the peer, this one among them */
+  #note(nodeId: NodeId, link: PeerLink): ReadonlySet<PeerLink> {
+    const links = this.#ofNode.get(nodeId) ?? new Set()
+    this.#ofNode.set(nodeId, links.add(link))
+    return links
   }
 
   #mayDial(address: Address): boolean {
