@@ -126,8 +126,12 @@ export class Links implements PeerLinkOwner {
     return { ...this.#facts(), type: 'hello', expects }
   }
 
-  judge(facts: PeerFacts, expects: NodeId | null): Welcome | { readonly refused: Refusal } {
-    const refused = this.#objection(facts, expects)
+  judge(
+    facts: PeerFacts,
+    expects: NodeId | null,
+    isOurDial: boolean,
+  ): Welcome | { readonly refused: Refusal } {
+    const refused = this.#objection(facts, expects, isOurDial)
     return refused === null ? { ...this.#facts(), type: 'welcome' } : { refused }
   }
 
@@ -178,7 +182,7 @@ export class Links implements PeerLinkOwner {
     if (!this.#isStopped) this.#handler.lost(nodeId, link, cause)
   }
 
-  #objection(facts: PeerFacts, expects: NodeId | null): Refusal | null {
+  #objection(facts: PeerFacts, expects: NodeId | null, isOurDial: boolean): Refusal | null {
     const self = this.#handler.self()
     const { nodeId, clusterId, protocolVersion, hashName, partitionCount } = facts
     const refusal = (kind: Refusal['kind'], reason: string): Refusal => ({ kind, reason })
@@ -201,8 +205,9 @@ export class Links implements PeerLinkOwner {
         `cluster ${clusterId}, here it is ${self.clusterId}: these are two clusters`,
       )
     }
-    if (clusterId === null && self.clusterId === null) {
-      return refusal('noCluster', 'neither peer is in a cluster yet')
+    // A peer without a cluster joins that of the peers it was told of, not that of whoever dials its address.
+    if (self.clusterId === null && (clusterId === null || !isOurDial)) {
+      return refusal('noCluster', 'this peer is in no cluster yet')
     }
     if (partitionCount !== 0 && self.partitionCount !== 0 && partitionCount !== self.partitionCount) {
       return refusal('partitions', `${partitionCount} partitions, here there are ${self.partitionCount}`)

@@ -16,7 +16,7 @@ const MAX_WAITING = 4096
 export interface PeerLinkOwner {
   hello(expects: NodeId | null): Hello
   /** Judges a stranger: our own facts when he is welcome, otherwise why not. */
-  judge(facts: PeerFacts, expects: NodeId | null): Welcome | { readonly refused: Refusal }
+  judge(facts: PeerFacts, expects: NodeId | null, isOurDial: boolean): Welcome | { readonly refused: Refusal }
   opened(link: PeerLink): void
   received(link: PeerLink, message: PeerMessage): void
   /** Once. `link.facts` says who it was, when that was ever known. */
@@ -129,7 +129,7 @@ export class PeerLink implements ChannelHandler<PeerMessage> {
   /** We were dialled: the first message must be a hello. */
   #greeted(message: PeerMessage): void {
     if (message.type !== 'hello') return this.terminate('spoke before saying hello')
-    const verdict = this.#owner.judge(message, message.expects)
+    const verdict = this.#owner.judge(message, message.expects, false)
     if ('refused' in verdict) {
       this.#refusal = verdict.refused
       this.channel.send({ type: 'refuse', ...verdict.refused })
@@ -149,7 +149,7 @@ export class PeerLink implements ChannelHandler<PeerMessage> {
       const reason = `node ${this.expects} was expected there, but it is ${message.nodeId}`
       return this.#turnAway({ kind: 'somebodyElse', reason })
     }
-    const verdict = this.#owner.judge(message, null)
+    const verdict = this.#owner.judge(message, null, true)
     if ('refused' in verdict) return this.#turnAway(verdict.refused)
     this.#facts = message
     this.#open()

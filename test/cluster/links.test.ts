@@ -94,7 +94,7 @@ const MISMATCHES: readonly [Partial<Hello>, Partial<SelfFacts>, string, RegExp][
   [{ nodeId: parseNodeId('a') }, {}, 'self', /the peer itself/],
   [{ expects: parseNodeId('x') }, {}, 'somebodyElse', /node x was expected here, but this is a/],
   [{ clusterId: OTHER_CLUSTER }, {}, 'otherCluster', /cluster-2, here it is cluster-1/],
-  [{ clusterId: null }, { clusterId: null }, 'noCluster', /neither peer is in a cluster/],
+  [{ clusterId: null }, { clusterId: null }, 'noCluster', /this peer is in no cluster/],
   [{ partitionCount: 32 }, {}, 'partitions', /32 partitions, here there are 64/],
 ]
 
@@ -115,6 +115,19 @@ for (const [strange, ours, kind, words] of MISMATCHES) {
     assert.equal(a.losses, [], 'he was nobody')
   })
 }
+
+test('a peer without a cluster does not join that of whoever dials its address', async () => {
+  const world = new LinkedWorld()
+  const [a, stranger] = [world.peer('a', { clusterId: null }), world.stranger('s')]
+  await world.pass(1)
+  stranger.dial(a.address)
+  await world.pass(5)
+  stranger.say(stranger.hello())
+  await world.pass(10)
+  const [answer] = stranger.heard
+  assert.is(answer?.type === 'refuse' && answer.kind, 'noCluster')
+  assert.equal(a.meetings, [])
+})
 
 test('whoever dialled judges the other one too, and remembers why it did not come to terms', async () => {
   for (const [strange, ours, kind] of MISMATCHES.filter(([{ expects }]) => expects === undefined)) {
