@@ -242,6 +242,22 @@ test('2: lww may show a newer value instead, not an older one', () => {
   violates(() => story.read(['old'], upTo(2)), 2, /lacks put of new/)
 })
 
+// Campaign seed 8: a write sent twice had been given a later time under the other name, which was replaced.
+test('2: lww goes by the time a write has under the name that was acknowledged', () => {
+  const story = new Story(LWW)
+  const twice = story.begin('twice', [dot(9, OTHER), dot(1)], EMPTY_DOTS)
+  story.put('new', dot(2), only(dot(2)), only(dot(9, OTHER)))
+  story.end(twice, only(dot(1)))
+  const seen = {
+    vector: new Map([
+      [ACTOR, 2],
+      [OTHER, 9],
+    ]),
+    loose: [],
+  }
+  story.read(['new'], seen)
+})
+
 test('2: a write acknowledged by more owners than have it on disk is found', () => {
   const checker = createDurabilityChecker()
   const write = new Story().begin('x', [dot(1)])

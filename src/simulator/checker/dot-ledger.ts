@@ -12,8 +12,8 @@ export interface DotLedger {
   record(host: string, stored: StoredRecord): void
   /** Names that a written value has been given: more than one when a write was repeated elsewhere. */
   dotsOf(value: string): readonly Dot[]
-  /** Of a value, the greatest it was written with; 0 when it was never on a disk. */
-  timestampOf(value: string): number
+  /** The greatest that these dots were given; 0 when none of them was ever on a disk. */
+  timestampOf(dots: readonly Dot[]): number
   readonly dotCount: number
 }
 
@@ -23,7 +23,7 @@ export function createDotLedger(): DotLedger {
   const timestamps = new Map<string, number>()
 
   const learn = (host: string, stored: StoredRecord, value: DottedValue): void => {
-    const name = `${value.dot.actor}.${value.dot.n}`
+    const name = nameOf(value.dot)
     const meaning = describe(stored, value)
     const known = meanings.get(name)
     if (known === meaning) return
@@ -34,7 +34,7 @@ export function createDotLedger(): DotLedger {
     if (value.value === null) return
     const content = text(value.value)
     dots.set(content, [...(dots.get(content) ?? []), value.dot])
-    timestamps.set(content, Math.max(timestamps.get(content) ?? 0, value.timestamp))
+    timestamps.set(name, value.timestamp)
   }
 
   return {
@@ -42,11 +42,15 @@ export function createDotLedger(): DotLedger {
       for (const value of stored.record.values) learn(host, stored, value)
     },
     dotsOf: (value) => dots.get(value) ?? [],
-    timestampOf: (value) => timestamps.get(value) ?? 0,
+    timestampOf: (names) => Math.max(0, ...names.map((dot) => timestamps.get(nameOf(dot)) ?? 0)),
     get dotCount() {
       return meanings.size
     },
   }
+}
+
+function nameOf({ actor, n }: Dot): string {
+  return `${actor}.${n}`
 }
 
 function describe(stored: StoredRecord, value: DottedValue): string {

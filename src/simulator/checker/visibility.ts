@@ -153,7 +153,7 @@ function checkStanding(read: ReadOperation, bound: Bounds, history: KeyHistory, 
     const excuse = history.writes.findLast((other) => mayReplace(other, write, dots, read))
     if (excuse !== undefined && excuse.outcome !== 'pending') fallen.add(write)
     const isBound = position < bound.acknowledgedCount && write.w + read.r > read.keyspace.owners
-    if (!isBound || excuse !== undefined || isOutdone(write, read, history, ledger)) continue
+    if (!isBound || excuse !== undefined || isOutdone(write, dots, read, history, ledger)) continue
     const has = `it has ${String(values)}, seen ${showDots(read.seen ?? EMPTY_DOTS)}`
     throw new Violation(
       2,
@@ -178,17 +178,21 @@ function mayReplace(
   return true
 }
 
-/** In a `lww` keyspace one value is shown of several: the newest, or none when the newest is a delete. */
+/**
+ * In a `lww` keyspace one value is shown of several: the newest, or none when the newest is a delete.
+ * @param dots those of the write that its reply had: under another one, of the same write sent twice, it may
+ * have been newer, and replaced
+ */
 function isOutdone(
   write: WriteOperation,
+  dots: readonly Dot[],
   read: ReadOperation,
   history: KeyHistory,
   ledger: DotLedger,
 ): boolean {
   if (read.keyspace.conflicts !== 'lww' || write.value === null) return false
-  const mine = ledger.timestampOf(write.value)
   const shown = read.values?.[0]
-  if (shown !== undefined) return ledger.timestampOf(shown) >= mine
+  if (shown !== undefined) return ledger.timestampOf(ledger.dotsOf(shown)) >= ledger.timestampOf(dots)
   return history.writes.some((other) => other.value === null && other.outcome !== 'nothing')
 }
 
