@@ -13,10 +13,11 @@ export abstract class CtlCommand extends Command {
   static override baseFlags = {
     peer: Flags.string({
       description:
-        'a peer to ask, host:port; may be repeated: the next one is asked when one does not answer',
+        'a peer to ask, host:port; may be repeated: the next one is asked when one does not answer ' +
+        '[env: KVCTL_PEER]',
       helpValue: 'HOST:PORT',
-      env: 'KVCTL_PEER',
-      default: ['127.0.0.1:7001'],
+      // Not oclif's `env`: it takes the variable as it is, and here it is a list.
+      default: async () => peersFromEnvironment(),
       multiple: true,
       multipleNonGreedy: true,
       delimiter: ',',
@@ -61,3 +62,10 @@ export const keyArgument = Args.string({
   required: true,
   ignoreStdin: true,
 })
+
+/** Addresses with commas between them. */
+function peersFromEnvironment(): string[] {
+  const written = (process.env.KVCTL_PEER ?? '').split(',').map((part) => part.trim())
+  const named = written.filter((part) => part !== '')
+  return named.length > 0 ? named : ['127.0.0.1:7001']
+}
