@@ -28,6 +28,8 @@ export interface Network {
 export interface Listener {
   /** Where it listens: the port is the real one. */
   readonly address: Address
+  /** While it refuses, whoever dials is turned away as if nobody listened; the links it took end now. */
+  refuseLinks(isRefusing: boolean): void
   /** Takes no more links, ends those it took. */
   close(): Promise<void>
 }

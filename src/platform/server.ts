@@ -66,6 +66,7 @@ export async function startServer(
   let closing: Promise<void> | null = null
   return {
     address: makeAddress(host, realPort),
+    refuseLinks: (isRefusing) => links.refuse(isRefusing),
     close() {
       closing ??= connections.close(() => links.close(), limits.closeTimeoutMs)
       return closing
@@ -186,6 +187,7 @@ class Links {
   readonly #limits: SystemNetworkLimits
   readonly #server: WebSocketServer
   readonly #links = new Set<Link>()
+  #isRefusing = false
 
   constructor(connections: Connections, accept: Accept, limits: SystemNetworkLimits) {
     this.#connections = connections
@@ -200,7 +202,9 @@ class Links {
   upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
     this.#connections.introduce(socket)
     const purpose = purposeOfPath(request.url ?? '')
-    if (purpose === null) {
+    if (this.#isRefusing) {
+      socket.resetAndDestroy()
+    } else if (purpose === null) {
       refuse(socket, 'NOT_FOUND', 'no WebSocket is served at this path')
     } else if (request.headers.origin !== undefined) {
       // Browsers let any web page open a WebSocket to any host, and name the page here: none is meant to be a
@@ -215,6 +219,11 @@ class Links {
         this.#accept(link, purpose)
       })
     }
+  }
+
+  refuse(isRefusing: boolean): void {
+    this.#isRefusing = isRefusing
+    if (isRefusing) for (const link of [...this.#links]) link.terminate()
   }
 
   close(): void {

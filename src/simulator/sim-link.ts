@@ -132,6 +132,11 @@ export class Connection {
     if (this.#acceptor?.process === process) this.close(this.#acceptor)
   }
 
+  /** A listener refuses: its program cuts what it had accepted. */
+  terminateAccepted(process: SimProcess): void {
+    if (this.#acceptor?.process === process) this.terminate(this.#acceptor)
+  }
+
   processDied(process: SimProcess, how: 'reset' | 'silent'): void {
     for (const end of [this.#dialler, this.#acceptor]) {
       if (end === null || end.process !== process || end.state === 'closed') continue

@@ -33,6 +33,7 @@ export interface SimNetwork {
 interface Listening {
   readonly process: SimProcess
   readonly accept: (link: Link, purpose: LinkPurpose) => void
+  isRefusing: boolean
 }
 
 interface Host {
@@ -86,9 +87,14 @@ export function createSimNetwork(options: SimNetworkOptions): SimNetwork {
     if (host.listeners.has(port)) {
       throw new KvError('INVALID_ARGUMENT', `port ${port} of ${process.host} is in use`)
     }
-    host.listeners.set(port, { process, accept })
+    const listening: Listening = { process, accept, isRefusing: false }
+    host.listeners.set(port, listening)
     return {
       address: makeAddress(process.host, port),
+      refuseLinks(isRefusing: boolean) {
+        listening.isRefusing = isRefusing
+        if (isRefusing) for (const connection of connections) connection.terminateAccepted(process)
+      },
       async close() {
         if (host.listeners.get(port)?.process === process) host.listeners.delete(port)
         for (const connection of connections) connection.closeAccepted(process)
@@ -106,7 +112,7 @@ export function createSimNetwork(options: SimNetworkOptions): SimNetwork {
       const host = hosts.get(target.host)
       if (host === undefined || !host.isPowered) return
       const listening = host.listeners.get(target.port)
-      if (listening === undefined) connection.refuse()
+      if (listening === undefined || listening.isRefusing) connection.refuse()
       else connection.establish(listening.process, listening.accept)
     }
     const sendSyn = (): void => {

@@ -336,4 +336,20 @@ test('closing the listener ends links and strangers, and is idempotent', async (
   stranger.destroy()
 })
 
+test('a listener that refuses ends what it took and turns others away as if nobody listened', async () => {
+  const { listener, dialler, accepter } = await pair()
+  listener.refuseLinks(true)
+  assert.is(await dialler.cause(), 'closed')
+  assert.is(await accepter.cause(), 'lost')
+  const refused = new Recorder()
+  createSystemNetwork(LIMITS).dial(listener.address, 'control', refused)
+  assert.is(await refused.cause(), 'refused')
+  assert.not(refused.hasOpened)
+  listener.refuseLinks(false)
+  const welcome = new Recorder()
+  const link = createSystemNetwork(LIMITS).dial(listener.address, 'control', welcome)
+  await welcome.until((self) => self.hasOpened)
+  link.close()
+})
+
 test.run()
