@@ -42,6 +42,8 @@ export interface ServiceParts {
   ring(): Ring
   /** Why the open change of the ring does not go on, in words; null: it does, or there is none. */
   pendingChange(): string | null
+  /** What is being simulated at this peer, in sentences. */
+  activeFaults(): readonly string[]
   /** Gets a successor of the current configuration decided. */
   change(make: (configuration: Configuration, nowMs: number) => Configuration): Promise<Configuration>
 }
@@ -85,7 +87,7 @@ export class LocalService implements KvService {
       nodeId: this.#parts.selfId,
       layout: { version: number, phase, pending },
       peers: peers.sort((a, b) => (a.address < b.address ? -1 : 1)),
-      faults: [],
+      faults: this.#parts.activeFaults(),
       warnings: this.#warnings(peers, pending),
     }
   }

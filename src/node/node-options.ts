@@ -17,6 +17,8 @@ export interface NodeOptions {
   readonly maxValueBytes: number
   /** Requests that this peer coordinates at once. */
   readonly maxInFlight: number
+  /** Whoever reaches this peer may have failures simulated at it. */
+  readonly enableFaults: boolean
 }
 
 export const DEFAULT_NODE_OPTIONS: Omit<NodeOptions, 'listen'> = {
@@ -27,4 +29,5 @@ export const DEFAULT_NODE_OPTIONS: Omit<NodeOptions, 'listen'> = {
   partitionCount: DEFAULT_PARTITION_COUNT,
   maxValueBytes: DEFAULT_MAX_VALUE_BYTES,
   maxInFlight: 16_384,
+  enableFaults: false,
 }

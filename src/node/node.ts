@@ -13,10 +13,12 @@ import type { Configuration } from '../protocol/configuration.ts'
 import type { PeerView } from '../protocol/membership/peer.ts'
 import { createRing, type Ring } from '../protocol/ring.ts'
 import { Store } from '../store/store.ts'
+import type { FaultControl, PeerPlace } from '../wire/faults.ts'
 import type { KvService } from '../wire/requests.ts'
 import { AddressBook } from './address-book.ts'
 import { ClientSession, type SessionHost } from './client-session.ts'
 import { dropLeftovers, dropRecordsBetween } from './dropped-keyspaces.ts'
+import { type SimulatedFailures, simulateFailures } from './faults/simulated-failures.ts'
 import { Identity } from './identity.ts'
 import type { NodeOptions } from './node-options.ts'
 import { assembleParts, type Parts } from './parts.ts'
@@ -33,6 +35,8 @@ export class Node {
   readonly #options: NodeOptions
   readonly #effects: Effects
   readonly #pauses: Pauses
+  /** Null: no failures are simulated here, and nothing is in the way of the network. */
+  readonly #failures: SimulatedFailures | null
   readonly #sessions = new Set<ClientSession>()
   #opening: Promise<Parts> | null = null
   #stopping: Promise<void> | null = null
@@ -43,8 +47,9 @@ export class Node {
 
   constructor(options: NodeOptions, effects: Effects) {
     this.#options = options
-    this.#effects = effects
     this.#pauses = new Pauses(effects.clock)
+    this.#failures = options.enableFaults ? this.#simulateFailures(effects) : null
+    this.#effects = this.#failures === null ? effects : { ...effects, network: this.#failures.network }
   }
 
   /** Serves requests. */
@@ -64,6 +69,11 @@ export class Node {
 
   get service(): KvService {
     return this.#running.service
+  }
+
+  /** The simulated failures of this peer; null: they are not enabled. */
+  get faults(): FaultControl | null {
+    return this.#failures?.faults ?? null
   }
 
   get membership(): MembershipDriver {
@@ -101,6 +111,30 @@ export class Node {
     return this.#stopping
   }
 
+  #simulateFailures(effects: Effects): SimulatedFailures {
+    return simulateFailures(effects, {
+      self: () => ({ nodeId: this.#serving.identity.nodeId, address: this.address }),
+      others: () => this.#others(),
+      isAlive: (nodeId) => this.#running.membership.isAlive(nodeId),
+      heartbeatAgeMs: (nodeId) => this.#running.membership.heartbeatAgeMs(nodeId),
+    })
+  }
+
+  /** The other members, in a cluster. */
+  #others(): readonly PeerPlace[] {
+    const { membership, configuration, identity } = this.#serving
+    return (configuration.current?.members ?? []).flatMap(({ nodeId }) => {
+      const address = membership.addressOf(nodeId)
+      return nodeId === identity.nodeId || address === null ? [] : [{ nodeId, address }]
+    })
+  }
+
+  /** @throws UNAVAILABLE */
+  get #serving(): Parts {
+    if (this.#parts !== null) return this.#parts
+    throw new KvError('UNAVAILABLE', 'this peer is starting; try again')
+  }
+
   get #running(): Parts {
     return present(this.#parts, 'the node has read its disk')
   }
@@ -124,6 +158,7 @@ export class Node {
         book,
         ring: () => this.#ring,
         requireRing: () => this.#requireRing(),
+        activeFaults: () => this.#failures?.faults.sentences() ?? [],
       })
       await parts.configuration.load()
       const { current } = parts.configuration
@@ -222,6 +257,7 @@ export class Node {
     parts.membership.stop()
     await parts.store.close()
     this.#pauses.stop()
+    this.#failures?.stop()
     this.#effects.log.info('node.stopped')
   }
 

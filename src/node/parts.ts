@@ -57,6 +57,8 @@ export interface Surroundings {
   ring(): Ring | null
   /** @throws UNAVAILABLE before the first configuration */
   requireRing(): Ring
+  /** What is being simulated at this peer, in sentences. */
+  activeFaults(): readonly string[]
 }
 
 export function assembleParts(around: Surroundings): Parts {
@@ -118,6 +120,7 @@ export function assembleParts(around: Surroundings): Parts {
     membership,
     ring: () => around.requireRing(),
     pendingChange: () => configuration.pendingReason,
+    activeFaults: () => around.activeFaults(),
     change: (make) =>
       configuration.proposeKeyspaceChange((base) => make(base, clock.now()), CHANGE_TIMEOUT_MS),
   })

@@ -7,7 +7,7 @@ import { Links, type LinksHandler, type SelfFacts } from '../../src/cluster/link
 import type { PeerLink } from '../../src/cluster/peer-link.ts'
 import { Rpc } from '../../src/cluster/rpc.ts'
 import type { Effects } from '../../src/effects/effects.ts'
-import type { CloseCause, LinkPurpose } from '../../src/effects/network.ts'
+import type { CloseCause, LinkPurpose, Network } from '../../src/effects/network.ts'
 import { createWorld, type SimHost, type SimWorld } from '../../src/simulator/sim-world.ts'
 import { Channel, type ChannelHandler } from '../../src/wire/channel.ts'
 import { PROTOCOL_VERSION } from '../../src/wire/frame.ts'
@@ -22,8 +22,8 @@ export class LinkedWorld {
   #hosts = 0
 
   /** Listens once time has passed. */
-  peer(name: string, facts: Partial<SelfFacts> = {}): LinkedPeer {
-    return new LinkedPeer(this.#host(), name, facts)
+  peer(name: string, facts: Partial<SelfFacts> = {}, network = asItIs): LinkedPeer {
+    return new LinkedPeer(this.#host(), name, facts, network)
   }
 
   stranger(name: string): Stranger {
@@ -48,6 +48,10 @@ export class LinkedWorld {
   }
 }
 
+function asItIs({ network }: Effects): Network {
+  return network
+}
+
 export class LinkedPeer implements LinksHandler {
   readonly host: SimHost
   readonly nodeId: NodeId
@@ -66,8 +70,9 @@ export class LinkedPeer implements LinksHandler {
   /** Does it answer what it is asked? */
   isAnswering = true
 
-  constructor(host: SimHost, name: string, facts: Partial<SelfFacts>) {
-    const { effects } = host.boot()
+  constructor(host: SimHost, name: string, facts: Partial<SelfFacts>, network: (real: Effects) => Network) {
+    const life = host.boot()
+    const effects = { ...life.effects, network: network(life.effects) }
     this.host = host
     this.nodeId = parseNodeId(name)
     this.address = makeAddress(host.name, PORT)
