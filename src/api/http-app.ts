@@ -12,6 +12,7 @@ import {
 import { KvError } from '../base/error.ts'
 import { makeProblem, type Problem, problemOf } from '../wire/problem.ts'
 import { addClusterRoutes } from './cluster-routes.ts'
+import { addFaultRoutes } from './fault-routes.ts'
 import { addKeyspaceRoutes } from './keyspace-routes.ts'
 import { addKvRoutes, routedUrl } from './kv-routes.ts'
 import { openApiDocument } from './openapi.ts'
@@ -64,6 +65,7 @@ function addRoutes(app: FastifyInstance, context: RouteContext): void {
   addKvRoutes(app, context)
   addClusterRoutes(app, context)
   addKeyspaceRoutes(app, context)
+  addFaultRoutes(app, context)
   resource(app, '/openapi.json', {
     async GET(request, reply) {
       new Query(request.originalUrl, [])

@@ -7,13 +7,16 @@ import { type ErrorCode, toKvError } from '../base/error.ts'
 import type { Log } from '../effects/log.ts'
 import type { Histogram, Metrics } from '../effects/metrics.ts'
 import type { Random } from '../effects/random.ts'
+import type { FaultControl } from '../wire/faults.ts'
 import { makeProblem, PROBLEM_CONTENT_TYPE } from '../wire/problem.ts'
 import type { KvService } from '../wire/requests.ts'
 import { splitUrl } from './percent.ts'
-import type { RouteContext } from './routes.ts'
+import { FAULTS_PATH, type RouteContext } from './routes.ts'
 
 export interface HttpFaceOptions {
   readonly service: KvService
+  /** Null: failures cannot be simulated at this peer. */
+  readonly faults: FaultControl | null
   /** Whether this peer serves: it knows its cluster, and its store is open. */
   ready(): boolean
   readonly maxValueBytes: number
@@ -92,8 +95,12 @@ class LazyHttpFace implements HttpFace {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const page = this.#pages.get(splitUrl(request.url ?? '').path)
-    if (page !== undefined) {
+    const { path } = splitUrl(request.url ?? '')
+    const page = this.#pages.get(path)
+    const state = this.#options.faults?.state ?? 'up'
+    if (state === 'failed' && path !== FAULTS_PATH) {
+      request.socket.destroy() // As if nobody were here.
+    } else if (page !== undefined) {
       if (request.method === 'GET' || request.method === 'HEAD')
         await page(response, request.method === 'GET')
       else
@@ -109,6 +116,8 @@ class LazyHttpFace implements HttpFace {
         'UNAVAILABLE',
         'this peer is stopping; ask another',
       )
+    } else if (state === 'recovering' && path !== FAULTS_PATH) {
+      answerProblem(response, 'UNAVAILABLE', 'this peer recovers from a simulated failure; ask another')
     } else {
       this.#app ??= this.#load()
       const app = await this.#app
@@ -117,13 +126,15 @@ class LazyHttpFace implements HttpFace {
   }
 
   async #load(): Promise<App> {
-    const { service, random, log, maxValueBytes } = this.#options
-    const context: RouteContext = { service, random, log, maxValueBytes }
+    const { service, faults, random, log, maxValueBytes } = this.#options
+    const context: RouteContext = { service, faults, random, log, maxValueBytes }
     return (await import('./http-app.ts')).createHttpApp(context)
   }
 
   #readyPage(response: ServerResponse, withBody: boolean): void {
-    if (this.#options.ready() && !this.#isStopping) answer(response, 200, 'text/plain', 'ready\n', withBody)
+    const { ready, faults } = this.#options
+    if (ready() && !this.#isStopping && faults?.state !== 'recovering')
+      answer(response, 200, 'text/plain', 'ready\n', withBody)
     else
       answerProblem(
         response,

@@ -1,6 +1,7 @@
 /** The HTTP face described in OpenAPI 3.1, for programs that make clients and documentation from it. */
 import { ERROR_CODES } from '../base/error.ts'
 import { MAX_REPLICAS } from '../protocol/configuration.ts'
+import { MAX_FAULT_DELAY_MS } from '../wire/faults.ts'
 import { PROBLEM_CONTENT_TYPE } from '../wire/problem.ts'
 import { DEFAULT_KEYSPACE_OPTIONS, DEFAULT_TIMEOUT_MS, MAX_KEY_BYTES } from '../wire/requests.ts'
 
@@ -134,6 +135,23 @@ const keyspaceOptions = {
     durability: { enum: ['disk', 'os'], default: DEFAULT_KEYSPACE_OPTIONS.durability },
   },
 }
+const names = { type: 'array', items: { type: 'string' } }
+const faultCommand = {
+  type: 'object',
+  description: 'Peers are named by port, address, id or the beginning of an id.',
+  required: ['fault'],
+  additionalProperties: false,
+  properties: {
+    fault: { enum: ['partition', 'isolate', 'one-way', 'drop', 'delay', 'fail', 'recover', 'heal'] },
+    groups: { type: 'array', items: names, minItems: 2 },
+    peer: { type: 'string' },
+    from: { type: 'string' },
+    to: { type: 'string' },
+    between: { ...names, minItems: 2, maxItems: 2 },
+    percent: { type: 'number', minimum: 0, maximum: 100 },
+    delayMs: { type: 'number', minimum: 0, maximum: MAX_FAULT_DELAY_MS },
+  },
+}
 const namePath = [parameter('path', 'name', { type: 'string' }, 'Name of a keyspace.')]
 const anObject = { type: 'object' }
 
@@ -190,6 +208,16 @@ export function openApiDocument(maxValueBytes: number): Json {
           },
         ),
         delete: operation('Drops a keyspace and all its keys.', { 204: { description: 'Dropped.' } }),
+      },
+      '/v1/faults': {
+        get: operation('What is being simulated at this peer.', {
+          200: json('Its state, the members it knows, and the failures in sentences.', anObject),
+        }),
+        post: operation(
+          "Does this peer's part of a simulated failure; only with --enable-faults.",
+          { 200: json('As GET.', anObject) },
+          { requestBody: { content: { 'application/json': { schema: faultCommand } } } },
+        ),
       },
       '/healthz': plain('Whether the process lives.', 'ok'),
       '/readyz': plain('Whether this peer serves.', 'ready'),

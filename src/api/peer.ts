@@ -41,6 +41,8 @@ export interface CreatePeerOptions {
   /** Share of the ring relative to the others: 1 … 1000, by default 100. */
   readonly weight?: number
   readonly maxValueBytes?: number
+  /** Whoever reaches the peer may simulate failures at it (`kvctl fault`); false by default. */
+  readonly enableFaults?: boolean
   /** Least level that is logged on standard error; `warn` by default. */
   readonly logLevel?: LogLevel
   /**
@@ -104,6 +106,7 @@ class SystemPeer implements Peer {
         return node.service
       },
       ready: () => node.isReady,
+      faults: node.faults,
       maxValueBytes: options.maxValueBytes,
       random,
       log,
@@ -167,5 +170,6 @@ function nodeOptionsOf(options: CreatePeerOptions): NodeOptions {
     zone: options.zone ?? DEFAULT_NODE_OPTIONS.zone,
     weight: options.weight ?? DEFAULT_NODE_OPTIONS.weight,
     maxValueBytes: options.maxValueBytes ?? DEFAULT_NODE_OPTIONS.maxValueBytes,
+    enableFaults: options.enableFaults ?? DEFAULT_NODE_OPTIONS.enableFaults,
   }
 }

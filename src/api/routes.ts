@@ -2,15 +2,21 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
 import type { Log } from '../effects/log.ts'
 import type { Random } from '../effects/random.ts'
+import type { FaultControl } from '../wire/faults.ts'
 import { makeProblem, PROBLEM_CONTENT_TYPE, type Problem } from '../wire/problem.ts'
 import type { KvService } from '../wire/requests.ts'
 
 export interface RouteContext {
   readonly service: KvService
+  /** Null: failures cannot be simulated here. */
+  readonly faults: FaultControl | null
   readonly random: Random
   readonly log: Log
   readonly maxValueBytes: number
 }
+
+/** The one thing that a peer which plays dead still answers, or it could never be brought back. */
+export const FAULTS_PATH = '/v1/faults'
 
 export type Handler = (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>
 
@@ -18,7 +24,7 @@ export type Handler = (request: FastifyRequest, reply: FastifyReply) => Promise<
 export function resource(
   app: FastifyInstance,
   path: string,
-  handlers: Partial<Record<'GET' | 'PUT' | 'DELETE', Handler>>,
+  handlers: Partial<Record<'GET' | 'PUT' | 'POST' | 'DELETE', Handler>>,
 ): void {
   const allowed = new Set<string>('GET' in handlers ? ['HEAD'] : [])
   for (const [method, handler] of Object.entries(handlers)) {

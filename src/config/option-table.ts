@@ -43,6 +43,10 @@ export const PEER_OPTIONS = {
     unit: 'bytes',
     help: 'largest value that is accepted',
   }),
+  enableFaults: toggle({
+    default: false,
+    help: 'let whoever reaches this peer simulate failures at it, with kvctl fault',
+  }),
   logLevel: choice(['debug', 'info', 'warn', 'error'], {
     default: 'info',
     help: 'least level that is logged',

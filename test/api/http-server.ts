@@ -6,6 +6,7 @@ import { createLog } from '../../src/platform/log.ts'
 import { createSystemMetrics } from '../../src/platform/metrics.ts'
 import { createSystemRandom } from '../../src/platform/system-random.ts'
 import { createSystemNetwork } from '../../src/platform/ws-network.ts'
+import type { FaultControl } from '../../src/wire/faults.ts'
 import { createFakeService, type FakeService } from './fake-service.ts'
 
 export interface HttpServer {
@@ -18,12 +19,16 @@ export interface HttpServer {
   close(): Promise<void>
 }
 
-export async function startHttpServer(maxValueBytes = 1024): Promise<HttpServer> {
+export async function startHttpServer(
+  maxValueBytes = 1024,
+  faults: FaultControl | null = null,
+): Promise<HttpServer> {
   const service = createFakeService()
   const metrics = createSystemMetrics()
   const state = { ready: true, linkCount: 0 }
   const face = createHttpFace({
     service,
+    faults,
     ready: () => state.ready,
     maxValueBytes,
     random: createSystemRandom(),

@@ -1,6 +1,7 @@
 /** Every command of `kvctl`. They are small: what a command needs to run is loaded when it runs. */
 import Bench from './bench.ts'
 import Del from './del.ts'
+import Fault from './fault.ts'
 import Get from './get.ts'
 import Import from './import.ts'
 import KeyspaceCreate from './keyspace-create.ts'
@@ -16,6 +17,7 @@ export const COMMANDS = {
   del: Del,
   status: Status,
   ring: Ring,
+  fault: Fault,
   import: Import,
   bench: Bench,
   'keyspace:create': KeyspaceCreate,

@@ -42,6 +42,7 @@ export async function runCluster(options: ClusterOptions): Promise<void> {
       data: plan.dataDir,
       join: index === founder ? [] : [seed],
       logLevel: options.logLevel,
+      enableFaults: true,
     }
     return new PeerProcess(plan, settings)
   })

@@ -41,6 +41,7 @@ export async function runPeer(options: PeerOptions, events: PeerEvents): Promise
       zone: options.zone,
       weight: options.weight,
       maxValueBytes: options.maxValue,
+      enableFaults: options.enableFaults,
       logLevel: options.logLevel,
     })
     events.ready(peer.address)
