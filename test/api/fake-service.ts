@@ -1,4 +1,7 @@
-/** A KvService of one imaginary peer, in memory. A context is `c` and a number: it covers all writes up to that one. */
+/**
+ * A KvService of one imaginary peer, in memory. A context is `c` and a number: it covers all writes up to
+ * that one.
+ */
 import { toHex } from '../../src/base/bytes.ts'
 import { KvError } from '../../src/base/error.ts'
 import type { KeyspaceId } from '../../src/base/ids.ts'

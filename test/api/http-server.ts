@@ -61,7 +61,8 @@ export async function startHttpServer(
 }
 
 /**
- * Writes bytes to the port and gives, as Latin-1 text, everything that comes back until the other side ends the connection.
+ * Writes bytes to the port and gives, as Latin-1 text, everything that comes back until the other side ends
+ * the connection.
  * @param end also ends our side after writing
  */
 export async function exchange(address: Address, bytes: string | Uint8Array, end = false): Promise<string> {

@@ -11,11 +11,13 @@ const upgrade = (path: string): string =>
   `GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
   'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n'
 const FRAMES =
-  '\x82\x85\x01\x02\x03\x04abcde\x82\xfe\x00\x80\x00\x00\x00\x00\x81\x81\0\0\0\0x\x89\x80\0\0\0\0\x88\x80\0\0\0\0'
+  '\x82\x85\x01\x02\x03\x04abcde\x82\xfe\x00\x80\x00\x00\x00\x00' +
+  '\x81\x81\0\0\0\0x\x89\x80\0\0\0\0\x88\x80\0\0\0\0'
 
 const VALID: readonly string[] = [
   'GET /v1/kv/default/key?r=quorum&timeout=1s HTTP/1.1\r\nHost: x\r\nAccept: application/json\r\n\r\n',
-  'PUT /v1/kv/default/a%2Fb?w=all HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello',
+  'PUT /v1/kv/default/a%2Fb?w=all HTTP/1.1\r\nHost: x\r\n' +
+    'Content-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello',
   'PUT /v1/kv/default/c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n',
   'PUT /v1/kv/default/e HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello',
   'DELETE /v1/kv/default/%00 HTTP/1.1\r\nHost: x\r\nX-KV-Context: c1\r\n\r\n',

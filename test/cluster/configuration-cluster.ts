@@ -152,7 +152,8 @@ export class TestCluster {
   describe(): string {
     const lines = this.peers.map(({ nodeId, driver, isUp }) => {
       const { number = 0, phase = 'none', members = [] } = driver.current ?? {}
-      return `${nodeId} ${isUp ? 'up' : 'down'} ${number} ${phase} of ${members.length}: ${driver.pendingReason}`
+      const standing = `${isUp ? 'up' : 'down'} ${number} ${phase} of ${members.length}`
+      return `${nodeId} ${standing}: ${driver.pendingReason}`
     })
     return [...lines, ...this.errors].join('\n')
   }

@@ -275,7 +275,10 @@ proposals('a vote for something that is not that configuration has no answer', a
   }
 })
 
-/** Joins, crashes, restarts, cuts and changes of keyspaces while messages are lost and repeated; then all is well again. */
+/**
+ * Joins, crashes, restarts, cuts and changes of keyspaces while messages are lost and repeated; then all is
+ * well again.
+ */
 async function ordeal(seed: number): Promise<void> {
   const cluster = new TestCluster(seed)
   const { prng } = cluster

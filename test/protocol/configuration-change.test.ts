@@ -46,7 +46,7 @@ function throws(code: string, run: () => unknown): void {
   assert.throws(run, (error: unknown) => error instanceof KvError && error.code === code)
 }
 
-test('a new cluster has one member, who votes, and the default keyspace as the client library knows it', () => {
+test('a new cluster has one member, who votes, and the default keyspace that clients know', () => {
   const configuration = first()
   assert.is(configuration.number, 1)
   assert.equal(configuration.acceptors, [acceptor(member('a'))])

@@ -1,4 +1,6 @@
-/** Records that can exist: made by puts at stores that mint under their own actor, and by merges between them. */
+/**
+ * Records that can exist: made by puts at stores that mint under their own actor, and by merges between them.
+ */
 import fc from 'fast-check'
 import { utf8 } from '../../src/base/bytes.ts'
 import type { ActorId } from '../../src/base/ids.ts'
@@ -60,7 +62,8 @@ export function live(
   const counters = [0, 0, 0]
   const sessions: DotSet[] = [EMPTY_DOTS, EMPTY_DOTS, EMPTY_DOTS]
   const put = (at: number, context: DotSet, isDelete: boolean): DottedValue => {
-    counters[at] = (counters[at] as number) + 1 + (world.writes.length % 3) // Other keys take numbers in between.
+    // Other keys take numbers in between.
+    counters[at] = (counters[at] as number) + 1 + (world.writes.length % 3)
     const made = makeValue(ACTORS[at] as ActorId, counters[at] as number)
     const value = isDelete ? { ...made, value: null } : made
     const before = world.records[at] ?? null

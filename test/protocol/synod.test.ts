@@ -53,7 +53,8 @@ acceptorSuite('accepts the first proposal that it receives', () => {
   assert.equal(step.votes, { number: 2, promised: ballot(1), accepted: { ballot: ballot(1), value: A } })
 })
 
-// P1a: "An acceptor can accept a proposal numbered n iff it has not responded to a prepare request having a number greater than n."
+// P1a: "An acceptor can accept a proposal numbered n iff it has not responded to a prepare request having a
+// number greater than n."
 acceptorSuite('accepts no proposal below a ballot it has promised, and tells which', () => {
   const votes = after(prepare(5))
   const step = answer(votes, standing, vote(4))
@@ -69,8 +70,8 @@ acceptorSuite('accepts no proposal below a ballot it has promised, and tells whi
   assert.is(answer(votes, standing, vote(6)).answer.type, 'voted')
 })
 
-// Phase 1(b): it responds "with a promise not to accept any more proposals numbered less than n and with the highest-numbered
-// proposal (if any) that it has accepted".
+// Phase 1(b): it responds "with a promise not to accept any more proposals numbered less than n and with the
+// highest-numbered proposal (if any) that it has accepted".
 acceptorSuite('promises and tells the vote it cast last', () => {
   const step = answer(after(prepare(1), vote(1)), standing, prepare(7, 'q'))
   assert.equal(step.answer, {
@@ -199,7 +200,10 @@ interface InFlight {
   readonly content: AcceptorRequest | AcceptorAnswer
 }
 
-/** Acceptors that keep only what was persisted, proposers that forget everything, and a network that does as it likes. */
+/**
+ * Acceptors that keep only what was persisted, proposers that forget everything, and a network that does as
+ * it likes.
+ */
 class Model {
   readonly names: readonly NodeId[]
   readonly onDisk: Votes[]
@@ -327,7 +331,8 @@ agreement('only a single value is chosen, through loss, duplication, reordering 
   assert.ok(withChoice > 300, `schedules that choose nothing test nothing: ${withChoice} chose`)
 })
 
-// Section 2.4: a distinguished proposer that "can communicate successfully with a majority of acceptors" succeeds.
+// Section 2.4: a distinguished proposer that "can communicate successfully with a majority of acceptors"
+// succeeds.
 agreement(
   'after any schedule one proposer alone gets a value chosen, the one chosen before if there was one',
   () => {

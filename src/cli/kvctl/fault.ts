@@ -4,8 +4,9 @@ import { CtlCommand } from './ctl-command.ts'
 export default class Fault extends CtlCommand {
   static override summary = 'simulate failures of running peers'
   static override description = [
-    'For peers started with --enable-faults, as those of `kvnode cluster` are. A peer is named by its port, its',
-    'address, its id or the beginning of its id. The command goes from here to every peer that has a part in it.',
+    'For peers started with --enable-faults, as those of `kvnode cluster` are. A peer is named by its port,',
+    'its address, its id or the beginning of its id. The command goes from here to every peer that has a',
+    'part in it.',
     'Failures add up until `heal`; a restarted peer has forgotten its own.',
     '\n\npartition "A,B|C": no peer of one group reaches one of another',
     '\nisolate A: A and all others do not reach each other',
