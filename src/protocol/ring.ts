@@ -87,6 +87,14 @@ export class Ring {
   }
 
   /**
+   * Who keeps writes for owners that are away, by preference: the rest of the partition's list, then the
+   * other members, beginning elsewhere in each partition. Nobody that owns the partition in any layout.
+   */
+  standIns(keyspace: Keyspace, partition: number): readonly NodeId[] {
+    return this.#view(keyspace).standIns(partition)
+  }
+
+  /**
    * A peer's part of all replicas of a keyspace, the oldest one unless given, under the layout the cluster
    * has or is moving to: 0 … 1; those of all peers add up to 1.
    */
@@ -150,6 +158,7 @@ class View {
   readonly #configuration: Configuration
   readonly #replicas: number
   readonly #owners: (Owners | undefined)[]
+  readonly #standIns: (readonly NodeId[] | undefined)[] = []
   #shares: ReadonlyMap<NodeId, number> | null = null
 
   constructor(configuration: Configuration, replicas: number) {
@@ -160,6 +169,19 @@ class View {
 
   owners(partition: number): Owners {
     return this.#owners[partition] ?? this.#makeOwners(partition)
+  }
+
+  standIns(partition: number): readonly NodeId[] {
+    const known = this.#standIns[partition]
+    if (known !== undefined) return known
+    const { all } = this.owners(partition)
+    const { members, excluded } = this.#configuration
+    const list = preferenceList(readLayout(this.#configuration), partition)
+    const others = members.map(({ nodeId }) => nodeId).filter((nodeId) => !list.includes(nodeId))
+    const barred = new Set([...all, ...excluded])
+    const standIns = [...list, ...rotated(others, partition)].filter((nodeId) => !barred.has(nodeId))
+    this.#standIns[partition] = standIns
+    return standIns
   }
 
   get shares(): ReadonlyMap<NodeId, number> {
@@ -202,6 +224,10 @@ function ownersIn(layout: Layout, partition: number, replicas: number): readonly
   if (replicas !== EVERYBODY) return list
   const listed = new Set(list)
   const others = layout.members.filter((nodeId) => !listed.has(nodeId))
-  const start = others.length === 0 ? 0 : partition % others.length
-  return [...list, ...others.slice(start), ...others.slice(0, start)]
+  return [...list, ...rotated(others, partition)]
+}
+
+function rotated(nodeIds: readonly NodeId[], by: number): readonly NodeId[] {
+  const start = nodeIds.length === 0 ? 0 : by % nodeIds.length
+  return [...nodeIds.slice(start), ...nodeIds.slice(0, start)]
 }

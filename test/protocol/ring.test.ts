@@ -190,4 +190,19 @@ test('any two quorums of one table share an owner, whoever is believed to be up'
   )
 })
 
+test('stand-ins are the rest of the list, then the other members, and never an owner', () => {
+  const ring = createRing(configuration('stable', [sameEverywhere(nodes(4, 2, 6, 1, 3, 5), 4)]))
+  // The first three own it, the fourth is next on the list, two members are on no list.
+  assert.equal(ring.standIns(DEFAULT, 0), nodes(1, 3, 5))
+  assert.equal(ring.standIns(DEFAULT, 1), nodes(1, 5, 3))
+  assert.equal(ring.standIns(PAIRS, 0), nodes(6, 1, 3, 5))
+  assert.equal(ring.standIns(EVERYWHERE, 0), [])
+})
+
+test('while the ring changes an owner in either layout is no stand-in', () => {
+  const layouts = [sameEverywhere(nodes(1, 2, 3, 4, 5)), sameEverywhere(nodes(5, 1, 2, 3, 4))] as const
+  assert.equal(createRing(configuration('begun', layouts)).standIns(DEFAULT, 0), nodes(4))
+  assert.equal(createRing(configuration('switched', layouts)).standIns(DEFAULT, 0), nodes(4))
+})
+
 test.run()
