@@ -182,6 +182,11 @@ export class ByteReader {
     return value
   }
 
+  /** All that is left. A view. */
+  rest(): Bytes {
+    return this.bytes(this.#bytes.length - this.#at)
+  }
+
   end(): void {
     if (this.#at !== this.#bytes.length) throw new MalformedBytes('bytes behind the end')
   }

@@ -15,8 +15,8 @@ import type { Database } from '../effects/storage.ts'
 
 export interface CommitOperation {
   readonly key: Bytes
-  /** May be replaced while its batch fills. */
-  value: Bytes
+  /** May be replaced while its batch fills. Null: the key is removed. */
+  value: Bytes | null
   /** Number of the batch it is in; set by `add`. */
   batch: number
 }
@@ -136,14 +136,14 @@ export class GroupCommit<O extends CommitOperation> {
     }
     operation.batch = batch.number
     batch.operations.push(operation)
-    this.#grow(batch, operation.key.length + operation.value.length)
+    this.#grow(batch, operation.key.length + lengthOf(operation.value))
     this.#wait(batch, sync, done, detail)
   }
 
   /** A newer value for an operation of the batch that fills. */
-  replace(operation: O, value: Bytes, sync: boolean, done: Committed, detail: number): void {
+  replace(operation: O, value: O['value'], sync: boolean, done: Committed, detail: number): void {
     assert(operation.batch === this.filling, 'only what still fills is replaced')
-    this.#grow(this.#last, value.length - operation.value.length)
+    this.#grow(this.#last, lengthOf(value) - lengthOf(operation.value))
     operation.value = value
     this.#wait(this.#last, sync, done, detail)
   }
@@ -245,8 +245,15 @@ async function write<O extends CommitOperation>(
   { operations, sync }: Batch<O>,
 ): Promise<void> {
   const chain = database.batch()
-  for (const { key, value } of operations) chain.put(key, value)
+  for (const { key, value } of operations) {
+    if (value === null) chain.del(key)
+    else chain.put(key, value)
+  }
   await chain.write(sync ? SYNC : NO_SYNC)
+}
+
+function lengthOf(value: Bytes | null): number {
+  return value === null ? 0 : value.length
 }
 
 function emptyBatch<O>(number: number): Batch<O> {

@@ -32,15 +32,23 @@ export interface KeyRange {
 const writer = new ByteWriter()
 
 export function recordKey(keyspaceId: KeyspaceId, partition: number, key: Bytes): Bytes {
+  return keyOf(KIND.record, keyspaceId, partition, key)
+}
+
+export function standInKey(keyspaceId: KeyspaceId, partition: number, key: Bytes): Bytes {
+  return keyOf(KIND.standIn, keyspaceId, partition, key)
+}
+
+function keyOf(kind: Kind, keyspaceId: KeyspaceId, partition: number, key: Bytes): Bytes {
   writer.begin(PREFIX_BYTES + key.length)
-  writer.byte(KIND.record)
+  writer.byte(kind)
   writer.uint32(keyspaceId)
   writer.uint16(partition)
   writer.bytes(key)
   return writer.end()
 }
 
-/** The part that the user chose, of a key that `recordKey` made. A view. */
+/** The part that the user chose, of a key of a record or a stand-in record. A view. */
 export function userKey(databaseKey: Bytes): Bytes {
   return databaseKey.subarray(PREFIX_BYTES)
 }

@@ -1,11 +1,15 @@
-/** The newest record of every key whose write is not on disk yet. */
+/** The newest write of every key that is not on disk yet. */
 import { type Bytes, equalBytes } from '../base/bytes.ts'
 import type { KeyRecord } from '../protocol/record.ts'
 import type { CommitOperation } from './group-commit.ts'
 
-export interface PendingWrite extends CommitOperation {
+interface Keyed extends CommitOperation {
   /** `hash32` of the user's key. */
   readonly keyHash: number
+}
+
+export interface PendingWrite extends Keyed {
+  value: Bytes
   /** `value`, decoded. */
   record: KeyRecord
   /** Bytes of the record that this one replaces; -1: none. */
@@ -17,10 +21,10 @@ export interface PendingWrite extends CommitOperation {
  * By the hash that is computed anyway: it costs no text of the key. The rare keys that share one follow each
  * other in a list.
  */
-export class PendingWrites {
-  readonly #byHash = new Map<number, PendingWrite[]>()
+export class PendingWrites<W extends Keyed> {
+  readonly #byHash = new Map<number, W[]>()
 
-  find(keyHash: number, databaseKey: Bytes): PendingWrite | null {
+  find(keyHash: number, databaseKey: Bytes): W | null {
     const writes = this.#byHash.get(keyHash)
     if (writes === undefined) return null
     for (const write of writes) {
@@ -30,7 +34,7 @@ export class PendingWrites {
   }
 
   /** In place of the one before of the same key. */
-  set(write: PendingWrite): void {
+  set(write: W): void {
     const writes = this.#byHash.get(write.keyHash)
     const place = writes?.findIndex((other) => equalBytes(other.key, write.key)) ?? -1
     if (writes === undefined) this.#byHash.set(write.keyHash, [write])
@@ -39,7 +43,7 @@ export class PendingWrites {
   }
 
   /** It is on disk; a newer one of its key stays. */
-  settle(write: PendingWrite): void {
+  settle(write: W): void {
     const writes = this.#byHash.get(write.keyHash)
     const place = writes?.indexOf(write) ?? -1
     if (writes === undefined || place < 0) return

@@ -17,39 +17,37 @@ import type { Timer } from '../effects/clock.ts'
 import type { Effects } from '../effects/effects.ts'
 import type { Database } from '../effects/storage.ts'
 import type { Keyspace } from '../protocol/configuration.ts'
-import { covers, mergeRecords, putValue } from '../protocol/dvv.ts'
-import type { Dot, DotSet, DottedValue, KeyRecord } from '../protocol/record.ts'
-import { nextTimestamp } from '../protocol/timestamp.ts'
+import { mergeRecords } from '../protocol/dvv.ts'
+import type { Dot, DotSet, KeyRecord } from '../protocol/record.ts'
 import { Actor } from './actor.ts'
 import { Census, type KeyCount } from './census.ts'
 import { CLEAN_STOP_FILE, encodeCleanStop } from './clean-stop.ts'
 import { COMMIT_LIMITS, type CommitLimits, type Committed, GroupCommit } from './group-commit.ts'
 import { KIND, keyspaceOf, keyspaceRange, kindRange, recordKey } from './keys.ts'
 import { beginLife, holdsAnyRecord, type Life, syncDatabase } from './life.ts'
+import { type Minted, mintDot, type NewValue, putUnder } from './minting.ts'
 import { type PendingWrite, PendingWrites } from './pending-writes.ts'
-import { decodeSeeded, encodeSeeded, isLive, MalformedRecord, verifyRecord } from './record-codec.ts'
+import { decodeSeeded, encodeSeeded, isLive, verifyRecord } from './record-codec.ts'
 import { includesRecord, seenUpTo } from './record-merge.ts'
+import { DEFAULT_MAX_STAND_IN_BYTES, type StandInHost, StandIns, type StandInWrite } from './stand-ins.ts'
 
 export type StoreEffects = Pick<Effects, 'clock' | 'storage' | 'random' | 'log' | 'metrics'>
 /** Which keyspace, and how durable its writes are. */
 export type KeyspacePlace = Pick<Keyspace, 'id' | 'durability'>
-/** A value before it has a dot and a timestamp. */
-export type NewValue = Omit<DottedValue, 'dot' | 'timestamp'>
-
-export interface Minted {
-  readonly dot: Dot
-  /** What the key's record is with it: for the other owners. */
-  readonly record: Bytes
-}
-
 /** A merge is on disk; `seenUpTo` is as in `Store.merge`. */
 export type Merged = (error: KvError | null, seenUpTo: number) => void
 
-/** No put makes a larger record: what holds it must fit into a message. */
-export const MAX_RECORD_BYTES = 12 * 1024 * 1024
+interface StoreLimits extends CommitLimits {
+  /** Of all stand-in records. */
+  readonly maxStandInBytes: number
+}
 
+const STORE_LIMITS: StoreLimits = { ...COMMIT_LIMITS, maxStandInBytes: DEFAULT_MAX_STAND_IN_BYTES }
 const SHORTEST_RETRY_MS = 100
 const LONGEST_RETRY_MS = 5000
+
+/** What a dropped keyspace leaves behind. */
+const KEYSPACE_KINDS = [KIND.record, KIND.standIn] as const
 
 /** A key at the moment of a write: where it is, and what it holds. */
 interface Slot {
@@ -71,8 +69,10 @@ interface Look {
 
 export class Store {
   readonly #effects: StoreEffects
-  readonly #commit: GroupCommit<PendingWrite>
-  readonly #pending = new PendingWrites()
+  /** What is kept for owners of other keys, beside the records. */
+  readonly standIns: StandIns
+  readonly #commit: GroupCommit<PendingWrite | StandInWrite>
+  readonly #pending = new PendingWrites<PendingWrite>()
   readonly #census: Census
   readonly #dropped = new Set<KeyspaceId>()
   /** The last look of `newest`, until anything changes: a put that follows needs no second one. */
@@ -92,7 +92,7 @@ export class Store {
    */
   #answers: (() => void)[] = []
 
-  private constructor(effects: StoreEffects, database: Database, life: Life, limits: CommitLimits) {
+  private constructor(effects: StoreEffects, database: Database, life: Life, limits: StoreLimits) {
     const { log, metrics, clock, random, storage } = effects
     const { storeId, cleanStop } = life
     this.#effects = effects
@@ -100,12 +100,13 @@ export class Store {
     this.#storeId = storeId
     this.#actor = cleanStop === null ? Actor.create(random) : Actor.resume(cleanStop.actor, cleanStop.counter)
     const listener = {
-      committed: (writes: readonly PendingWrite[]) => this.#committed(writes),
+      committed: (writes: readonly (PendingWrite | StandInWrite)[]) => this.#committed(writes),
       failed: (error: unknown) => this.#failed(error),
     }
     this.#commit = new GroupCommit(clock, metrics, listener, limits)
     this.#commit.begin(database)
     this.#census = new Census(clock, log)
+    this.standIns = new StandIns(this.#standInHost(), limits.maxStandInBytes)
     if (cleanStop?.counts) this.#census.resume(cleanStop.counts)
     else this.#census.begin(database, life.holdsRecords)
     log.info('store.opened', { storeId, clean: cleanStop !== null, directory: storage.name })
@@ -114,12 +115,14 @@ export class Store {
   /** Closes neither now nor in `close` what it was given as `effects.storage`. @throws INTERNAL */
   static async open(
     effects: StoreEffects,
-    options: { readonly limits?: Partial<CommitLimits> } = {},
+    options: { readonly limits?: Partial<StoreLimits> } = {},
   ): Promise<Store> {
     const database = await effects.storage.openDatabase()
     try {
       const life = await beginLife(effects.storage, database, effects.random)
-      return new Store(effects, database, life, { ...COMMIT_LIMITS, ...options.limits })
+      const store = new Store(effects, database, life, { ...STORE_LIMITS, ...options.limits })
+      await store.standIns.load(database)
+      return store
     } catch (error) {
       await database.close()
       throw error
@@ -203,12 +206,9 @@ export class Store {
     const slot = this.#slot(keyspace, partition, key, value.value?.length ?? 0)
     const held = this.#held(slot)
     const dot = this.#mint(context, held)
-    const timestamp = nextTimestamp(this.#effects.clock.now(), supersededTimestamp(held, context))
-    const { value: bytes, contentType, writeId, expiresAtMs } = value
-    const whole = putValue(held, context, { dot, value: bytes, contentType, writeId, timestamp, expiresAtMs })
-    const record = encodeForPut(slot.keyHash, whole)
-    this.#enqueue(slot, whole, record, done, 0)
-    return { dot, record }
+    const minted = putUnder(dot, slot.keyHash, held, context, value, this.#effects.clock.now())
+    this.#enqueue(slot, minted.whole, minted.record, done, 0)
+    return minted
   }
 
   /**
@@ -248,43 +248,66 @@ export class Store {
     return this.#census.isExact
   }
 
-  /** True when any record, a tombstone too, is on disk or on its way there. Always right. */
+  /** True when any record, a tombstone or a stand-in record too, is on disk or on its way there. Always right. */
   holdsRecords(): boolean {
-    return !this.#commit.isIdle || this.#census.holdsRecords
+    return !this.#commit.isIdle || this.#census.holdsRecords || this.standIns.total.records > 0
   }
 
   /** The keyspaces that have records on this disk. */
   async keyspaceIds(): Promise<KeyspaceId[]> {
-    const ids: KeyspaceId[] = []
-    const keys = this.#database.keys(kindRange(KIND.record))
-    try {
-      for (let key = await keys.next(); key !== undefined; key = await keys.next()) {
-        const id = keyspaceOf(key)
-        ids.push(id)
-        keys.seek(keyspaceRange(KIND.record, id).lt)
+    const ids = new Set<KeyspaceId>()
+    for (const kind of KEYSPACE_KINDS) {
+      const keys = this.#database.keys(kindRange(kind))
+      try {
+        for (let key = await keys.next(); key !== undefined; key = await keys.next()) {
+          const id = keyspaceOf(key)
+          ids.add(id)
+          keys.seek(keyspaceRange(kind, id).lt)
+        }
+      } finally {
+        await keys.close()
       }
-    } finally {
-      await keys.close()
     }
-    return ids
+    return [...ids]
   }
 
   /** Removes all records of a keyspace, whose id is never used again; it takes no writes from now on. */
   async dropKeyspace(keyspaceId: KeyspaceId): Promise<void> {
     this.#dropped.add(keyspaceId)
     await this.#commit.barrier()
-    await this.#database.clear(keyspaceRange(KIND.record, keyspaceId))
+    for (const kind of KEYSPACE_KINDS) await this.#database.clear(keyspaceRange(kind, keyspaceId))
     await syncDatabase(this.#database, this.#storeId) // Clearing does not.
     this.#look = null
+    this.standIns.dropped(keyspaceId)
     this.#census.drop(keyspaceId, await holdsAnyRecord(this.#database))
   }
 
+  #standInHost(): StandInHost {
+    return {
+      effects: this.#effects,
+      database: () => {
+        if (!this.#isOpen) throw this.#unavailable()
+        return this.#database
+      },
+      admit: (keyspaceId, sizeBytes) => this.#admit(keyspaceId, sizeBytes),
+      filling: () => this.#commit.filling,
+      add: (write, sync, done, detail) => this.#commit.add(write, sync, done, detail),
+      replace: (write, value, sync, done, detail) => this.#commit.replace(write, value, sync, done, detail),
+    }
+  }
+
   /** @throws as `put` when no write of this size is taken now */
-  #slot({ id, durability }: KeyspacePlace, partition: number, key: Bytes, sizeBytes: number): Slot {
+  #admit(keyspaceId: KeyspaceId, sizeBytes: number): void {
     if (!this.#isOpen || this.#isClosing) throw this.#unavailable()
-    if (this.#dropped.has(id)) throw new KvError('NOT_FOUND', 'nothing was written: the keyspace was dropped')
+    if (this.#dropped.has(keyspaceId)) {
+      throw new KvError('NOT_FOUND', 'nothing was written: the keyspace was dropped')
+    }
     const refusal = this.#commit.refusal(sizeBytes)
     if (refusal !== null) throw refusal
+  }
+
+  #slot({ id, durability }: KeyspacePlace, partition: number, key: Bytes, sizeBytes: number): Slot {
+    this.#admit(id, sizeBytes)
     const keyHash = hash32(key)
     const databaseKey = recordKey(id, partition, key)
     const pending = this.#pending.find(keyHash, databaseKey)
@@ -341,9 +364,8 @@ export class Store {
    * work.
    */
   #mint(context: DotSet, held: KeyRecord | null): Dot {
-    const dot = this.#actor.mint()
-    const known = Math.max(seenUpTo(context, dot.actor), held === null ? 0 : seenUpTo(held.seen, dot.actor))
-    if (known < dot.n) return dot
+    const dot = mintDot(this.#actor, context, held)
+    if (dot !== null) return dot
     this.renewActor()
     return this.#actor.mint()
   }
@@ -396,9 +418,13 @@ export class Store {
     })
   }
 
-  #committed(writes: readonly PendingWrite[]): void {
+  #committed(writes: readonly (PendingWrite | StandInWrite)[]): void {
     this.#look = null
     for (const write of writes) {
+      if ('standIn' in write) {
+        this.standIns.committed(write)
+        continue
+      }
       this.#census.wrote(write.key, write.sizeBefore, write.liveBefore, write.value)
       this.#pending.settle(write)
     }
@@ -429,6 +455,7 @@ export class Store {
         this.#database = await storage.openDatabase()
         const { storeId, holdsRecords } = await beginLife(storage, this.#database, random)
         this.#storeId = storeId
+        await this.standIns.load(this.#database)
         this.#commit.begin(this.#database)
         this.#census.begin(this.#database, holdsRecords)
         this.#isOpen = true
@@ -467,27 +494,4 @@ export class Store {
       encodeCleanStop({ storeId, actor, counter, counts }),
     )
   }
-}
-
-/** The greatest timestamp among the values that a put replaces; 0: it replaces none. */
-function supersededTimestamp(held: KeyRecord | null, context: DotSet): number {
-  let greatest = 0
-  for (const { dot, timestamp } of held?.values ?? []) {
-    if (timestamp > greatest && covers(context, dot)) greatest = timestamp
-  }
-  return greatest
-}
-
-function encodeForPut(keyHash: number, record: KeyRecord): Bytes {
-  try {
-    const bytes = encodeSeeded(keyHash, record)
-    if (bytes.length <= MAX_RECORD_BYTES) return bytes
-  } catch (error) {
-    if (!(error instanceof MalformedRecord)) throw error
-  }
-  const advice = 'get the key again and put with the context that returns'
-  throw new KvError(
-    'TOO_LARGE',
-    `nothing was written: with all its siblings the key would be too large; ${advice}`,
-  )
 }

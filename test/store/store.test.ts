@@ -6,8 +6,9 @@ import type { ActorId, KeyspaceId } from '../../src/base/ids.ts'
 import { EMPTY_DOTS } from '../../src/protocol/dvv.ts'
 import type { DotSet, KeyRecord } from '../../src/protocol/record.ts'
 import type { SimDiskFailure } from '../../src/simulator/sim-disk.ts'
+import type { NewValue } from '../../src/store/minting.ts'
 import { decodeRecord, encodeRecord } from '../../src/store/record-codec.ts'
-import type { KeyspacePlace, NewValue, Store } from '../../src/store/store.ts'
+import type { KeyspacePlace, Store } from '../../src/store/store.ts'
 import { World } from './world.ts'
 
 const test = suite('store')

@@ -1,0 +1,354 @@
+/**
+ * Stand-in records: what this peer keeps for owners that are away, until they have it.
+ *
+ * Intuition: beside its own records a store keeps, for keys it does not own, one fallback record a key, with
+ * the owners it is meant for. It is merged and committed as records are; whoever delivers it takes away the
+ * owners that have it, and with the last one the record goes.
+ *
+ * Invariants: what was acknowledged stays until every owner it is meant for has it on disk (a full store
+ * takes no more, it drops nothing). Dots are minted here under a name of its own, which is given up when a
+ * record that holds a dot of it goes: a vector says "every dot of this actor on this key up to n", and this
+ * store no longer knows them.
+ *
+ * Source: hinted handoff, DeCandia et al., "Dynamo", 2007, section 4.6.
+ */
+import { type Bytes, equalBytes } from '../base/bytes.ts'
+import { KvError } from '../base/error.ts'
+import { hash32 } from '../base/hash.ts'
+import type { ActorId, KeyspaceId, NodeId } from '../base/ids.ts'
+import type { Effects } from '../effects/effects.ts'
+import type { Database } from '../effects/storage.ts'
+import type { Keyspace } from '../protocol/configuration.ts'
+import { mergeRecords } from '../protocol/dvv.ts'
+import type { DotSet, KeyRecord } from '../protocol/record.ts'
+import { Actor } from './actor.ts'
+import type { CommitOperation, Committed } from './group-commit.ts'
+import { KIND, keyspaceOf, kindRange, standInKey, userKey } from './keys.ts'
+import { type Minted, mintDot, type NewValue, putUnder } from './minting.ts'
+import { PendingWrites } from './pending-writes.ts'
+import { decodeSeeded, encodeSeeded, verifyRecord } from './record-codec.ts'
+import { includesRecord, seenUpTo } from './record-merge.ts'
+import { decodeStandIn, encodeStandIn, type StandInValue } from './stand-in-codec.ts'
+import { type Counted, type StandInCount, StandInTally } from './stand-in-tally.ts'
+
+/** Stand-in records and their keys, on disk and on the way there. */
+export const DEFAULT_MAX_STAND_IN_BYTES = 256 * 1024 * 1024
+
+/** Read at a time when they are counted. */
+const CHUNK_RECORDS = 500
+/** Read at a time of a slice, which ends at the record that fills it. */
+const SLICE_CHUNK_RECORDS = 16
+
+export interface StandInWrite extends CommitOperation {
+  readonly keyHash: number
+  /** `value`, decoded; null: removed. */
+  standIn: StandInValue | null
+}
+
+/** One as it is on disk. */
+export interface StandInRecord extends StandInValue {
+  readonly keyspaceId: KeyspaceId
+  readonly key: Bytes
+  readonly databaseKey: Bytes
+}
+
+export interface StandInSlice {
+  readonly standIns: readonly StandInRecord[]
+  /** Go on behind this key; null: these are the last ones. */
+  readonly next: Bytes | null
+}
+
+/** What the store does for its stand-in records. */
+export interface StandInHost {
+  readonly effects: Pick<Effects, 'clock' | 'random' | 'log'>
+  /** @throws UNAVAILABLE while it is not open */
+  database(): Database
+  /** @throws with nothing written: OVERLOADED, UNAVAILABLE, NOT_FOUND */
+  admit(keyspaceId: KeyspaceId, sizeBytes: number): void
+  filling(): number
+  add(write: StandInWrite, sync: boolean, done: Committed, detail: number): void
+  replace(write: StandInWrite, value: Bytes | null, sync: boolean, done: Committed, detail: number): void
+}
+
+type Place = Pick<Keyspace, 'id' | 'durability'>
+
+interface Slot {
+  readonly keyspaceId: KeyspaceId
+  readonly sync: boolean
+  readonly keyHash: number
+  readonly databaseKey: Bytes
+  readonly pending: StandInWrite | null
+  readonly held: StandInValue | null
+}
+
+export class StandIns {
+  readonly #host: StandInHost
+  readonly #maxBytes: number
+  readonly #pending = new PendingWrites<StandInWrite>()
+  readonly #tally = new StandInTally()
+  #actor: Actor
+
+  constructor(host: StandInHost, maxBytes: number) {
+    this.#host = host
+    this.#maxBytes = maxBytes
+    this.#actor = Actor.create(host.effects.random)
+  }
+
+  /** Counts what is on disk: before the first write, and when the database was opened anew. */
+  async load(database: Database): Promise<void> {
+    this.#tally.clear()
+    this.#pending.clear()
+    this.renewActor()
+    const iterator = database.iterator(kindRange(KIND.standIn))
+    try {
+      for (;;) {
+        const entries = await iterator.nextv(CHUNK_RECORDS)
+        if (entries.length === 0) return
+        for (const [key, value] of entries) this.#count(key, value)
+      }
+    } finally {
+      await iterator.close()
+    }
+  }
+
+  /** Under whose name dots are minted here; another one than the store's. */
+  get actor(): ActorId {
+    return this.#actor.id
+  }
+
+  renewActor(): void {
+    this.#actor = Actor.create(this.#host.effects.random)
+  }
+
+  /** What there is, by whom it is meant for. */
+  counts(): ReadonlyMap<NodeId, StandInCount> {
+    return this.#tally.byTarget()
+  }
+
+  get total(): StandInCount {
+    return this.#tally.total
+  }
+
+  /**
+   * The record's bytes on disk; null: none. @throws UNAVAILABLE while the database is away, or when it is
+   * damaged
+   */
+  read(keyspaceId: KeyspaceId, partition: number, key: Bytes): Bytes | null {
+    const keyHash = hash32(key)
+    const standIn = this.#onDisk(keyHash, standInKey(keyspaceId, partition, key))
+    if (standIn !== null) this.#readable(() => verifyRecord(keyHash, standIn.record))
+    return standIn?.record ?? null
+  }
+
+  /** What the disk will hold once all that waits is on it. @throws as `read` */
+  newest(keyspaceId: KeyspaceId, partition: number, key: Bytes): KeyRecord | null {
+    const keyHash = hash32(key)
+    const standIn = this.#newest(keyHash, standInKey(keyspaceId, partition, key))
+    return standIn === null ? null : this.#decoded(keyHash, standIn.record)
+  }
+
+  /**
+   * As `Store.put`, and OVERLOADED when there is no room.
+   * @param targets owners that may lack it; never empty
+   */
+  put(
+    keyspace: Place,
+    partition: number,
+    key: Bytes,
+    targets: readonly NodeId[],
+    context: DotSet,
+    value: NewValue,
+    done: (error: KvError | null) => void,
+  ): Minted {
+    const slot = this.#slot(keyspace, partition, key, value.value?.length ?? 0)
+    const held = slot.held === null ? null : this.#decoded(slot.keyHash, slot.held.record)
+    const dot = mintDot(this.#actor, context, held) ?? this.#mintAnew()
+    const minted = putUnder(dot, slot.keyHash, held, context, value, this.#host.effects.clock.now())
+    this.#keep(slot, { targets: united(slot.held, targets), record: minted.record }, done, 0)
+    return minted
+  }
+
+  /** As `Store.merge`, but throws what `put` throws. */
+  merge(
+    keyspace: Place,
+    partition: number,
+    key: Bytes,
+    targets: readonly NodeId[],
+    incoming: Bytes,
+    mintedBy: ActorId | null,
+    done: Committed,
+  ): void {
+    const slot = this.#slot(keyspace, partition, key, incoming.length)
+    const record = decodeSeeded(slot.keyHash, incoming)
+    const all = united(slot.held, targets)
+    if (slot.held === null) return this.#keep(slot, { targets: all, record: incoming }, done, 0)
+    const held = this.#decoded(slot.keyHash, slot.held.record)
+    const seen = mintedBy === null ? 0 : seenUpTo(held.seen, mintedBy)
+    // Written again also when it says nothing new: to be told when it is durable.
+    this.#keep(slot, { targets: all, record: mergedBytes(slot, held, record, incoming) }, done, seen)
+  }
+
+  /**
+   * The next ones on disk behind a key of the database (null: from the first), in its order. @throws as `read`
+   */
+  async slice(after: Bytes | null, maxRecords: number, maxBytes: number): Promise<StandInSlice> {
+    const { gte, lt } = kindRange(KIND.standIn)
+    const range = after === null ? { gte, lt } : { gt: after, lt }
+    const iterator = this.#host.database().iterator(range)
+    const standIns: StandInRecord[] = []
+    let next: Bytes | null = after
+    let records = 0
+    let bytes = 0
+    try {
+      while (records < maxRecords && bytes < maxBytes) {
+        const entries = await iterator.nextv(Math.min(SLICE_CHUNK_RECORDS, maxRecords - records))
+        if (entries.length === 0) return { standIns, next: null }
+        for (const [databaseKey, value] of entries) {
+          const standIn = this.#decodedEntry(databaseKey, value)
+          if (standIn !== null) standIns.push(standIn)
+          records += 1
+          bytes += value.length
+          next = databaseKey
+        }
+      }
+    } finally {
+      await iterator.close()
+    }
+    return { standIns, next }
+  }
+
+  /**
+   * Some of those a record is meant for have it on disk: it stays for the others, and goes with the last one.
+   * A record that was merged with another one meanwhile stays as it is.
+   * @param targets whom it is meant for now, when the owners are other ones than when it was written
+   */
+  delivered(standIn: StandInRecord, targets: readonly NodeId[], reached: ReadonlySet<NodeId>): void {
+    const { keyspaceId, databaseKey, key } = standIn
+    const keyHash = hash32(key)
+    const pending = this.#pending.find(keyHash, databaseKey)
+    const held = this.#newest(keyHash, databaseKey)
+    if (held === null || !equalBytes(held.record, standIn.record)) return
+    const added = held.targets.filter((target) => !standIn.targets.includes(target))
+    const left = united({ targets, record: held.record }, added).filter((target) => !reached.has(target))
+    if (left.length === held.targets.length && left.every((target) => held.targets.includes(target))) return
+    const slot = { keyspaceId, sync: true, keyHash, databaseKey, pending, held }
+    this.#host.admit(keyspaceId, 0)
+    if (left.length > 0) return this.#enqueue(slot, { targets: left, record: held.record }, ignore, 0)
+    if (this.#decoded(keyHash, held.record).seen.vector.has(this.#actor.id)) this.renewActor()
+    this.#enqueue(slot, null, ignore, 0)
+  }
+
+  /** It is on disk, or gone from it. */
+  committed(write: StandInWrite): void {
+    this.#pending.settle(write)
+  }
+
+  /** Their keyspace was dropped; they are gone from the disk. */
+  dropped(keyspaceId: KeyspaceId): void {
+    this.#tally.drop(keyspaceId)
+  }
+
+  #slot({ id, durability }: Place, partition: number, key: Bytes, sizeBytes: number): Slot {
+    this.#host.admit(id, sizeBytes)
+    const keyHash = hash32(key)
+    const databaseKey = standInKey(id, partition, key)
+    const pending = this.#pending.find(keyHash, databaseKey)
+    const held = this.#newest(keyHash, databaseKey)
+    return { keyspaceId: id, sync: durability === 'disk', keyHash, databaseKey, pending, held }
+  }
+
+  #newest(keyHash: number, databaseKey: Bytes): StandInValue | null {
+    const pending = this.#pending.find(keyHash, databaseKey)
+    return pending === null ? this.#onDisk(keyHash, databaseKey) : pending.standIn
+  }
+
+  #onDisk(keyHash: number, databaseKey: Bytes): StandInValue | null {
+    const value = this.#host.database().getSync(databaseKey)
+    return value === undefined ? null : this.#readable(() => decodeStandIn(keyHash, value))
+  }
+
+  #decoded(keyHash: number, record: Bytes): KeyRecord {
+    return this.#readable(() => decodeSeeded(keyHash, record))
+  }
+
+  #readable<T>(read: () => T): T {
+    try {
+      return read()
+    } catch (error) {
+      this.#host.effects.log.error('store.stand-in-damaged', { error })
+      const message = "nothing was written: this peer's stand-in record cannot be read; try another peer"
+      throw new KvError('UNAVAILABLE', message, { cause: error })
+    }
+  }
+
+  /** One that cannot be read is left alone: it may be the only trace of a write. */
+  #decodedEntry(databaseKey: Bytes, value: Bytes): StandInRecord | null {
+    const key = userKey(databaseKey)
+    try {
+      const standIn = decodeStandIn(hash32(key), value)
+      return { ...standIn, keyspaceId: keyspaceOf(databaseKey), key, databaseKey }
+    } catch (error) {
+      this.#host.effects.log.error('store.stand-in-damaged', { error })
+      return null
+    }
+  }
+
+  #count(databaseKey: Bytes, value: Bytes): void {
+    const standIn = this.#decodedEntry(databaseKey, value)
+    const counted = { targets: [], bytes: databaseKey.length + value.length }
+    this.#tally.replaced(keyspaceOf(databaseKey), null, standIn === null ? counted : countedOf(standIn))
+  }
+
+  #mintAnew() {
+    this.renewActor()
+    return this.#actor.mint()
+  }
+
+  /** @throws OVERLOADED when there is no room for it */
+  #keep(slot: Slot, standIn: StandInValue, done: Committed, detail: number): void {
+    const { databaseKey, held } = slot
+    const before = held === null ? 0 : countedOf({ databaseKey, ...held }).bytes
+    const after = countedOf({ databaseKey, ...standIn }).bytes
+    if (after > before && this.total.bytes - before + after > this.#maxBytes) {
+      const advice = 'the owners it keeps writes for must come back first (--max-hints raises the limit)'
+      throw new KvError('OVERLOADED', `nothing was written: this peer stands in for too much; ${advice}`)
+    }
+    this.#enqueue(slot, standIn, done, detail)
+  }
+
+  #enqueue(slot: Slot, standIn: StandInValue | null, done: Committed, detail: number): void {
+    const { keyspaceId, sync, keyHash, databaseKey, pending, held } = slot
+    const value = standIn === null ? null : encodeStandIn(keyHash, standIn)
+    const before = held === null ? null : countedOf({ databaseKey, ...held })
+    const after = standIn === null ? null : countedOf({ databaseKey, ...standIn })
+    this.#tally.replaced(keyspaceId, before, after)
+    if (pending !== null && pending.batch === this.#host.filling()) {
+      pending.standIn = standIn
+      return this.#host.replace(pending, value, sync, done, detail)
+    }
+    const write: StandInWrite = { key: databaseKey, value, batch: 0, keyHash, standIn }
+    this.#pending.set(write)
+    this.#host.add(write, sync, done, detail)
+  }
+}
+
+function countedOf(standIn: StandInValue & { readonly databaseKey: Bytes }): Counted {
+  const { targets, record, databaseKey } = standIn
+  const bytes = targets.reduce((sum, target) => sum + target.length, databaseKey.length + record.length)
+  return { targets, bytes }
+}
+
+/** Sorted. */
+function united(held: StandInValue | null, targets: readonly NodeId[]): readonly NodeId[] {
+  return [...new Set([...(held?.targets ?? []), ...targets])].sort()
+}
+
+/** The bytes of one of the two when it already is what both come to. */
+function mergedBytes(slot: Slot, held: KeyRecord, record: KeyRecord, incoming: Bytes): Bytes {
+  if (slot.held !== null && includesRecord(held, record)) return slot.held.record
+  if (includesRecord(record, held)) return incoming
+  return encodeSeeded(slot.keyHash, mergeRecords(held, record))
+}
+
+/** A failure is told by the store; the record is then delivered once more. */
+function ignore(): void {}
