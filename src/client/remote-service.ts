@@ -6,6 +6,7 @@ import {
   DEFAULT_TIMEOUT_MS,
   type GetReply,
   type GetRequest,
+  type HintCount,
   type KeyLocation,
   type KeyspaceInfo,
   type KeyspaceOptions,
@@ -71,6 +72,10 @@ export class RemoteService implements KvService {
 
   async keyspaces(): Promise<readonly KeyspaceInfo[]> {
     return expect(await this.#ask({ type: 'keyspaces', id: 0 }), 'keyspacesDone').keyspaces
+  }
+
+  async hints(): Promise<readonly HintCount[]> {
+    return expect(await this.#ask({ type: 'hints', id: 0 }), 'hintsDone').hints
   }
 
   async createKeyspace(name: string, options: KeyspaceOptions): Promise<KeyspaceInfo> {

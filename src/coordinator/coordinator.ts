@@ -1,6 +1,6 @@
 /**
  * Turns a client's request into a replicated one. Any peer coordinates reads; writes are coordinated by an
- * owner of the key, and handed on to one from anywhere else.
+ * owner of the key, or a stand-in when no owner can be reached, and handed on to one from anywhere else.
  */
 import { KvError } from '../base/error.ts'
 import type { Level } from '../protocol/configuration.ts'
@@ -50,8 +50,11 @@ export class Coordinator {
       const seed = contextSeed(this.#with.clusterSeed(), place.keyspace.id, place.key)
       if (request.context !== null) decodeContext(request.context, seed)
       const isOwner = this.#with.ring().isOwner(this.#with.selfId, place.keyspace, place.partition)
-      if (isOwner)
-        return this.#track(done, (end) => new Write(this.#with, place, request, seed, deadlineMs, end))
+      if (isOwner || this.#standsIn(place, forwarded)) {
+        return this.#track(done, (end) => {
+          return new Write(this.#with, place, request, seed, deadlineMs, !isOwner, end)
+        })
+      }
       if (forwarded)
         throw new KvError('UNAVAILABLE', 'nothing was written: this peer does not own the key; try again')
       this.#track(done, (end) => new Forward(this.#with, place, request, deadlineMs, end))
@@ -119,6 +122,20 @@ export class Coordinator {
       throw new KvError('INVALID_ARGUMENT', `the key has ${key.length} bytes; ${MAX_KEY_BYTES} are allowed`)
     }
     return { keyspace, partition: ring.partitionOf(key), key }
+  }
+
+  /**
+   * Whether this peer, no owner, coordinates a write itself: when it was chosen for that, or would be,
+   * because no owner can be reached.
+   */
+  #standsIn({ keyspace, partition }: KeyPlace, forwarded: boolean): boolean {
+    const { selfId, isAlive } = this.#with
+    if (keyspace.quorum === 'strict') return false
+    const ring = this.#with.ring()
+    const standIns = ring.standIns(keyspace, partition)
+    if (forwarded) return standIns.includes(selfId)
+    if (ring.allOwners(keyspace, partition).some((owner) => isAlive(owner))) return false
+    return standIns.find((nodeId) => nodeId === selfId || isAlive(nodeId)) === selfId
   }
 
   #checkPut(request: PutRequest, place: KeyPlace): void {

@@ -8,6 +8,7 @@ import type { PutReply, PutRequest } from '../wire/requests.ts'
 import type { Coordination, Done } from './coordination.ts'
 import { OwnerExchange } from './owner-exchange.ts'
 import type { KeyPlace } from './quorum-read.ts'
+import { liveStandIns } from './standing-in.ts'
 
 export class Forward extends OwnerExchange {
   readonly #place: KeyPlace
@@ -82,7 +83,8 @@ export class Forward extends OwnerExchange {
   #next(): void {
     this.#asked = null
     const owners = this.with.ring().allOwners(this.#place.keyspace, this.#place.partition)
-    const next = owners.find((owner) => !this.#declined.has(owner) && this.with.isAlive(owner))
+    const isLeft = (nodeId: NodeId): boolean => !this.#declined.has(nodeId) && this.with.isAlive(nodeId)
+    const next = owners.find(isLeft) ?? liveStandIns(this.with, this.#place, 'others').find(isLeft)
     if (next === undefined) return this.#end(unavailable('no owner of this key can be reached'), null)
     this.#asked = next
     this.ask(next)

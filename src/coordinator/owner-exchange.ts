@@ -1,6 +1,7 @@
 /**
- * One question put to several owners of a partition, under one configuration number. What the three kinds of
- * it share: who was asked, what a refusal means, asking again, starting over when the configuration changes.
+ * One question put to several owners of a partition, or to those that stand in for them, under one
+ * configuration number. What the three kinds of it share: who was asked, what a refusal means, asking again,
+ * starting over when the configuration changes.
  */
 import type { NodeId } from '../base/ids.ts'
 import type { Exchange } from '../cluster/rpc.ts'
@@ -28,8 +29,7 @@ export abstract class OwnerExchange implements Exchange {
     this.deadlineMs = deadlineMs
   }
 
-  /** The message, for every owner the same. */
-  protected abstract question(id: number): PeerMessage
+  protected abstract question(id: number, to: NodeId): PeerMessage
   protected abstract readonly questionBytes: number
   /** An owner's answer that is not a refusal; not called twice for one question. */
   protected abstract took(from: NodeId, reply: PeerReply): void
@@ -64,7 +64,7 @@ export abstract class OwnerExchange implements Exchange {
   protected ask(nodeId: NodeId): void {
     if (this.#isOver) return
     this.#outstanding.add(nodeId)
-    const message = this.question(this.#id)
+    const message = this.question(this.#id, nodeId)
     if (this.with.rpc.ask(nodeId, 'data', message, this.questionBytes)) return
     this.#outstanding.delete(nodeId)
     this.missed(nodeId)

@@ -10,6 +10,7 @@ import { decodeRecord, MalformedRecord } from '../store/record-codec.ts'
 import type { PeerMessage, PeerReply } from '../wire/peer-messages.ts'
 import type { Coordination, Done } from './coordination.ts'
 import { OwnerExchange } from './owner-exchange.ts'
+import { liveStandIns } from './standing-in.ts'
 
 /** An owner that has not answered after this is backed up by the next one. */
 const HEDGE_MS = 100
@@ -20,6 +21,8 @@ export interface Answer {
   readonly bytes: Bytes | null
   /** The same, decoded. */
   readonly record: KeyRecord | null
+  /** Not from an owner: from what it keeps for one that is away. */
+  readonly isStandIn: boolean
 }
 
 export interface KeyPlace {
@@ -36,6 +39,8 @@ export class QuorumRead extends OwnerExchange {
   #answers: Answer[] = []
   #candidates: NodeId[] = []
   #needed = 0
+  /** Those asked in place of owners that are away; empty while enough of these are up. */
+  #standIns: readonly NodeId[] = []
   #hedge: Timer | null = null
 
   constructor(
@@ -60,17 +65,18 @@ export class QuorumRead extends OwnerExchange {
     const owners = ring.readOwners(this.#place.keyspace, this.#place.partition)
     this.#needed = ring.needed(this.#level, owners.length)
     this.#answers = []
+    this.#standIns = []
     this.#candidates = owners.filter((owner) => owner !== this.with.selfId && this.with.isAlive(owner))
     const isOwner = owners.includes(this.with.selfId)
     const reachable = this.#candidates.length + (isOwner ? 1 : 0)
-    if (reachable < this.#needed) {
+    if (reachable < this.#needed) this.#addStandIns()
+    if (reachable + this.#standIns.length < this.#needed) {
       return this.#fail(
         `${reachable} of ${owners.length} owners of this key are up, ${this.#needed} are needed`,
       )
     }
-    const remote = this.#candidates.splice(0, this.#needed - (isOwner ? 1 : 0))
-    for (const nodeId of remote) this.ask(nodeId)
-    if (isOwner) this.#readHere()
+    this.#askNext(this.#needed - (isOwner ? 1 : 0))
+    if (isOwner) this.#readHere(false)
     if (!this.isOver) this.#hedge ??= this.with.clock.setTimer(HEDGE_MS, this.#hedgeSlowOnes)
   }
 
@@ -82,9 +88,11 @@ export class QuorumRead extends OwnerExchange {
     return this.#place.key.length
   }
 
-  protected override question(id: number): PeerMessage {
+  protected override question(id: number, to: NodeId): PeerMessage {
     const { keyspace, key } = this.#place
-    return { type: 'read', id, number: this.number, keyspaceId: keyspace.id, key, seenOnly: this.#seenOnly }
+    const asStandIn = this.#isStandIn(to)
+    const seenOnly = this.#seenOnly
+    return { type: 'read', id, number: this.number, keyspaceId: keyspace.id, key, seenOnly, asStandIn }
   }
 
   protected override took(from: NodeId, reply: PeerReply): void {
@@ -93,23 +101,46 @@ export class QuorumRead extends OwnerExchange {
   }
 
   protected override missed(nodeId: NodeId): void {
-    const next = this.#candidates.shift()
-    if (next !== undefined) this.ask(next)
-    else if (nodeId !== this.with.selfId && this.with.isAlive(nodeId)) this.askAgainLater(nodeId)
-    else if (this.outstandingCount + this.#answers.length < this.#needed) {
-      this.#fail('too many owners of this key went down')
-    }
+    if (this.#candidates.length > 0) return this.#askNext(1)
+    const mayAnswerYet = !this.#isStandIn(nodeId) && nodeId !== this.with.selfId
+    if (mayAnswerYet && this.with.isAlive(nodeId)) return this.askAgainLater(nodeId)
+    const missing = this.#needed - this.outstandingCount - this.#answers.length
+    if (missing <= 0) return
+    this.#addStandIns()
+    if (this.#candidates.length >= missing) this.#askNext(missing)
+    else this.#fail('too few owners of this key are up, or hold what is kept for those that are down')
   }
 
   protected override timedOut(): void {
     this.#fail(`${this.#answers.length} of ${this.#needed} owners of this key answered in time`)
   }
 
-  #readHere(): void {
+  /** Once: there are no others to add. */
+  #addStandIns(): void {
+    if (this.#standIns.length > 0) return
+    const { keyspace, partition } = this.#place
+    const isOwner = this.with.ring().isOwner(this.with.selfId, keyspace, partition)
+    this.#standIns = liveStandIns(this.with, this.#place, isOwner ? 'others' : 'selfFirst')
+    this.#candidates.push(...this.#standIns)
+  }
+
+  #isStandIn(nodeId: NodeId): boolean {
+    return this.#standIns.length > 0 && this.#standIns.includes(nodeId)
+  }
+
+  #askNext(count: number): void {
+    for (const nodeId of this.#candidates.splice(0, count)) {
+      if (nodeId === this.with.selfId) this.#readHere(true)
+      else this.ask(nodeId)
+    }
+  }
+
+  #readHere(asStandIn: boolean): void {
     const { keyspace, partition, key } = this.#place
+    const { store } = this.with
     let bytes: Bytes | null
     try {
-      bytes = this.with.store.read(keyspace.id, partition, key)
+      bytes = (asStandIn ? store.standIns : store).read(keyspace.id, partition, key)
     } catch (error) {
       if (!(error instanceof KvError)) throw error
       return this.missed(this.with.selfId) // Our copy is damaged or the disk away: another owner has it.
@@ -117,9 +148,14 @@ export class QuorumRead extends OwnerExchange {
     this.#take(this.with.selfId, bytes)
   }
 
-  /** A record that cannot be read is no answer: other owners have it. */
+  /**
+   * A record that cannot be read is no answer: other owners have it. Nor is nothing from a stand-in: it never
+   * had what was written before. To know what a write replaces it will do.
+   */
   #take(from: NodeId, bytes: Bytes | null): void {
     if (this.isOver) return
+    const isStandIn = this.#isStandIn(from)
+    if (isStandIn && bytes === null && !this.#seenOnly) return this.missed(from)
     let record: KeyRecord | null
     try {
       record = bytes === null ? null : this.#decoded(bytes)
@@ -128,7 +164,7 @@ export class QuorumRead extends OwnerExchange {
       this.with.log.warn('record.malformed', { from, error })
       return this.missed(from)
     }
-    this.#answers.push({ from, bytes, record })
+    this.#answers.push({ from, bytes, record, isStandIn })
     if (this.#answers.length !== this.#needed) return
     this.#end()
     this.#done(null, this.#answers)
@@ -158,6 +194,6 @@ export class QuorumRead extends OwnerExchange {
   readonly #hedgeSlowOnes = (): void => {
     this.#hedge = null
     if (!this.with.hedges.spend()) return
-    for (const nodeId of this.#candidates.splice(0)) this.ask(nodeId)
+    this.#askNext(this.#candidates.length)
   }
 }

@@ -13,11 +13,13 @@ import type { KeyRecord } from '../protocol/record.ts'
 import { timestampMs } from '../protocol/timestamp.ts'
 import { visibleValues } from '../protocol/view.ts'
 import { encodeRecord } from '../store/record-codec.ts'
+import type { Merged } from '../store/store.ts'
 import type { GetReply, GetRequest } from '../wire/requests.ts'
 import type { Coordination, Done } from './coordination.ts'
 import type { OwnerExchange } from './owner-exchange.ts'
 import { type Answer, type KeyPlace, QuorumRead } from './quorum-read.ts'
 import { Replication } from './replication.ts'
+import { keepStandIn, type StandInRule } from './standing-in.ts'
 
 export class Read {
   readonly #with: Coordination
@@ -74,7 +76,7 @@ export class Read {
   #merge(answers: readonly Answer[]): void {
     const first = present(answers[0], 'a quorum is never empty')
     if (answers.every(({ bytes }) => sameBytes(bytes, first.bytes)))
-      return this.#answer(first.record, answers.length)
+      return this.#answer(first.record, answers)
     const merged = answers.flatMap(({ record }) => record ?? []).reduce(mergeRecords)
     this.#repair(merged, answers)
   }
@@ -87,36 +89,54 @@ export class Read {
     const record = encodeRecord(this.#place.key, merged)
     const holders = answers.filter(({ bytes }) => sameBytes(bytes, record)).map(({ from }) => from)
     const repaired: Done<{ owners: number }> = (error) => {
-      if (error === null) return this.#answer(merged, answers.length)
+      if (error === null) return this.#answer(merged, answers)
       const why = 'owners that were behind could not be brought up to date in time; try again'
       this.#done(new KvError('UNAVAILABLE', `the read quorum was not met: ${why}`, { cause: error }), null)
     }
+    const standIns = this.#standInRule(answers)
     const task = {
       place: this.#place,
       record,
       level: this.#level,
       mintedBy: null,
       holders: holders as readonly NodeId[],
+      standIns,
       deadlineMs: this.#deadlineMs,
     }
     const replication = new Replication(this.#with, task, () => true, repaired)
     this.#step = replication
     replication.start()
     if (holders.includes(this.#with.selfId)) return
-    this.#storeHere(record, replication)
+    this.#storeHere(record, standIns, replication)
   }
 
-  #storeHere(record: Bytes, replication: Replication): void {
+  /** Repairs reach owners; stand-ins only where these are too few, as for the read itself. */
+  #standInRule(answers: readonly Answer[]): StandInRule {
+    if (!answers.some(({ isStandIn }) => isStandIn)) return 'nobody'
+    const { keyspace, partition } = this.#place
+    return this.#with.ring().isOwner(this.#with.selfId, keyspace, partition) ? 'others' : 'selfFirst'
+  }
+
+  #storeHere(record: Bytes, rule: StandInRule, replication: Replication): void {
     const { keyspace, partition, key } = this.#place
-    if (!this.#with.ring().isOwner(this.#with.selfId, keyspace, partition)) return
-    this.#with.store.merge(keyspace, partition, key, record, null, (error) => {
+    const { store, selfId } = this.#with
+    const ring = this.#with.ring()
+    const stored: Merged = (error) => {
       if (error === null) replication.storedHere()
       else replication.failedHere()
-    })
+    }
+    if (ring.isOwner(selfId, keyspace, partition)) {
+      store.merge(keyspace, partition, key, record, null, stored)
+    } else if (rule === 'selfFirst') {
+      const owners = ring.allOwners(keyspace, partition)
+      keepStandIn(store, this.#place, owners, record, null, stored)
+    }
   }
 
-  #answer(record: KeyRecord | null, owners: number): void {
-    if (record === null) return this.#done(null, { values: [], context: null, owners, standIns: 0 })
+  #answer(record: KeyRecord | null, answers: readonly Answer[]): void {
+    const standIns = answers.filter(({ isStandIn }) => isStandIn).length
+    const owners = answers.length - standIns
+    if (record === null) return this.#done(null, { values: [], context: null, owners, standIns })
     const visible = visibleValues(record, this.#place.keyspace.conflicts, this.#with.clock.now())
     this.#done(null, {
       values: visible.map((found) => ({
@@ -126,7 +146,7 @@ export class Read {
       })),
       context: encodeContext(record.seen, this.#seed),
       owners,
-      standIns: 0,
+      standIns,
     })
   }
 }

@@ -7,8 +7,10 @@ import { KvError } from '../base/error.ts'
 import type { NodeId } from '../base/ids.ts'
 import type { PeerLink } from '../cluster/peer-link.ts'
 import { decodeRecord, encodeRecord } from '../store/record-codec.ts'
+import type { Merged } from '../store/store.ts'
 import type { DataRequest, Refusal } from '../wire/data-messages.ts'
 import type { Coordination } from './coordination.ts'
+import { keepStandIn } from './standing-in.ts'
 
 type ReadMessage = Extract<DataRequest, { type: 'read' }>
 type ReplicateMessage = Extract<DataRequest, { type: 'replicate' }>
@@ -22,7 +24,7 @@ export class Replica {
 
   read(from: NodeId, message: ReadMessage, link: PeerLink): void {
     const { id } = message
-    const refusal = this.#refusal(from, message)
+    const refusal = this.#refusal(from, message, message.asStandIn === true)
     if (refusal !== null) return this.#refuse(link, id, refusal)
     try {
       const record = this.#read(message)
@@ -34,28 +36,32 @@ export class Replica {
   }
 
   replicate(from: NodeId, message: ReplicateMessage, link: PeerLink): void {
-    const { id, key, keyspaceId, record, mintedBy } = message
-    const refusal = this.#refusal(from, message)
+    const { id, key, keyspaceId, record, mintedBy, standInFor } = message
+    const refusal = this.#refusal(from, message, standInFor !== null)
     if (refusal !== null) return this.#refuse(link, id, refusal)
     const ring = this.#with.ring()
     const keyspace = ring.keyspaceById(keyspaceId)
     if (keyspace === null) return this.#refuse(link, id, 'notOwner')
     const partition = ring.partitionOf(key)
-    this.#with.store.merge(keyspace, partition, key, record, mintedBy, (error, seenUpTo) => {
+    const stored: Merged = (error, seenUpTo) => {
       if (error === null) link.send({ type: 'stored', id, seenUpTo }, 0)
       else this.#refuse(link, id, error.code === 'OVERLOADED' ? 'overloaded' : 'failed')
-    })
+    }
+    if (standInFor === null) this.#with.store.merge(keyspace, partition, key, record, mintedBy, stored)
+    else keepStandIn(this.#with.store, { keyspace, partition, key }, [standInFor], record, mintedBy, stored)
   }
 
   /** @throws KvError when the disk does not give it */
-  #read({ keyspaceId, key, seenOnly }: ReadMessage): Bytes | null {
-    const record = this.#with.store.read(keyspaceId, this.#with.ring().partitionOf(key), key)
+  #read({ keyspaceId, key, seenOnly, asStandIn }: ReadMessage): Bytes | null {
+    const { store } = this.#with
+    const partition = this.#with.ring().partitionOf(key)
+    const record = (asStandIn === true ? store.standIns : store).read(keyspaceId, partition, key)
     if (record === null || !seenOnly) return record
     return encodeRecord(key, { seen: decodeRecord(key, record).seen, values: [] })
   }
 
   /** Why a request routed under another configuration, or to the wrong peer, is not served. */
-  #refusal(from: NodeId, message: ReadMessage | ReplicateMessage): Refusal | null {
+  #refusal(from: NodeId, message: ReadMessage | ReplicateMessage, asStandIn: boolean): Refusal | null {
     const number = this.#number
     if (message.number < number) return 'stale'
     if (message.number > number || number === 0) {
@@ -65,7 +71,10 @@ export class Replica {
     const ring = this.#with.ring()
     const keyspace = ring.keyspaceById(message.keyspaceId)
     const partition = ring.partitionOf(message.key)
-    return keyspace !== null && ring.isOwner(this.#with.selfId, keyspace, partition) ? null : 'notOwner'
+    if (keyspace === null || ring.isOwner(this.#with.selfId, keyspace, partition) === asStandIn) {
+      return 'notOwner'
+    }
+    return asStandIn && keyspace.quorum === 'strict' ? 'failed' : null
   }
 
   #refuse(link: PeerLink, id: number, reason: Refusal): void {

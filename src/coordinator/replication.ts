@@ -12,10 +12,12 @@ import type { PeerMessage, PeerReply } from '../wire/peer-messages.ts'
 import type { Coordination, Done } from './coordination.ts'
 import { OwnerExchange } from './owner-exchange.ts'
 import type { KeyPlace } from './quorum-read.ts'
+import { liveStandIns, type StandInRule } from './standing-in.ts'
 
-/** How many owners have it on disk. */
+/** How many owners have it on disk, and how many that stand in for another one. */
 export interface Replicated {
   readonly owners: number
+  readonly standIns: number
 }
 
 export interface ReplicationTask {
@@ -25,8 +27,12 @@ export interface ReplicationTask {
   readonly level: Level
   /** The actor whose dot was minted for this record; null for a repair. */
   readonly mintedBy: ActorId | null
-  /** Owners known to hold it already. */
+  /** Owners and stand-ins known to hold it already. */
   readonly holders: readonly NodeId[]
+  /**
+   * For owners that are not up. `selfFirst`: this peer keeps it as a stand-in record, and says so when it has.
+   */
+  readonly standIns: StandInRule
   readonly deadlineMs: number
 }
 
@@ -38,6 +44,12 @@ export class Replication extends OwnerExchange {
    */
   readonly #sawActor: (seenUpTo: number) => boolean
   readonly #holders: Set<NodeId>
+  /** Whom each stand-in stands in for; null: everybody is up. */
+  #standsInFor: Map<NodeId, NodeId> | null = null
+  /** Those that stood in, counted for an owner. */
+  #standInCount = 0
+  /** Who may still stand in; null: nobody had to yet. */
+  #standIns: NodeId[] | null = null
   #quorum: Quorum
   #isAnswered = false
 
@@ -55,16 +67,19 @@ export class Replication extends OwnerExchange {
     this.#quorum = this.#makeQuorum()
   }
 
-  /** Asks every owner that is up, but those that hold it and ourselves. */
+  /** Asks every owner that is up, and stand-ins for the others; not those that hold it, and not ourselves. */
   start(): void {
     this.begin()
     this.#quorum = this.#makeQuorum()
+    this.#standsInFor = null
+    this.#standInCount = 0
+    this.#standIns = null
     const { keyspace, partition } = this.#task.place
     for (const owner of this.with.ring().allOwners(keyspace, partition)) {
       if (this.#holders.has(owner)) this.#quorum.ack(owner)
       else if (owner === this.with.selfId) continue
       else if (this.with.isAlive(owner)) this.ask(owner)
-      else this.#quorum.fail(owner)
+      else this.#replaceOwner(owner)
     }
     this.#check()
   }
@@ -77,7 +92,7 @@ export class Replication extends OwnerExchange {
   /** Our own disk failed: what happened to the record there is unknown. */
   failedHere(): void {
     if (this.isOver) return
-    this.#quorum.fail(this.with.selfId)
+    this.#quorum.fail(this.#standsInFor?.get(this.with.selfId) ?? this.with.selfId)
     this.#check()
   }
 
@@ -99,7 +114,7 @@ export class Replication extends OwnerExchange {
     return this.#task.record.length
   }
 
-  protected override question(id: number): PeerMessage {
+  protected override question(id: number, to: NodeId): PeerMessage {
     const { place, record, mintedBy } = this.#task
     return {
       type: 'replicate',
@@ -109,6 +124,7 @@ export class Replication extends OwnerExchange {
       key: place.key,
       record,
       mintedBy,
+      standInFor: this.#standsInFor?.get(to) ?? null,
     }
   }
 
@@ -120,8 +136,9 @@ export class Replication extends OwnerExchange {
   }
 
   protected override missed(nodeId: NodeId): void {
-    if (this.with.isAlive(nodeId)) return this.askAgainLater(nodeId)
-    this.#quorum.fail(nodeId)
+    const owner = this.#standsInFor?.get(nodeId)
+    if (owner === undefined && this.with.isAlive(nodeId)) return this.askAgainLater(nodeId)
+    this.#replaceOwner(owner ?? nodeId)
     this.#check()
   }
 
@@ -142,8 +159,30 @@ export class Replication extends OwnerExchange {
   #stored(nodeId: NodeId): void {
     if (this.isOver) return
     this.#holders.add(nodeId)
-    this.#quorum.ack(nodeId)
+    const owner = this.#standsInFor?.get(nodeId)
+    if (owner === undefined) this.#quorum.ack(nodeId)
+    else this.#ackFor(owner)
     this.#check()
+  }
+
+  /** The next one in the list stands in for an owner that is not up: each for one owner, one for each. */
+  #replaceOwner(owner: NodeId): void {
+    this.#standIns ??= [...liveStandIns(this.with, this.#task.place, this.#task.standIns)]
+    const standIn = this.#standIns.shift()
+    if (standIn === undefined) {
+      this.#quorum.fail(owner)
+      return
+    }
+    this.#standsInFor ??= new Map()
+    this.#standsInFor.set(standIn, owner)
+    if (this.#holders.has(standIn)) this.#ackFor(owner)
+    else if (standIn !== this.with.selfId) this.ask(standIn)
+  }
+
+  #ackFor(owner: NodeId): void {
+    const before = this.#quorum.ackedCount
+    this.#quorum.ack(owner)
+    this.#standInCount += this.#quorum.ackedCount - before
   }
 
   #check(): void {
@@ -159,7 +198,8 @@ export class Replication extends OwnerExchange {
   #answer(why: string | null): void {
     if (this.#isAnswered) return
     this.#isAnswered = true
-    if (why === null) return this.#done(null, { owners: this.#quorum.ackedCount })
+    const standIns = this.#standInCount
+    if (why === null) return this.#done(null, { owners: this.#quorum.ackedCount - standIns, standIns })
     this.#done(
       new KvError(
         'TIMEOUT_UNKNOWN',

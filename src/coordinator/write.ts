@@ -1,19 +1,23 @@
 /**
- * One put or delete at a replica: learn what it replaces (unless the client said so), mint a dot, write here
- * and to the other owners, answer when W disks have it. Until a dot is minted a failure means that nothing
- * was written, and says so.
+ * One put or delete at a replica, or at a peer that stands in for one: learn what it replaces (unless the
+ * client said so), mint a dot, write here and to the other owners or their stand-ins, answer when W disks
+ * have it. Until a dot is minted a failure means that nothing was written, and says so.
  */
 import { present } from '../base/assert.ts'
 import { KvError } from '../base/error.ts'
+import type { NodeId } from '../base/ids.ts'
 import { decodeContext, encodeContext } from '../protocol/context.ts'
 import { covers, EMPTY_DOTS, unionDotSets, withDot } from '../protocol/dvv.ts'
 import type { Dot, DotSet, KeyRecord } from '../protocol/record.ts'
 import { encodeRecord } from '../store/record-codec.ts'
+import type { StandIns } from '../store/stand-ins.ts'
+import type { Store } from '../store/store.ts'
 import type { PutReply, PutRequest } from '../wire/requests.ts'
 import type { Coordination, Done } from './coordination.ts'
 import type { OwnerExchange } from './owner-exchange.ts'
 import { type Answer, type KeyPlace, QuorumRead } from './quorum-read.ts'
 import { Replication } from './replication.ts'
+import { liveStandIns, type StandInRule } from './standing-in.ts'
 
 /** Puts that carry a context and leave this many siblings are refused; all others go on. */
 const MAX_SIBLINGS = 100
@@ -28,6 +32,8 @@ export class Write {
   readonly #seed: number
   readonly #deadlineMs: number
   readonly #done: Done<PutReply>
+  /** This peer does not own the key: it keeps the record for those who do. */
+  readonly #standsIn: boolean
   #step: OwnerExchange | null = null
   #mints = 0
   #isAnswered = false
@@ -39,6 +45,7 @@ export class Write {
     request: PutRequest,
     seed: number,
     deadlineMs: number,
+    standsIn: boolean,
     done: Done<PutReply>,
   ) {
     this.#with = coordination
@@ -46,6 +53,7 @@ export class Write {
     this.#request = request
     this.#seed = seed
     this.#deadlineMs = deadlineMs
+    this.#standsIn = standsIn
     this.#done = done
   }
 
@@ -81,13 +89,16 @@ export class Write {
     }
   }
 
-  /** An error when W owners are not up in every layout that takes writes: said before anything is written. */
+  /**
+   * An error when W owners or stand-ins are not up in every layout that takes writes: said before anything is
+   * written.
+   */
   #shortage(): KvError | null {
     const ring = this.#with.ring()
     for (const owners of ring.writeOwners(this.#place.keyspace, this.#place.partition)) {
       const needed = ring.needed(this.#level, owners.length)
-      const up = owners.filter((owner) => owner === this.#with.selfId || this.#with.isAlive(owner)).length
-      if (up < needed) {
+      const up = owners.filter((owner) => this.#isUp(owner)).length
+      if (up < needed && up + this.#standInCount(owners) < needed) {
         const why = `${up} of ${owners.length} owners of this key are up, ${needed} are needed`
         return new KvError('UNAVAILABLE', `nothing was written: ${why}; try again, or write with a lower w`)
       }
@@ -95,8 +106,34 @@ export class Write {
     return null
   }
 
+  /** How many of these owners somebody can stand in for: those of the other layout may come first. */
+  #standInCount(owners: readonly NodeId[]): number {
+    const { keyspace, partition } = this.#place
+    const all = this.#with.ring().allOwners(keyspace, partition)
+    const standIns = liveStandIns(this.#with, this.#place, this.#standInRule).length
+    const replaced = all.filter((owner) => !this.#isUp(owner)).slice(0, standIns)
+    return owners.filter((owner) => replaced.includes(owner)).length
+  }
+
+  #isUp(owner: NodeId): boolean {
+    return owner === this.#with.selfId || this.#with.isAlive(owner)
+  }
+
+  get #standInRule(): StandInRule {
+    return this.#standsIn ? 'selfFirst' : 'others'
+  }
+
+  /** Where this peer keeps its copy. */
+  get #copies(): Store | StandIns {
+    return this.#standsIn ? this.#with.store.standIns : this.#with.store
+  }
+
   get #level() {
     return this.#request.w ?? this.#place.keyspace.w
+  }
+
+  get #owners(): readonly NodeId[] {
+    return this.#with.ring().allOwners(this.#place.keyspace, this.#place.partition)
   }
 
   #seenBy(answers: readonly Answer[]): DotSet {
@@ -110,7 +147,7 @@ export class Write {
   /** @param replaced null: what this store holds */
   #mintOver(replaced: DotSet | null): void {
     const { keyspace, partition, key } = this.#place
-    const held = this.#with.store.newest(keyspace.id, partition, key)
+    const held = this.#copies.newest(keyspace.id, partition, key)
     const context = replaced ?? held?.seen ?? EMPTY_DOTS
     const twin = held?.values.find((value) => value.writeId === this.#request.writeId)
     const siblings = held === null ? 0 : countSurvivors(held, context)
@@ -137,7 +174,10 @@ export class Write {
       else replication?.failedHere()
     }
     const fields = { value, contentType, writeId, expiresAtMs: null }
-    const minted = this.#with.store.put(keyspace, partition, key, context, fields, stored)
+    const { store } = this.#with
+    const minted = this.#standsIn
+      ? store.standIns.put(keyspace, partition, key, this.#owners, context, fields, stored)
+      : store.put(keyspace, partition, key, context, fields, stored)
     replication = this.#replicate(minted.record, context, minted.dot, true)
   }
 
@@ -150,7 +190,9 @@ export class Write {
       if (error === null) replication?.storedHere()
       else replication?.failedHere()
     }
-    this.#with.store.merge(keyspace, partition, key, record, null, stored)
+    const { store } = this.#with
+    if (this.#standsIn) store.standIns.merge(keyspace, partition, key, this.#owners, record, null, stored)
+    else store.merge(keyspace, partition, key, record, null, stored)
     replication = this.#replicate(record, context, dot, false)
   }
 
@@ -161,6 +203,7 @@ export class Write {
       level: this.#level,
       mintedBy: isFresh ? dot.actor : null,
       holders: [],
+      standIns: this.#standInRule,
       deadlineMs: this.#deadlineMs,
     }
     const replication: Replication = new Replication(
@@ -170,7 +213,11 @@ export class Write {
       (error, result) => {
         if (error !== null) return this.#finish(error, null)
         const text = encodeContext(withDot(context, dot), this.#seed)
-        this.#finish(null, { context: text, owners: result?.owners ?? 0, standIns: 0 })
+        this.#finish(null, {
+          context: text,
+          owners: result?.owners ?? 0,
+          standIns: result?.standIns ?? 0,
+        })
       },
     )
     this.#step = replication
@@ -188,9 +235,11 @@ export class Write {
     const ours = this.#mintedUpTo(dot)
     if (ours === null) return false
     if (seenUpTo <= ours || this.#mints > MAX_MINTS) return true
+    // What was kept here went with the name it was minted under: an owner has it already.
+    if (this.#standsIn && this.#copies.actor !== dot.actor) return true
     this.#with.log.error('actor.impostor', { actor: dot.actor, seenUpTo, ours })
     replication.abandon()
-    if (this.#with.store.actor === dot.actor) this.#with.store.renewActor()
+    if (this.#copies.actor === dot.actor) this.#copies.renewActor()
     try {
       this.#mint(withDot(context, dot))
     } catch (error) {
@@ -204,7 +253,7 @@ export class Write {
   #mintedUpTo({ actor }: Dot): number | null {
     const { keyspace, partition, key } = this.#place
     try {
-      return this.#with.store.newest(keyspace.id, partition, key)?.seen.vector.get(actor) ?? 0
+      return this.#copies.newest(keyspace.id, partition, key)?.seen.vector.get(actor) ?? 0
     } catch (error) {
       if (!(error instanceof KvError)) throw error
       return null

@@ -127,6 +127,8 @@ export class ClientSession implements ChannelHandler<ClientRequest> {
         }))
       case 'keyspaces':
         return this.#reply(id, service.keyspaces(), (keyspaces) => ({ type: 'keyspacesDone', id, keyspaces }))
+      case 'hints':
+        return this.#reply(id, service.hints(), (hints) => ({ type: 'hintsDone', id, hints }))
       case 'createKeyspace':
         return this.#reply(id, service.createKeyspace(message.name, message), (keyspace) => ({
           type: 'createKeyspaceDone',

@@ -18,6 +18,7 @@ import type {
   ClusterStatus,
   GetReply,
   GetRequest,
+  HintCount,
   KeyLocation,
   KeyspaceInfo,
   KeyspaceOptions,
@@ -29,8 +30,7 @@ import type {
   PutRequest,
   RingInfo,
 } from '../wire/requests.ts'
-
-const INQUIRY_TIMEOUT_MS = 1000
+import { askReport, type PeerReport, reportOf } from './peer-reports.ts'
 
 export interface ServiceParts {
   readonly selfId: NodeId
@@ -75,12 +75,10 @@ export class LocalService implements KvService {
 
   async status(): Promise<ClusterStatus> {
     const { configuration } = this.#parts.ring()
-    const { clusterId, number, phase, members } = configuration
-    const strangers = this.#parts.membership
-      .peers()
-      .filter((peer) => !members.some(({ nodeId }) => nodeId === peer.nodeId))
-    const ids = [...members.map(({ nodeId }) => nodeId), ...strangers.map(({ nodeId }) => nodeId)]
-    const peers = await Promise.all(ids.map((nodeId) => this.#peerStatus(nodeId, configuration)))
+    const { clusterId, number, phase } = configuration
+    const ids = this.#everybody
+    const reports = await this.#reports(ids)
+    const peers = ids.map((nodeId) => this.#peerStatus(nodeId, configuration, reports))
     const pending = this.#parts.pendingChange()
     return {
       clusterId,
@@ -119,6 +117,16 @@ export class LocalService implements KvService {
     return this.#parts.ring().configuration.keyspaces
   }
 
+  async hints(): Promise<readonly HintCount[]> {
+    const reports = await this.#reports(this.#everybody)
+    return [...reports].flatMap(([holder, report]) => {
+      return (report?.hintsFor ?? []).map(({ nodeId: target, records, bytes }) => {
+        const holderAddress = this.#addressOf(holder)
+        return { holder, holderAddress, target, targetAddress: this.#addressOf(target), records, bytes }
+      })
+    })
+  }
+
   async createKeyspace(name: string, options: KeyspaceOptions): Promise<KeyspaceInfo> {
     const { strategy, replicas, conflicts, quorum, r, w, durability } = options
     const wanted = { strategy, replicas, conflicts, quorum, r, w, durability }
@@ -136,12 +144,16 @@ export class LocalService implements KvService {
     await this.#parts.change((configuration, nowMs) => dropKeyspace(configuration, name, nowMs))
   }
 
-  async #peerStatus(nodeId: NodeId, configuration: Configuration): Promise<PeerStatus> {
-    const { selfId, membership, store } = this.#parts
+  #peerStatus(
+    nodeId: NodeId,
+    configuration: Configuration,
+    reports: ReadonlyMap<NodeId, PeerReport | null>,
+  ): PeerStatus {
+    const { selfId, membership } = this.#parts
     const isSelf = nodeId === selfId
     const view = membership.view(nodeId)
     const isUp = isSelf || membership.isAlive(nodeId)
-    const report = isSelf ? { ...storeTotals(store), hints: 0 } : isUp ? await this.#inquire(nodeId) : null
+    const report = reports.get(nodeId) ?? null
     return {
       id: nodeId,
       address: this.#addressOf(nodeId),
@@ -150,22 +162,28 @@ export class LocalService implements KvService {
       share: this.#parts.ring().share(nodeId),
       keys: report?.keys ?? null,
       bytes: report?.bytes ?? null,
-      hints: report?.hints ?? null,
+      hints: hintsFor(nodeId, reports),
       heartbeatAgeMs: isSelf ? 0 : membership.heartbeatAgeMs(nodeId),
       version: isSelf ? VERSION : (view?.meta.version ?? null),
     }
   }
 
-  async #inquire(nodeId: NodeId): Promise<{ keys: number; bytes: number; hints: number } | null> {
-    try {
-      const reply = await this.#parts.rpc.call(nodeId, 'control', INQUIRY_TIMEOUT_MS, (id) => ({
-        type: 'inquire',
-        id,
-      }))
-      return reply.type === 'report' ? reply : null
-    } catch {
-      return null // It did not answer in time: the row shows that by having no numbers.
-    }
+  /** Of all that are up. Null: it did not answer in time. */
+  async #reports(ids: readonly NodeId[]): Promise<ReadonlyMap<NodeId, PeerReport | null>> {
+    const { selfId, membership, store, rpc } = this.#parts
+    const reports = ids.map(async (nodeId) => {
+      if (nodeId === selfId) return reportOf(store)
+      return membership.isAlive(nodeId) ? await askReport(rpc, nodeId) : null
+    })
+    const answers = await Promise.all(reports)
+    return new Map(ids.map((nodeId, i) => [nodeId, answers[i] ?? null]))
+  }
+
+  /** Everyone that is a member, or known to be on the way to it. */
+  get #everybody(): readonly NodeId[] {
+    const members = this.#parts.ring().configuration.members.map(({ nodeId }) => nodeId)
+    const known = this.#parts.membership.peers().map(({ nodeId }) => nodeId)
+    return [...members, ...known.filter((nodeId) => !members.includes(nodeId))]
   }
 
   #warnings(peers: readonly PeerStatus[], pending: string | null): string[] {
@@ -183,10 +201,12 @@ export class LocalService implements KvService {
   }
 }
 
-/** What a peer reports of its own store. */
-export function storeTotals(store: Store): { readonly keys: number; readonly bytes: number } {
-  const { keys, bytes } = store.totalCounts
-  return { keys, bytes }
+function hintsFor(target: NodeId, reports: ReadonlyMap<NodeId, PeerReport | null>): number {
+  let count = 0
+  for (const report of reports.values()) {
+    count += report?.hintsFor?.find(({ nodeId }) => nodeId === target)?.records ?? 0
+  }
+  return count
 }
 
 function stateOf(nodeId: NodeId, configuration: Configuration, isUp: boolean): PeerState {

@@ -1,6 +1,7 @@
 /** What a peer is told at its start. `config/` makes it from flags, variables and files; tests write it. */
 import type { Address } from '../base/ids.ts'
 import { DEFAULT_PARTITION_COUNT } from '../protocol/configuration.ts'
+import { DEFAULT_MAX_STAND_IN_BYTES } from '../store/stand-ins.ts'
 import { DEFAULT_MAX_VALUE_BYTES } from '../wire/requests.ts'
 
 export interface NodeOptions {
@@ -15,6 +16,8 @@ export interface NodeOptions {
   /** Of a new cluster; one that is joined has its own. */
   readonly partitionCount: number
   readonly maxValueBytes: number
+  /** Of what this peer keeps for owners that are away; past it, it keeps no more. */
+  readonly maxHintBytes: number
   /** Requests that this peer coordinates at once. */
   readonly maxInFlight: number
   /** Whoever reaches this peer may have failures simulated at it. */
@@ -28,6 +31,7 @@ export const DEFAULT_NODE_OPTIONS: Omit<NodeOptions, 'listen'> = {
   weight: 100,
   partitionCount: DEFAULT_PARTITION_COUNT,
   maxValueBytes: DEFAULT_MAX_VALUE_BYTES,
+  maxHintBytes: DEFAULT_MAX_STAND_IN_BYTES,
   maxInFlight: 16_384,
   enableFaults: false,
 }

@@ -10,8 +10,9 @@ import { Pauses } from '../cluster/pauses.ts'
 import type { Effects } from '../effects/effects.ts'
 import type { Link, LinkPurpose, Listener } from '../effects/network.ts'
 import type { Configuration } from '../protocol/configuration.ts'
-import type { PeerView } from '../protocol/membership/peer.ts'
+import { isUp, type PeerView } from '../protocol/membership/peer.ts'
 import { createRing, type Ring } from '../protocol/ring.ts'
+import type { StandInCount } from '../store/stand-in-tally.ts'
 import { Store } from '../store/store.ts'
 import type { FaultControl, PeerPlace } from '../wire/faults.ts'
 import type { KvService } from '../wire/requests.ts'
@@ -25,6 +26,8 @@ import { assembleParts, type Parts } from './parts.ts'
 
 /** A stopping peer waits this long for requests that are under way. */
 const DRAIN_MS = 5000
+/** And this long, at most, to deliver what it keeps for others. */
+const FLUSH_MS = 3000
 const DRAIN_STEP_MS = 10
 
 export function createNode(options: NodeOptions, effects: Effects): Node {
@@ -78,6 +81,11 @@ export class Node {
 
   get membership(): MembershipDriver {
     return this.#running.membership
+  }
+
+  /** What this peer keeps for owners that are away: how much, and for whom. */
+  get standIns(): ReadonlyMap<NodeId, StandInCount> {
+    return this.#running.store.standIns.counts()
   }
 
   /** The configuration in force here; null before the first. */
@@ -143,7 +151,8 @@ export class Node {
   async #open(): Promise<Parts> {
     const effects = this.#effects
     const identity = await Identity.load(effects)
-    const store = await Store.open(effects)
+    const { maxHintBytes } = this.#options
+    const store = await Store.open(effects, { limits: { maxStandInBytes: maxHintBytes } })
     try {
       const book = new AddressBook(effects)
       await book.load()
@@ -172,8 +181,8 @@ export class Node {
     }
   }
 
-  #begin({ configuration, membership, book, store }: Parts): void {
-    membership.onChange((nodeId, _before, after) => this.#peerChanged(nodeId, after))
+  #begin({ configuration, membership, book, store, handoff }: Parts): void {
+    membership.onChange((nodeId, before, after) => this.#peerChanged(nodeId, before, after))
     configuration.onAdopt((next) => this.#adopt(next))
     if (configuration.current !== null) {
       this.#adopt(configuration.current)
@@ -182,6 +191,7 @@ export class Node {
     membership.start()
     membership.learn(book.entries().map(([nodeId, address]) => ({ nodeId, address })))
     configuration.start()
+    handoff.start()
   }
 
   #requireRing(): Ring {
@@ -218,19 +228,21 @@ export class Node {
   #adopt(next: Configuration): void {
     const before = this.#ring?.configuration ?? null
     this.#ring = createRing(next)
-    const { membership, coordinator, store } = this.#running
+    const { membership, coordinator, handoff, store } = this.#running
     membership.setConfigurationNumber(next.number)
     if (next.removed.length > 0) membership.forget(next.removed)
     coordinator.configurationChanged()
+    handoff.ringChanged()
     if (before !== null) dropRecordsBetween(store, this.#effects.log, before, next)
     this.#topologyChanged()
   }
 
-  #peerChanged(nodeId: NodeId, after: PeerView | null): void {
-    const { book, links, membership, configuration } = this.#running
+  #peerChanged(nodeId: NodeId, before: PeerView | null, after: PeerView | null): void {
+    const { book, links, membership, configuration, handoff } = this.#running
     if (after === null) book.forget(nodeId)
     else book.note(nodeId, after.address)
     if (!membership.isAlive(nodeId)) links.cut(nodeId, 'declared dead')
+    else if (before === null || !isUp(before.state)) handoff.wake()
     configuration.peersChanged()
     this.#topologyChanged()
   }
@@ -247,6 +259,7 @@ export class Node {
     parts.finder.stop()
     parts.coordinator.stop()
     await this.#drain(parts)
+    await parts.handoff.stop(FLUSH_MS)
     for (const session of [...this.#sessions]) session.close('this peer is stopping; ask another one')
     parts.membership.leave()
     await parts.configuration.stop()

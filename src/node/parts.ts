@@ -14,6 +14,7 @@ import { Rpc } from '../cluster/rpc.ts'
 import type { Coordination } from '../coordinator/coordination.ts'
 import { Coordinator } from '../coordinator/coordinator.ts'
 import { HedgeBudget } from '../coordinator/hedge-budget.ts'
+import { HintedHandoff } from '../coordinator/hinted-handoff.ts'
 import { Replica } from '../coordinator/replica.ts'
 import type { Effects } from '../effects/effects.ts'
 import type { MembershipMessage } from '../protocol/membership/messages.ts'
@@ -42,6 +43,7 @@ export interface Parts {
   readonly configuration: ConfigurationDriver
   readonly finder: ClusterFinder
   readonly coordinator: Coordinator
+  readonly handoff: HintedHandoff
   readonly service: LocalService
 }
 
@@ -111,6 +113,7 @@ export function assembleParts(around: Surroundings): Parts {
     sawNumber: (from, number) => configuration.configurationSeen(from, number),
   }
   const coordinator = new Coordinator(coordination, options)
+  const handoff = new HintedHandoff(coordination)
   const finder = new ClusterFinder({ effects, options, identity, book, links, membership, configuration })
   const service = new LocalService({
     selfId: nodeId,
@@ -135,7 +138,8 @@ export function assembleParts(around: Surroundings): Parts {
     finder,
     self: () => selfFacts(around),
   }
-  return { identity, store, book, links, rpc, membership, configuration, finder, coordinator, service }
+  const cluster = { links, rpc, membership, configuration, finder }
+  return { identity, store, book, ...cluster, coordinator, handoff, service }
 }
 
 function metaOf({ zone, weight }: NodeOptions) {

@@ -15,7 +15,7 @@ import type { PeerFacts, Refusal } from '../wire/handshake-messages.ts'
 import { isPeerReply, isPeerRequest, type PeerMessage, type PeerRequest } from '../wire/peer-messages.ts'
 import type { PutRequest } from '../wire/requests.ts'
 import type { ClusterFinder } from './cluster-finder.ts'
-import { storeTotals } from './local-service.ts'
+import { reportOf } from './peer-reports.ts'
 
 export interface TrafficParts {
   readonly log: Log
@@ -82,7 +82,7 @@ export class PeerTraffic implements LinksHandler {
       case 'forwardPut':
         return this.#coordinate(parts, message.id, message, link)
       case 'inquire':
-        link.send({ type: 'report', id: message.id, ...storeTotals(parts.store), hints: 0 }, 0)
+        link.send({ type: 'report', id: message.id, ...reportOf(parts.store) }, 0)
         return
       default: {
         const { id, ...question } = message

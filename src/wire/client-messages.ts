@@ -23,6 +23,7 @@ import {
 const MAX_SIBLINGS = 1000
 const MAX_PARTITIONS = 65_536
 const MAX_WARNINGS = 1000
+const MAX_HINT_ROWS = 65_536
 const id = field.requestId
 /** An id or an address, for people. */
 const name = string(300)
@@ -63,6 +64,15 @@ const peerStatus = struct({
   version: optional(string(64)),
 })
 
+const hintCount = struct({
+  holder: name,
+  holderAddress: name,
+  target: name,
+  targetAddress: name,
+  records: uint(),
+  bytes: uint(),
+})
+
 export const clientRequests = {
   clientHello: [1, { protocolVersion: uint(0xffff) }],
   put: [2, { id, ...field.putRequestShape }],
@@ -84,6 +94,7 @@ export const clientRequests = {
   dropKeyspace: [9, { id, name: field.keyspaceName }],
   /** The configuration and who is where, so that the client can ask a replica itself. */
   topology: [10, { id }],
+  hints: [20, { id }],
 } as const satisfies MessageTable
 
 export const clientReplies = {
@@ -132,6 +143,7 @@ export const clientReplies = {
       peers: list(struct({ nodeId: field.nodeId, address: field.address, alive: bool }), MAX_MEMBERS),
     },
   ],
+  hintsDone: [20, { id, hints: list(hintCount, MAX_HINT_ROWS) }],
   /** The request was not done, or not known to be done; `code` says which. */
   failed: [11, { id, ...field.errorShape }],
   /** Unasked: the configuration or somebody's liveness changed; ask for the topology again. */

@@ -3,13 +3,17 @@
  * routed; a replica that has another one refuses, so that no quorum ever counts answers given under different
  * numbers.
  */
+import { MAX_MEMBERS } from '../protocol/configuration.ts'
 import * as field from './fields.ts'
-import { bool, type MessageOf, type MessageTable, optional, uint, word } from './schema.ts'
+import { bool, list, type MessageOf, type MessageTable, optional, struct, uint, word } from './schema.ts'
 
 export const REFUSALS = ['stale', 'behind', 'overloaded', 'failed', 'stopping', 'notOwner'] as const
 
 export const dataRequests = {
-  /** What does your disk hold of this key? `seenOnly`: leave out the values. */
+  /**
+   * What does your disk hold of this key? `seenOnly`: leave out the values. `asStandIn`: what it keeps for
+   * owners that are away.
+   */
   read: [
     60,
     {
@@ -18,11 +22,12 @@ export const dataRequests = {
       keyspaceId: field.keyspaceId,
       key: field.key,
       seenOnly: bool,
+      asStandIn: optional(bool),
     },
   ],
   /**
    * Merge this into what you hold. `mintedBy`: the actor of its newest dot, when the record was written just
-   * now.
+   * now. `standInFor`: you do not own the key; keep it for this owner, which is away.
    */
   replicate: [
     62,
@@ -33,6 +38,7 @@ export const dataRequests = {
       key: field.key,
       record: field.record,
       mintedBy: optional(field.actorId),
+      standInFor: optional(field.nodeId),
     },
   ],
   /** A client's write, handed on once to a replica that coordinates it. */
@@ -53,7 +59,17 @@ export const dataReplies = {
   refused: [64, { id: field.requestId, reason: word(REFUSALS), number: field.configurationNumber }],
   forwardDone: [66, { id: field.requestId, ...field.putReplyShape }],
   forwardFailed: [67, { id: field.requestId, ...field.errorShape }],
-  report: [69, { id: field.requestId, keys: uint(), bytes: uint(), hints: uint() }],
+  /** `hints` counts the stand-in records held, `hintsFor` says for whom; a record counts for each of them. */
+  report: [
+    69,
+    {
+      id: field.requestId,
+      keys: uint(),
+      bytes: uint(),
+      hints: uint(),
+      hintsFor: optional(list(struct({ nodeId: field.nodeId, records: uint(), bytes: uint() }), MAX_MEMBERS)),
+    },
+  ],
 } as const satisfies MessageTable
 
 export type DataRequest = MessageOf<typeof dataRequests>

@@ -102,10 +102,22 @@ export interface PeerStatus {
   /** Null when the peer did not answer in time. */
   readonly keys: number | null
   readonly bytes: number | null
+  /** Stand-in records that wait for it, at all peers that answered. */
   readonly hints: number | null
   /** Since it was last heard of by the peer asked; 0 for itself. */
   readonly heartbeatAgeMs: number
   readonly version: string | null
+}
+
+/** Stand-in records that one peer keeps for another one. */
+export interface HintCount {
+  /** Ids of peers, and their addresses. */
+  readonly holder: string
+  readonly holderAddress: string
+  readonly target: string
+  readonly targetAddress: string
+  readonly records: number
+  readonly bytes: number
 }
 
 export interface ClusterStatus {
@@ -148,6 +160,8 @@ export interface KvService {
   ring(): Promise<RingInfo>
   locate(keyspace: string, key: Bytes): Promise<KeyLocation>
   keyspaces(): Promise<readonly KeyspaceInfo[]>
+  /** Who keeps how much for whom, of the peers that answer in time. */
+  hints(): Promise<readonly HintCount[]>
   /** @throws CONFLICT when the name is taken with other options (the same ones: it succeeds) */
   createKeyspace(name: string, options: KeyspaceOptions): Promise<KeyspaceInfo>
   /** @throws NOT_FOUND; INVALID_ARGUMENT for the default keyspace */

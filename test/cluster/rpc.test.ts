@@ -83,7 +83,7 @@ test('an exchange is told the end of its time once, and nothing after it', async
   assert.is(heard.expiries, 0)
   await world.pass(60)
   assert.is(heard.expiries, 1)
-  a.rpc.answered(b.nodeId, { type: 'report', id, keys: 0, bytes: 0, hints: 0 })
+  a.rpc.answered(b.nodeId, { type: 'report', id, keys: 0, bytes: 0, hints: 0, hintsFor: null })
   a.rpc.lost(b.nodeId)
   assert.equal([heard.replies, heard.lostPeers], [[], []])
 })
@@ -120,7 +120,7 @@ test('an answer that somebody else gives to a call is none', async () => {
   const { world, a, b, c } = await trio()
   b.isAnswering = false
   const call = a.rpc.call(b.nodeId, 'control', 100, (id) => {
-    a.rpc.answered(c.nodeId, { type: 'report', id, keys: 9, bytes: 9, hints: 9 })
+    a.rpc.answered(c.nodeId, { type: 'report', id, keys: 9, bytes: 9, hints: 9, hintsFor: null })
     return inquire(id)
   })
   const result = await settled(world, call, 200)

@@ -21,6 +21,7 @@ import { Rpc } from '../../src/cluster/rpc.ts'
 import type { Coordination, Done } from '../../src/coordinator/coordination.ts'
 import { Coordinator, type CoordinatorLimits } from '../../src/coordinator/coordinator.ts'
 import { HedgeBudget } from '../../src/coordinator/hedge-budget.ts'
+import { HintedHandoff } from '../../src/coordinator/hinted-handoff.ts'
 import { Replica } from '../../src/coordinator/replica.ts'
 import type { Database, Storage } from '../../src/effects/storage.ts'
 import type { Configuration, Keyspace, Phase } from '../../src/protocol/configuration.ts'
@@ -65,7 +66,8 @@ function keyspace(id: number, name: string, rest: Partial<Keyspace> = {}): Keysp
 
 export const DEFAULT = keyspace(1, 'default')
 export const LWW = keyspace(2, 'newest', { conflicts: 'lww' })
-const KEYSPACES = [DEFAULT, LWW]
+export const SLOPPY = keyspace(3, 'sloppy', { quorum: 'sloppy' })
+const KEYSPACES = [DEFAULT, LWW, SLOPPY]
 
 /** Every partition of a layout has its members in the order given. */
 export function makeRing(number: number, layouts: readonly NodeId[][], phase: Phase = 'stable'): Ring {
@@ -80,7 +82,7 @@ export function makeRing(number: number, layouts: readonly NodeId[][], phase: Ph
     removed: [],
     acceptors: [{ nodeId: present(members[0], 'a ring has members'), acceptorId: 'votes' }],
     keyspaces: KEYSPACES,
-    nextKeyspaceId: 3 as KeyspaceId,
+    nextKeyspaceId: 4 as KeyspaceId,
     layouts: layouts.map((list) => {
       const positions = Uint16Array.from({ length: PARTITIONS * list.length }, (_, i) => i % list.length)
       return makeLayout(list, list.length, positions)
@@ -119,6 +121,8 @@ export class CoordinatorWorld {
   readonly store: Store
   readonly coordinator: Coordinator
   readonly replica: Replica
+  /** Not started. */
+  readonly handoff: HintedHandoff
   /** In the order in which they were asked. */
   readonly questions: Question[] = []
   /** What the replica here answered. */
@@ -169,6 +173,7 @@ export class CoordinatorWorld {
       ...limits,
     })
     this.replica = new Replica(coordination)
+    this.handoff = new HintedHandoff(coordination)
   }
 
   static async open(options: WorldOptions = {}): Promise<CoordinatorWorld> {
@@ -274,6 +279,16 @@ export class CoordinatorWorld {
 
   onDisk(place: Keyspace = DEFAULT): KeyRecord | null {
     return this.store.readRecord(place.id, this.#ring.partitionOf(KEY), KEY)
+  }
+
+  /** What is kept here for owners of the key. */
+  kept(place: Keyspace = SLOPPY): KeyRecord | null {
+    return this.store.standIns.newest(place.id, this.#ring.partitionOf(KEY), KEY)
+  }
+
+  /** How many records are kept for each owner that any are kept for. */
+  keptFor(): Record<string, number> {
+    return Object.fromEntries([...this.store.standIns.counts()].map(([id, { records }]) => [id, records]))
   }
 
   get #ring(): Ring {

@@ -27,12 +27,14 @@ type ReplicateMessage = Extract<PeerMessage, { type: 'replicate' }>
 const HELD = record([value(dot('a', 1)), value(dot('b', 1))])
 const bytes = (recordReply(HELD) as { readonly record: Uint8Array }).record
 
+const NOT_AS_STAND_IN = { seenOnly: false, asStandIn: false }
+
 function read(fields: Partial<ReadMessage> = {}): ReadMessage {
-  return { type: 'read', id: 5, number: 1, keyspaceId: DEFAULT.id, key: KEY, seenOnly: false, ...fields }
+  return { type: 'read', id: 5, number: 1, keyspaceId: DEFAULT.id, key: KEY, ...NOT_AS_STAND_IN, ...fields }
 }
 
 function replicate(fields: Partial<ReplicateMessage> = {}): ReplicateMessage {
-  const rest = { keyspaceId: DEFAULT.id, key: KEY, record: bytes, mintedBy: null }
+  const rest = { keyspaceId: DEFAULT.id, key: KEY, record: bytes, mintedBy: null, standInFor: null }
   return { type: 'replicate', id: 6, number: 1, ...rest, ...fields }
 }
 

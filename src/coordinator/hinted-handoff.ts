@@ -1,0 +1,195 @@
+/**
+ * Brings what this peer keeps for others to the owners it is meant for.
+ *
+ * Intuition: when an owner is back, and every few seconds, all stand-in records are walked in key order; each
+ * goes to those of its owners that are up. The walk is paced, so that an owner just back is not drowned: the
+ * pace halves when one is silent or overloaded, and recovers slice by slice. Who was silent is left alone
+ * until the next walk.
+ *
+ * Invariants: an owner is taken off a record only when its disk has it; a record goes when nobody is left.
+ * When the owners are other ones than those it was meant for, it is meant for all owners of now.
+ *
+ * Source: hinted handoff, DeCandia et al., "Dynamo", 2007, section 4.6.
+ */
+import { KvError } from '../base/error.ts'
+import type { NodeId } from '../base/ids.ts'
+import { Pauses } from '../cluster/pauses.ts'
+import type { Keyspace } from '../protocol/configuration.ts'
+import type { StandInRecord } from '../store/stand-ins.ts'
+import type { Coordination } from './coordination.ts'
+
+/** From one walk to the next when nobody comes back. */
+const INTERVAL_MS = 5000
+/** Peers come back in company: the walk begins after this. */
+const SETTLE_MS = 100
+/** An owner that has not answered after this is left alone for a while. */
+const ANSWER_TIMEOUT_MS = 2000
+
+/** Under way at once, at most. */
+const MAX_SLICE_RECORDS = 64
+const MAX_SLICE_BYTES = 1024 * 1024
+
+/** Records a second. */
+const FASTEST = 8192
+const SLOWEST = 8
+const FIRST = 1024
+const RECOVERY = 1.25
+
+export class HintedHandoff {
+  readonly #with: Coordination
+  readonly #pauses: Pauses
+  #ratePerSecond = FIRST
+  #isWoken = false
+  /** The owners may be other ones: even records for peers that are down must be looked at. */
+  #ringIsNew = true
+  #isStopped = false
+  #isPaced = true
+  /** Monotonic ms: no walk goes on after this. */
+  #endsAtMs = Number.POSITIVE_INFINITY
+  #running: Promise<void> = Promise.resolve()
+  #stopped: Promise<void> | null = null
+
+  constructor(coordination: Coordination) {
+    this.#with = coordination
+    this.#pauses = new Pauses(coordination.clock)
+  }
+
+  start(): void {
+    this.#running = this.#run()
+  }
+
+  /** Somebody is up again. */
+  wake(): void {
+    this.#isWoken = true
+    this.#pauses.wake()
+  }
+
+  ringChanged(): void {
+    this.#ringIsNew = true
+    this.wake()
+  }
+
+  /** Delivers once more what can be, as fast as it goes, for so long at most. Idempotent. */
+  stop(withinMs: number): Promise<void> {
+    this.#stopped ??= this.#stop(withinMs)
+    return this.#stopped
+  }
+
+  async #stop(withinMs: number): Promise<void> {
+    this.#endsAtMs = this.#with.clock.monotonic() + withinMs
+    this.#isStopped = true
+    this.#isPaced = false
+    this.#pauses.stop()
+    await this.#running
+    await this.#walk()
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#isStopped) {
+      if (!this.#isWoken) await this.#pauses.pause(INTERVAL_MS)
+      if (this.#isWoken) {
+        this.#isWoken = false
+        await this.#pauses.pause(SETTLE_MS)
+      }
+      if (!this.#isStopped) await this.#walk()
+    }
+  }
+
+  /** Does not reject: what fails is tried in the next walk. */
+  async #walk(): Promise<void> {
+    if (!this.#hasWork()) return
+    this.#ringIsNew = false
+    const silent = new Set<NodeId>()
+    try {
+      let after: Uint8Array | null = null
+      do after = await this.#deliverSlice(after, silent)
+      while (after !== null && this.#remainingMs > 0)
+    } catch (error) {
+      if (!(error instanceof KvError)) throw error
+      this.#with.log.warn('handoff.interrupted', { error }) // The disk is away.
+    }
+  }
+
+  /** True when a record may be meant for somebody who is up, or is no owner any more. */
+  #hasWork(): boolean {
+    const targets = [...this.#with.store.standIns.counts().keys()]
+    if (targets.length === 0 || !this.#with.hasRing()) return false
+    return this.#ringIsNew || targets.some((target) => this.#with.isAlive(target))
+  }
+
+  get #remainingMs(): number {
+    return this.#endsAtMs - this.#with.clock.monotonic()
+  }
+
+  /** @returns where the next slice begins; null: this was the last one */
+  async #deliverSlice(after: Uint8Array | null, silent: Set<NodeId>): Promise<Uint8Array | null> {
+    const { clock, store } = this.#with
+    const startMs = clock.monotonic()
+    const maxRecords = Math.max(1, Math.min(MAX_SLICE_RECORDS, Math.floor(this.#ratePerSecond / 8)))
+    const { standIns, next } = await store.standIns.slice(after, maxRecords, MAX_SLICE_BYTES)
+    const silentBefore = silent.size
+    const sent = await Promise.all(standIns.map((standIn) => this.#deliver(standIn, silent)))
+    const sentCount = sent.reduce((sum, count) => sum + count, 0)
+    if (silent.size > silentBefore) this.#ratePerSecond = Math.max(SLOWEST, this.#ratePerSecond / 2)
+    else if (sentCount > 0) this.#ratePerSecond = Math.min(FASTEST, this.#ratePerSecond * RECOVERY)
+    const restMs = startMs + (1000 * sentCount) / this.#ratePerSecond - clock.monotonic()
+    if (this.#isPaced && restMs > 0) await this.#pauses.pause(restMs)
+    return next
+  }
+
+  /** @returns to how many it was sent */
+  async #deliver(standIn: StandInRecord, silent: Set<NodeId>): Promise<number> {
+    const ring = this.#with.ring()
+    const keyspace = ring.keyspaceById(standIn.keyspaceId)
+    if (keyspace === null) return 0 // It was dropped, and its records are about to be.
+    const owners = ring.allOwners(keyspace, ring.partitionOf(standIn.key))
+    const targets = targetsNow(standIn.targets, owners, this.#with.selfId)
+    const reachable = targets.filter((target) => this.#with.isAlive(target) && !silent.has(target))
+    const answers = await Promise.all(
+      reachable.map((target) => this.#hand(keyspace, standIn, target, ring.number, silent)),
+    )
+    const reached = new Set(reachable.filter((_, i) => answers[i]))
+    if (reached.size > 0 || targets !== standIn.targets) {
+      this.#with.store.standIns.delivered(standIn, targets, reached)
+    }
+    return reachable.length
+  }
+
+  /** True: it is on the owner's disk. */
+  async #hand(
+    keyspace: Keyspace,
+    { key, record }: StandInRecord,
+    to: NodeId,
+    number: number,
+    silent: Set<NodeId>,
+  ): Promise<boolean> {
+    const { selfId, store, rpc } = this.#with
+    if (to === selfId) {
+      const partition = this.#with.ring().partitionOf(key)
+      return new Promise((resolve) => {
+        store.merge(keyspace, partition, key, record, null, (error) => resolve(error === null))
+      })
+    }
+    const timeoutMs = Math.max(1, Math.min(ANSWER_TIMEOUT_MS, this.#remainingMs))
+    const fields = { number, keyspaceId: keyspace.id, key, record, mintedBy: null, standInFor: null }
+    try {
+      const reply = await rpc.call(to, 'data', timeoutMs, (id) => ({ type: 'replicate', id, ...fields }))
+      if (reply.type === 'stored') return true
+      if (reply.type === 'refused' && reply.reason === 'stale') this.#with.sawNumber(to, reply.number)
+    } catch (error) {
+      if (!(error instanceof KvError)) throw error // No answer in time, or no link.
+    }
+    silent.add(to)
+    return false
+  }
+}
+
+/** Sorted as they are kept. A stand-in that became an owner itself is one of them. */
+function targetsNow(
+  targets: readonly NodeId[],
+  owners: readonly NodeId[],
+  selfId: NodeId,
+): readonly NodeId[] {
+  if (!targets.every((target) => owners.includes(target))) return [...owners].sort()
+  return owners.includes(selfId) && !targets.includes(selfId) ? [...targets, selfId].sort() : targets
+}

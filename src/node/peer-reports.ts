@@ -1,0 +1,25 @@
+/** What peers say of their own stores, for `kvctl status` and `kvctl hints`. */
+import type { NodeId } from '../base/ids.ts'
+import type { Rpc } from '../cluster/rpc.ts'
+import type { Store } from '../store/store.ts'
+import type { PeerReply } from '../wire/peer-messages.ts'
+
+const INQUIRY_TIMEOUT_MS = 1000
+
+export type PeerReport = Omit<Extract<PeerReply, { type: 'report' }>, 'type' | 'id'>
+
+export function reportOf(store: Store): PeerReport {
+  const { keys, bytes } = store.totalCounts
+  const hintsFor = [...store.standIns.counts()].map(([nodeId, count]) => ({ nodeId, ...count }))
+  return { keys, bytes, hints: store.standIns.total.records, hintsFor }
+}
+
+/** Null when it does not answer in time. */
+export async function askReport(rpc: Rpc, nodeId: NodeId): Promise<PeerReport | null> {
+  try {
+    const reply = await rpc.call(nodeId, 'control', INQUIRY_TIMEOUT_MS, (id) => ({ type: 'inquire', id }))
+    return reply.type === 'report' ? reply : null
+  } catch {
+    return null // Whoever asked shows that by having no numbers.
+  }
+}
