@@ -1,4 +1,4 @@
-/** `/v1/status` and `/v1/ring`: the cluster as the peer asked sees it. */
+/** `/v1/status`, `/v1/hints` and `/v1/ring`: the cluster as the peer asked sees it. */
 import type { FastifyInstance } from 'fastify'
 import { DEFAULT_KEYSPACE, MAX_KEY_BYTES } from '../wire/requests.ts'
 import { invalid, Query } from './query.ts'
@@ -9,6 +9,12 @@ export function addClusterRoutes(app: FastifyInstance, { service }: RouteContext
     async GET(request, reply) {
       new Query(request.originalUrl, [])
       return reply.send(await service.status())
+    },
+  })
+  resource(app, '/v1/hints', {
+    async GET(request, reply) {
+      new Query(request.originalUrl, [])
+      return reply.send({ hints: await service.hints() })
     },
   })
   resource(app, '/v1/ring', {

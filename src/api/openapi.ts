@@ -184,6 +184,11 @@ export function openApiDocument(maxValueBytes: number): Json {
       '/v1/status': {
         get: operation('The cluster, as this peer sees it.', { 200: json('A row per peer.', anObject) }),
       },
+      '/v1/hints': {
+        get: operation('Writes that peers keep for others that are down.', {
+          200: json('A row per peer and peer it keeps them for.', anObject),
+        }),
+      },
       '/v1/ring': {
         get: operation(
           'Who owns what.',

@@ -43,6 +43,8 @@ export interface CreatePeerOptions {
   readonly maxValueBytes?: number
   /** Whoever reaches the peer may simulate failures at it (`kvctl fault`); false by default. */
   readonly enableFaults?: boolean
+  /** How much to keep for owners that are away; 256 MiB by default. */
+  readonly maxHintBytes?: number
   /** Least level that is logged on standard error; `warn` by default. */
   readonly logLevel?: LogLevel
   /**
@@ -171,5 +173,6 @@ function nodeOptionsOf(options: CreatePeerOptions): NodeOptions {
     weight: options.weight ?? DEFAULT_NODE_OPTIONS.weight,
     maxValueBytes: options.maxValueBytes ?? DEFAULT_NODE_OPTIONS.maxValueBytes,
     enableFaults: options.enableFaults ?? DEFAULT_NODE_OPTIONS.enableFaults,
+    maxHintBytes: options.maxHintBytes ?? DEFAULT_NODE_OPTIONS.maxHintBytes,
   }
 }

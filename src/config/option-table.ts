@@ -47,6 +47,11 @@ export const PEER_OPTIONS = {
     default: false,
     help: 'let whoever reaches this peer simulate failures at it, with kvctl fault',
   }),
+  maxHints: size(0, 1024 ** 4, {
+    default: 256 * 1024 * 1024,
+    unit: 'bytes',
+    help: 'how much to keep on disk for owners that are away; past it writes in their place are refused',
+  }),
   logLevel: choice(['debug', 'info', 'warn', 'error'], {
     default: 'info',
     help: 'least level that is logged',

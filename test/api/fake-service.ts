@@ -103,6 +103,9 @@ export function createFakeService(): FakeService {
     async keyspaces() {
       return [...keyspaces.values()]
     },
+    async hints() {
+      return []
+    },
     async createKeyspace(name, options) {
       if (keyspaces.has(name)) throw new KvError('CONFLICT', `keyspace '${name}' exists with other options`)
       const made = { ...options, id: (keyspaces.size + 1) as KeyspaceId, name }

@@ -1,4 +1,4 @@
-/** What `status` and `ring` print. */
+/** What `status`, `hints` and `ring` print. */
 
 import type { ClusterStatus, KvService, PeerStatus } from '../../wire/requests.ts'
 import { colors, formatBytes, formatCount, formatDuration, printJson, renderTable } from '../terminal.ts'
@@ -50,6 +50,28 @@ async function renderStatus(status: ClusterStatus): Promise<string> {
   for (const fault of status.faults) lines.push(yellow(`fault: ${fault}`))
   for (const warning of status.warnings) lines.push(yellow(`warning: ${warning}`))
   return `${lines.join('\n')}\n`
+}
+
+export async function showHints(service: KvService, json: boolean): Promise<void> {
+  const hints = await service.hints()
+  if (json) {
+    printJson({ hints })
+    return
+  }
+  if (hints.length === 0) {
+    process.stdout.write('no peer keeps anything for another one\n')
+    return
+  }
+  const columns = [
+    { title: 'kept by' },
+    { title: 'for' },
+    { title: 'records', align: 'right' },
+    { title: 'size', align: 'right' },
+  ] as const
+  const rows = hints.map(({ holderAddress, targetAddress, records, bytes }) => {
+    return [holderAddress, targetAddress, formatCount(records), formatBytes(bytes)]
+  })
+  process.stdout.write(`${await renderTable(columns, rows)}\n`)
 }
 
 export async function showRing(service: KvService, json: boolean): Promise<void> {

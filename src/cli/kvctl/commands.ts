@@ -3,6 +3,7 @@ import Bench from './bench.ts'
 import Del from './del.ts'
 import Fault from './fault.ts'
 import Get from './get.ts'
+import Hints from './hints.ts'
 import Import from './import.ts'
 import KeyspaceCreate from './keyspace-create.ts'
 import KeyspaceDrop from './keyspace-drop.ts'
@@ -18,6 +19,7 @@ export const COMMANDS = {
   status: Status,
   ring: Ring,
   fault: Fault,
+  hints: Hints,
   import: Import,
   bench: Bench,
   'keyspace:create': KeyspaceCreate,

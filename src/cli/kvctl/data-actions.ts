@@ -1,6 +1,6 @@
 /** What `put`, `get` and `del` do. */
 import { type Bytes, strictText } from '../../base/bytes.ts'
-import type { FoundValue, GetReply } from '../../wire/requests.ts'
+import type { FoundValue, GetReply, PutReply } from '../../wire/requests.ts'
 import { EXIT_NOT_FOUND } from '../exit-code.ts'
 import { colors, formatBytes, printJson, renderTable } from '../terminal.ts'
 import { parseKey, parseLevel, readValue } from './input.ts'
@@ -43,7 +43,12 @@ export async function put(words: PutWords, manner: Manner, withClient: WithClien
     }),
   )
   if (manner.json) printJson(reply)
-  else if (process.stdout.isTTY) process.stdout.write(`ok, on disk at ${reply.owners} owners\n`)
+  else if (process.stdout.isTTY) process.stdout.write(`ok, on disk at ${describeDisks(reply)}\n`)
+}
+
+function describeDisks({ owners, standIns }: PutReply): string {
+  const text = `${owners} owner${owners === 1 ? '' : 's'}`
+  return standIns === 0 ? text : `${text} and ${standIns} stand-in${standIns === 1 ? '' : 's'}`
 }
 
 interface GetWords {

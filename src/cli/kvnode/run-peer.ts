@@ -42,6 +42,7 @@ export async function runPeer(options: PeerOptions, events: PeerEvents): Promise
       weight: options.weight,
       maxValueBytes: options.maxValue,
       enableFaults: options.enableFaults,
+      maxHintBytes: options.maxHints,
       logLevel: options.logLevel,
     })
     events.ready(peer.address)
