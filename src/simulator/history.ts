@@ -12,6 +12,8 @@ export type WriteOutcome = 'pending' | 'ok' | 'nothing' | 'unknown'
 export interface KeyspaceFacts {
   readonly name: string
   readonly conflicts: Conflicts
+  /** Stand-ins count, so that quorums need not overlap until everything was delivered. */
+  readonly isSloppy: boolean
   /** Owners of each key. */
   readonly owners: number
 }
@@ -33,8 +35,8 @@ export interface WriteOperation {
   endMs: number | null
   /** The context of the reply, decoded: what was replaced and the write's own dot. */
   reply: DotSet | null
-  /** Owners that have it on disk, by the reply. */
-  ownersTold: number
+  /** Owners and stand-ins that have it on disk, by the reply. */
+  disksTold: number
 }
 
 export interface ReadOperation {
@@ -45,6 +47,8 @@ export interface ReadOperation {
   readonly startMs: number
   /** How many owners were to answer. */
   readonly r: number
+  /** Whether it must see what overlapping quorums wrote: in a sloppy keyspace only once all is delivered. */
+  readonly isBound: boolean
   endMs: number | null
   /** Null until it has succeeded. */
   values: readonly string[] | null

@@ -29,6 +29,7 @@ import { chance, exponential, pick } from './sim-random.ts'
 export const LOAD_KEYSPACES: Readonly<Record<string, KeyspaceOptions>> = {
   siblings: { ...DEFAULT_KEYSPACE_OPTIONS, quorum: 'strict' },
   lww: { ...DEFAULT_KEYSPACE_OPTIONS, conflicts: 'lww', quorum: 'strict' },
+  sloppy: DEFAULT_KEYSPACE_OPTIONS,
 }
 
 export interface LoadOptions {
@@ -50,6 +51,8 @@ export interface LoadCounts {
   writes: number
   writesAcknowledged: number
   writesUnknown: number
+  /** Acknowledged with the help of stand-ins. */
+  writesByStandIns: number
   /** Answers with more than one value. */
   siblingReads: number
 }
@@ -72,6 +75,7 @@ export class Load {
     writes: 0,
     writesAcknowledged: 0,
     writesUnknown: 0,
+    writesByStandIns: 0,
     siblingReads: 0,
   }
   readonly places: readonly LoadPlace[]
@@ -83,6 +87,7 @@ export class Load {
   #nextIndex = 0
   #underWay = 0
   #isGoing = false
+  #isDelivered = false
 
   constructor(options: LoadOptions) {
     const { keyspaces, peerCount, keyCount, clients } = options
@@ -110,6 +115,11 @@ export class Load {
   /** No new operations. */
   end(): void {
     this.#isGoing = false
+  }
+
+  /** What stand-ins kept was delivered: from now on sloppy keyspaces are held to what strict ones are. */
+  delivered(): void {
+    this.#isDelivered = true
   }
 
   /** Reads a key, recorded and checked as all others are. Why it failed, or null when it did not. */
@@ -158,7 +168,7 @@ export class Load {
       code: null,
       endMs: null,
       reply: null,
-      ownersTold: 0,
+      disksTold: 0,
     }
     const blind = context === null && chance(prng, 0.1)
     this.counts.writes++
@@ -175,7 +185,8 @@ export class Load {
       const reply = await (value === null ? client.delete(key, options) : client.put(key, value, options))
       operation.outcome = 'ok'
       operation.reply = this.#decode(keyspace.name, key, reply.context)
-      operation.ownersTold = reply.owners
+      operation.disksTold = reply.owners + reply.standIns
+      if (reply.standIns > 0) this.counts.writesByStandIns++
       this.#remember(operation.client, placeOf(keyspace.name, key), reply.context)
       this.counts.writesAcknowledged++
     } catch (thrown) {
@@ -196,6 +207,7 @@ export class Load {
       key,
       startMs: scheduler.nowMs,
       r: levelCount(r, keyspace.owners),
+      isBound: this.#isDelivered || !keyspace.isSloppy,
       endMs: null,
       values: null,
       seen: null,
@@ -246,5 +258,6 @@ const WRITE_LEVELS: readonly Level[] = ['quorum', 'quorum', 'quorum', 'quorum', 
 
 function factsOf(keyspace: Keyspace, peerCount: number): KeyspaceFacts {
   const owners = keyspace.strategy === 'full' ? peerCount : Math.min(keyspace.replicas, peerCount)
-  return { name: keyspace.name, conflicts: keyspace.conflicts, owners }
+  const isSloppy = keyspace.quorum === 'sloppy'
+  return { name: keyspace.name, conflicts: keyspace.conflicts, isSloppy, owners }
 }

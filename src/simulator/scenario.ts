@@ -9,7 +9,7 @@ import type { Client } from '../client/client.ts'
 import type { Keyspace, Level } from '../protocol/configuration.ts'
 import { DEFAULT_KEYSPACE_OPTIONS } from '../wire/requests.ts'
 import { type ClusterChecks, createClusterChecks } from './checker/cluster-checks.ts'
-import { findDisagreement } from './checker/convergence.ts'
+import { findDisagreement, findUndelivered } from './checker/convergence.ts'
 import { Violation } from './checker/violation.ts'
 import { createFaultInjector, type FaultInjector } from './fault-injector.ts'
 import { LOAD_KEYSPACES, Load, type LoadCounts, type LoadPlace } from './load.ts'
@@ -67,6 +67,7 @@ const FORM_LIMIT_MS = 90_000
 const CONVERGE_LIMIT_MS = 90_000
 const DRAIN_LIMIT_MS = 30_000
 const READ_LIMIT_MS = 30_000
+const DELIVERY_LIMIT_MS = 60_000
 /** How long faults strike a forming cluster. */
 const FORMING_FAULTS_MS = 20_000
 const CONFIGURATION_CHANGE_INTERVAL_MS = 20_000
@@ -152,6 +153,7 @@ class Scenario {
     stopChanging()
     const spared = this.#endFaults(injector)
     await this.#converge(spared)
+    await this.#awaitDeliveries(spared)
     await this.#readEverything(spared)
     for (const client of clients) client.close()
     await this.simulation.stop()
@@ -276,6 +278,17 @@ class Scenario {
     }
   }
 
+  /** Whatever is kept for somebody who is up reaches him soon. */
+  async #awaitDeliveries(down: SimPeer | null): Promise<void> {
+    const { simulation } = this
+    const up = simulation.peers.filter((peer) => peer !== down)
+    const isDone = (): boolean => findUndelivered(up, down) === null
+    if (!(await simulation.until(isDone, DELIVERY_LIMIT_MS))) {
+      throw new Violation(2, `${DELIVERY_LIMIT_MS} ms after all were up, ${findUndelivered(up, down)}`)
+    }
+    ;(this.#load as Load).delivered()
+  }
+
   /** With everyone up, every owner must have every acknowledged write after one read of each key. */
   async #readEverything(down: SimPeer | null): Promise<void> {
     const load = this.#load as Load
@@ -307,6 +320,7 @@ const NO_LOAD: LoadCounts = {
   writes: 0,
   writesAcknowledged: 0,
   writesUnknown: 0,
+  writesByStandIns: 0,
   siblingReads: 0,
 }
 

@@ -18,8 +18,8 @@ const test = suite('checkers')
 
 const ACTOR = parseActorId('00000000000000aa')
 const OTHER = parseActorId('00000000000000bb')
-const SIBLINGS: KeyspaceFacts = { name: 'siblings', conflicts: 'siblings', owners: 3 }
-const LWW: KeyspaceFacts = { name: 'lww', conflicts: 'lww', owners: 3 }
+const SIBLINGS: KeyspaceFacts = { name: 'siblings', conflicts: 'siblings', isSloppy: false, owners: 3 }
+const LWW: KeyspaceFacts = { name: 'lww', conflicts: 'lww', isSloppy: false, owners: 3 }
 
 function dot(n: number, actor: ActorId = ACTOR): Dot {
   return { actor, n }
@@ -45,7 +45,7 @@ function stored(at: Dot, value: string | null, more: Partial<DottedValue> = {}, 
     ...more,
   }
   const record = { seen: { vector: new Map([[at.actor, at.n]]), loose: [] }, values: [dotted] }
-  return { keyspaceId: 1 as KeyspaceId, key: utf8(key), record }
+  return { keyspaceId: 1 as KeyspaceId, key: utf8(key), record, isStandIn: false }
 }
 
 /** A little history on one key, told step by step; every write's value is on a disk under the dots named. */
@@ -73,7 +73,7 @@ class Story {
       code: null,
       endMs: null,
       reply: null,
-      ownersTold: w,
+      disksTold: w,
     }
     for (const each of dots) this.ledger.record('host', stored(each, value))
     this.checker.writeStarted?.(write)
@@ -92,7 +92,7 @@ class Story {
     this.end(this.begin(value, [at], context, w), reply)
   }
 
-  beginRead(r = 2): ReadOperation {
+  beginRead(r = 2, isBound = true): ReadOperation {
     const read: ReadOperation = {
       index: this.#nowMs,
       client: 0,
@@ -100,6 +100,7 @@ class Story {
       key: 'k',
       startMs: this.#nowMs++,
       r,
+      isBound,
       endMs: null,
       values: null,
       seen: null,
@@ -264,7 +265,7 @@ test('2: a write acknowledged by more owners than have it on disk is found', () 
   write.outcome = 'ok'
   write.reply = upTo(1)
   checker.durable('a', 'siblings/k', stored(dot(1), 'x'))
-  violates(() => checker.writeEnded?.(write), 2, /acknowledged by 2 owners but is durable on 1/)
+  violates(() => checker.writeEnded?.(write), 2, /acknowledged by 2 disks but is durable on 1/)
   checker.durable('b', 'siblings/k', stored(dot(1), 'x'))
   checker.writeEnded?.(write)
   assert.is(checker.holdersOfAll('siblings/k'), 2)

@@ -9,7 +9,7 @@ import type { Simulation } from '../simulation.ts'
 import { type ConfigurationChecker, createConfigurationChecker } from './configurations.ts'
 import { createDotLedger, type DotLedger } from './dot-ledger.ts'
 import { createDurabilityChecker } from './durability.ts'
-import { decodeStored, type StoredRecord } from './stored-record.ts'
+import { decodeStored, type StoredKey, type StoredRecord, standInPlace } from './stored-record.ts'
 import { Violation } from './violation.ts'
 import { createVisibilityChecker } from './visibility.ts'
 import { createVotesChecker, type VotesChecker } from './votes.ts'
@@ -50,7 +50,7 @@ export function createClusterChecks(): ClusterChecks {
     }
   }
 
-  const placeOfStored = (stored: StoredRecord): Place | null => {
+  const placeOfStored = (stored: StoredKey): Place | null => {
     const name = names.get(stored.keyspaceId)
     return name === undefined ? null : placeOf(name, text(stored.key))
   }
@@ -62,6 +62,13 @@ export function createClusterChecks(): ClusterChecks {
         if (stored !== null) tell(stored)
       }
     })
+  }
+
+  const eachLetGo = (host: string, operations: readonly SimOperation[]): void => {
+    for (const { type, key } of operations) {
+      const standIn = type === 'del' ? standInPlace(key) : null
+      if (standIn !== null) durability.letGo(host, placeOfStored(standIn))
+    }
   }
 
   const look = (): void => {
@@ -79,8 +86,10 @@ export function createClusterChecks(): ClusterChecks {
     history: [durability, createVisibilityChecker(dots)],
     disks: {
       onWrite: (host, operations) => eachRecord(operations, (stored) => dots.record(host, stored)),
-      onDurable: (host, operations) =>
-        eachRecord(operations, (stored) => durability.durable(host, placeOfStored(stored), stored)),
+      onDurable: (host, operations) => {
+        eachLetGo(host, operations)
+        eachRecord(operations, (stored) => durability.durable(host, placeOfStored(stored), stored))
+      },
       onFile: (host, name, bytes) => guarded(() => votes.wrote(host, name, bytes)),
     },
     watch(watched) {

@@ -24,6 +24,19 @@ export function findDisagreement(up: readonly SimPeer[], down: SimPeer | null): 
   return null
 }
 
+/** Stand-in records that peers still keep for somebody who is up, in words; null: none. */
+export function findUndelivered(up: readonly SimPeer[], down: SimPeer | null): string | null {
+  const downId = up
+    .flatMap((peer) => peer.node?.membership.peers() ?? [])
+    .find(({ address }) => address === down?.address)?.nodeId
+  for (const { host, node } of up) {
+    for (const [target, { records }] of node?.standIns ?? []) {
+      if (target !== downId) return `${host} still keeps ${records} records for ${target}`
+    }
+  }
+  return null
+}
+
 function findWrongView(peer: SimPeer, up: readonly SimPeer[], down: SimPeer | null): string | null {
   const views = peer.node?.membership.peers() ?? []
   for (const other of up) {

@@ -1,19 +1,36 @@
 /** What a write to a peer's database says about a key: the store's own codecs, read from outside. */
 import type { Bytes } from '../../base/bytes.ts'
+import { hash32 } from '../../base/hash.ts'
 import type { KeyspaceId } from '../../base/ids.ts'
 import type { KeyRecord } from '../../protocol/record.ts'
 import { KIND, keyspaceOf, userKey } from '../../store/keys.ts'
 import { decodeRecord } from '../../store/record-codec.ts'
+import { decodeStandIn } from '../../store/stand-in-codec.ts'
 
 export interface StoredRecord {
   readonly keyspaceId: KeyspaceId
   readonly key: Bytes
   readonly record: KeyRecord
+  /** It is kept for owners that were away. */
+  readonly isStandIn: boolean
+}
+
+export interface StoredKey {
+  readonly keyspaceId: KeyspaceId
+  readonly key: Bytes
 }
 
 /** Null when it is not a record. @throws MalformedRecord */
 export function decodeStored(databaseKey: Bytes, value: Bytes): StoredRecord | null {
-  if (databaseKey[0] !== KIND.record) return null
+  const isStandIn = databaseKey[0] === KIND.standIn
+  if (databaseKey[0] !== KIND.record && !isStandIn) return null
   const key = userKey(databaseKey)
-  return { keyspaceId: keyspaceOf(databaseKey), key, record: decodeRecord(key, value) }
+  const record = decodeRecord(key, isStandIn ? decodeStandIn(hash32(key), value).record : value)
+  return { keyspaceId: keyspaceOf(databaseKey), key, record, isStandIn }
+}
+
+/** Of a stand-in record; null when the key is another one's. */
+export function standInPlace(databaseKey: Bytes): StoredKey | null {
+  if (databaseKey[0] !== KIND.standIn) return null
+  return { keyspaceId: keyspaceOf(databaseKey), key: userKey(databaseKey) }
 }

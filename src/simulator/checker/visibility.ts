@@ -14,6 +14,8 @@
  * - none of its values was replaced by an acknowledged write, that is, covered by what that write replaced;
  * - each value was written, to this very key.
  *
+ * In sloppy keyspaces that holds of the reads after everything that stand-ins kept was delivered.
+ *
  * Writes with an unknown outcome bind nobody, but may excuse: they may have been applied, now or at any time
  * until the read's end.
  */
@@ -91,6 +93,7 @@ export function createVisibilityChecker(ledger: DotLedger): HistoryObserver {
     },
     readStarted(read) {
       const history = historyOf(read)
+      if (!read.isBound) return void bounds.set(read, { floor: EMPTY_DOTS, acknowledgedCount: 0 })
       const overlapping = history.floors.slice(read.keyspace.owners - read.r + 1)
       const floor = overlapping.reduce(unionDotSets, EMPTY_DOTS)
       bounds.set(read, { floor, acknowledgedCount: history.acknowledged.length })
@@ -106,8 +109,9 @@ export function createVisibilityChecker(ledger: DotLedger): HistoryObserver {
       }
       for (const value of read.values) checkValue(value, read, bound, history, ledger)
       checkStanding(read, bound, history, ledger)
-      // A quorum read brings what it found to the owners it asked before it answers.
-      raiseFloor(history, read.r, seen)
+      // A quorum read brings what it found to the owners it asked before it answers; some of them may be
+      // stand-ins, which know it from then on only if they have to.
+      if (read.isBound) raiseFloor(history, read.r, seen)
     },
   }
 }
