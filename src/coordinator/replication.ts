@@ -30,7 +30,7 @@ export interface ReplicationTask {
   /** Owners and stand-ins known to hold it already. */
   readonly holders: readonly NodeId[]
   /**
-   * For owners that are not up. `selfFirst`: this peer keeps it as a stand-in record, and says so when it has.
+   * For owners that are not up. `selfFirst`: this peer keeps a stand-in record, and says so when it has.
    */
   readonly standIns: StandInRule
   readonly deadlineMs: number

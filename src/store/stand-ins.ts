@@ -189,7 +189,8 @@ export class StandIns {
   }
 
   /**
-   * The next ones on disk behind a key of the database (null: from the first), in its order. @throws as `read`
+   * The next ones on disk behind a key of the database (null: from the first), in its order.
+   * @throws as `read`
    */
   async slice(after: Bytes | null, maxRecords: number, maxBytes: number): Promise<StandInSlice> {
     const { gte, lt } = kindRange(KIND.standIn)

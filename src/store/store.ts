@@ -248,7 +248,7 @@ export class Store {
     return this.#census.isExact
   }
 
-  /** True when any record, a tombstone or a stand-in record too, is on disk or on its way there. Always right. */
+  /** True when any record, be it a tombstone or kept for others, is on disk or on its way. Always right. */
   holdsRecords(): boolean {
     return !this.#commit.isIdle || this.#census.holdsRecords || this.standIns.total.records > 0
   }

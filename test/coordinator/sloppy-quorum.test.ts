@@ -79,7 +79,7 @@ test('a stand-in that is down is passed over', async () => {
   assert.equal(world.askedWhom('replicate'), [N4, N2])
 })
 
-test('a write that not even stand-ins can bring to W disks is refused before anything is written', async () => {
+test('a write that even stand-ins cannot bring to W disks is refused before it begins', async () => {
   const world = await asOwner(N1, N2, N3)
   assert.is(world.put({ ...blind, w: 'all' }).error?.code, 'UNAVAILABLE')
   assert.equal(world.questions, [])
@@ -148,7 +148,7 @@ test('nobody who owns nothing of a strict keyspace takes a write', async () => {
   assert.is(world.put({ ...blind, keyspace: 'default' }, true).error?.code, 'UNAVAILABLE')
 })
 
-test('what a contextless put replaces is asked of stand-ins too, and nothing is an answer there', async () => {
+test('a contextless put asks stand-ins too what it replaces, and nothing is an answer', async () => {
   const world = await asOwner(N1, N2)
   world.put({ keyspace: 'sloppy', value: utf8('v') })
   assert.equal(world.asked('read', N3)[0]?.asStandIn, true)
@@ -216,7 +216,7 @@ function keepFor(standInFor: NodeId, fields: Partial<ReplicateMessage> = {}): Re
   return { type: 'replicate', id: 6, number: 1, standInFor, ...rest, ...fields }
 }
 
-test('what a peer is asked to keep for an owner it keeps apart, and gives only to who asks for that', async () => {
+test('what is kept for an owner is kept apart, and given only to who asks for that', async () => {
   const world = await asStandIn(N1)
   world.serve(keepFor(N1))
   await world.settle()
