@@ -14,7 +14,8 @@ import { splitUrl } from './percent.ts'
 import { FAULTS_PATH, type RouteContext } from './routes.ts'
 
 export interface HttpFaceOptions {
-  readonly service: KvService
+  /** @throws UNAVAILABLE: it has not read its disk yet */
+  service(): KvService
   /** Null: failures cannot be simulated at this peer. */
   readonly faults: FaultControl | null
   /** Whether this peer serves: it knows its cluster, and its store is open. */
@@ -67,8 +68,10 @@ class LazyHttpFace implements HttpFace {
   handle(request: IncomingMessage, response: ServerResponse): void {
     this.#watch(response)
     this.#answer(request, response).catch((thrown: unknown) => {
-      this.#options.log.error('http.failed', { error: toKvError(thrown) })
+      const error = toKvError(thrown)
+      if (error.code !== 'UNAVAILABLE') this.#options.log.error('http.failed', { error })
       if (response.headersSent) response.destroy()
+      else if (error.code === 'UNAVAILABLE') answerProblem(response, error.code, error.message)
       else answerProblem(response, 'INTERNAL', 'this peer failed to answer; its log has more')
     })
   }
@@ -119,15 +122,23 @@ class LazyHttpFace implements HttpFace {
     } else if (state === 'recovering' && path !== FAULTS_PATH) {
       answerProblem(response, 'UNAVAILABLE', 'this peer recovers from a simulated failure; ask another')
     } else {
-      this.#app ??= this.#load()
-      const app = await this.#app
+      const app = await this.#loaded()
       app(request, response)
     }
   }
 
+  /** One that failed to load is loaded again by the next request. */
+  #loaded(): Promise<App> {
+    this.#app ??= this.#load().catch((error: unknown) => {
+      this.#app = null
+      throw error
+    })
+    return this.#app
+  }
+
   async #load(): Promise<App> {
     const { service, faults, random, log, maxValueBytes } = this.#options
-    const context: RouteContext = { service, faults, random, log, maxValueBytes }
+    const context: RouteContext = { service: service(), faults, random, log, maxValueBytes }
     return (await import('./http-app.ts')).createHttpApp(context)
   }
 

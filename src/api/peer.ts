@@ -103,10 +103,7 @@ class SystemPeer implements Peer {
     const random = createSystemRandom()
     const node = createNode(options, { clock: createSystemClock(), network, storage, random, log, metrics })
     this.#http = createHttpFace({
-      // Asked for by the first request, when the node has one.
-      get service() {
-        return node.service
-      },
+      service: () => node.service,
       ready: () => node.isReady,
       faults: node.faults,
       maxValueBytes: options.maxValueBytes,

@@ -70,8 +70,9 @@ export class Node {
     return this.#running.identity.nodeId
   }
 
+  /** @throws UNAVAILABLE before `start` has read the disk */
   get service(): KvService {
-    return this.#running.service
+    return this.#serving.service
   }
 
   /** The simulated failures of this peer; null: they are not enabled. */

@@ -1,6 +1,7 @@
 /** The HTTP face over a fake service, on a real port. */
 import { connect } from 'node:net'
 import { createHttpFace, type HttpFace } from '../../src/api/http.ts'
+import { KvError } from '../../src/base/error.ts'
 import { type Address, parseAddress, splitAddress } from '../../src/base/ids.ts'
 import { createLog } from '../../src/platform/log.ts'
 import { createSystemMetrics } from '../../src/platform/metrics.ts'
@@ -16,6 +17,8 @@ export interface HttpServer {
   readonly url: string
   readonly linkCount: number
   ready: boolean
+  /** Whether there is a service to ask. */
+  hasService: boolean
   close(): Promise<void>
 }
 
@@ -25,9 +28,12 @@ export async function startHttpServer(
 ): Promise<HttpServer> {
   const service = createFakeService()
   const metrics = createSystemMetrics()
-  const state = { ready: true, linkCount: 0 }
+  const state = { ready: true, hasService: true, linkCount: 0 }
   const face = createHttpFace({
-    service,
+    service: () => {
+      if (state.hasService) return service
+      throw new KvError('UNAVAILABLE', 'this peer is starting; try again')
+    },
     faults,
     ready: () => state.ready,
     maxValueBytes,
@@ -55,6 +61,12 @@ export async function startHttpServer(
     },
     set ready(ready) {
       state.ready = ready
+    },
+    get hasService() {
+      return state.hasService
+    },
+    set hasService(hasService) {
+      state.hasService = hasService
     },
     close: () => listener.close(),
   }

@@ -58,6 +58,16 @@ test('a value comes back with its bytes, its type, a context and an ETag', async
   assert.is(head.headers.get('content-length'), '5')
 })
 
+test('who asks before the peer has read its disk is told to come back, and is served then', async ({
+  server,
+}) => {
+  server.hasService = false
+  const url = `${server.url}/v1/kv/default/early`
+  for (let i = 0; i < 2; i++) await problemOf(await put(url, 'x'), 503, 'UNAVAILABLE')
+  server.hasService = true
+  assert.is((await put(url, 'x')).status, 204)
+})
+
 test('a value without a type is bytes, and an empty value is a value', async ({ server }) => {
   const url = `${server.url}/v1/kv/default/empty`
   assert.is((await put(url, null)).status, 204)
