@@ -4,6 +4,7 @@
  */
 import { KvError } from '../base/error.ts'
 import type { Address } from '../base/ids.ts'
+import type { Timer } from '../effects/clock.ts'
 import { Deadlines } from '../effects/deadlines.ts'
 import type { Effects } from '../effects/effects.ts'
 import { randomInt } from '../effects/random.ts'
@@ -40,6 +41,7 @@ export interface AskOptions {
 }
 
 interface Call extends Asker {
+  readonly id: number
   readonly question: Question
   readonly payloadBytes: number
   readonly route: Route | null
@@ -54,6 +56,8 @@ interface Call extends Asker {
   isOver: boolean
   connection: Connection | null
   handle: number
+  /** Runs between two attempts. */
+  retryTimer: Timer | null
 }
 
 export class Router implements ConnectionOwner {
@@ -62,8 +66,10 @@ export class Router implements ConnectionOwner {
   readonly #isPinned: boolean
   readonly #connections = new Map<Address, Connection>()
   readonly #avoidedUntilMs = new Map<Address, number>()
-  readonly #deadlines: Deadlines<Call>
-  readonly #calls = new Set<Call>()
+  /** Ids, because an item stays until its time: a call that is over must not stay with it. */
+  readonly #deadlines: Deadlines<number>
+  readonly #calls = new Map<number, Call>()
+  #nextId = 1
   #topology: Topology | null = null
   #topologyIsWanted = false
   #topologyIsAsked = false
@@ -74,9 +80,10 @@ export class Router implements ConnectionOwner {
     this.#effects = effects
     this.#seeds = seeds
     this.#isPinned = isPinned
-    this.#deadlines = new Deadlines(effects.clock, (call) =>
-      this.#giveUp(call, 'no answer in time; try again'),
-    )
+    this.#deadlines = new Deadlines(effects.clock, (id) => {
+      const call = this.#calls.get(id)
+      if (call !== undefined) this.#giveUp(call, 'no answer in time; try again')
+    })
   }
 
   /** Resolves with the answer, `failed` excepted: that rejects with what it says. */
@@ -86,6 +93,7 @@ export class Router implements ConnectionOwner {
       if (this.#calls.size >= MAX_IN_FLIGHT)
         return reject(new KvError('OVERLOADED', 'too many requests under way in this client'))
       const call: Call = {
+        id: this.#nextId++,
         question,
         payloadBytes: options.payloadBytes ?? 0,
         route: options.route ?? null,
@@ -99,11 +107,12 @@ export class Router implements ConnectionOwner {
         isOver: false,
         connection: null,
         handle: 0,
+        retryTimer: null,
         answered: (answer) => this.#answered(call, answer),
         disconnected: (wasSent, reason) => this.#disconnected(call, wasSent, reason),
       }
-      this.#calls.add(call)
-      this.#deadlines.add(call, options.timeoutMs + GRACE_MS)
+      this.#calls.set(call.id, call)
+      this.#deadlines.add(call.id, options.timeoutMs + GRACE_MS)
       this.#attempt(call)
     })
   }
@@ -112,7 +121,7 @@ export class Router implements ConnectionOwner {
   close(): void {
     this.#isClosed = true
     this.#deadlines.stop()
-    for (const call of [...this.#calls]) this.#giveUp(call, 'this client was closed')
+    for (const call of [...this.#calls.values()]) this.#giveUp(call, 'this client was closed')
     for (const connection of [...this.#connections.values()]) connection.close()
   }
 
@@ -139,8 +148,11 @@ export class Router implements ConnectionOwner {
       if (this.#topologyIsWanted) this.changed()
     }
     const answered = (answer: Answer): void => {
-      if (answer.type === 'topologyDone') this.#topology = new Topology(answer.configuration, answer.peers)
-      finish()
+      try {
+        if (answer.type === 'topologyDone') this.#topology = new Topology(answer.configuration, answer.peers)
+      } finally {
+        finish()
+      }
     }
     const handle = connection.ask({ type: 'topology', id: 0 }, 0, { answered, disconnected: finish })
     // Another one may know.
@@ -217,8 +229,9 @@ export class Router implements ConnectionOwner {
       return this.#fail(call, error)
     call.connection = null
     const delayMs = RETRY_AFTER_MS * call.attempts * (0.5 + this.#effects.random.float())
-    this.#effects.clock.setTimer(delayMs, () => {
-      if (!call.isOver) this.#attempt(call)
+    call.retryTimer = this.#effects.clock.setTimer(delayMs, () => {
+      call.retryTimer = null
+      this.#attempt(call)
     })
   }
 
@@ -242,6 +255,8 @@ export class Router implements ConnectionOwner {
 
   #settle(call: Call): void {
     call.isOver = true
-    this.#calls.delete(call)
+    call.retryTimer?.cancel()
+    call.retryTimer = null
+    this.#calls.delete(call.id)
   }
 }

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { utf8 } from '../../src/base/bytes.ts'
@@ -5,6 +7,7 @@ import type { KvError } from '../../src/base/error.ts'
 import type { Address } from '../../src/base/ids.ts'
 import type { Client } from '../../src/client/client.ts'
 import { type AskOptions, Router } from '../../src/client/router.ts'
+import type { Clock } from '../../src/effects/clock.ts'
 import { ClientWorld, type FakePeer, failed, NOT_FOUND, PUT_DONE, type Question } from './fake-peers.ts'
 
 const test = suite('router')
@@ -129,6 +132,17 @@ test('a topology that is none ends that link and nothing else', async () => {
   n0.sessions[0]?.say({ type: 'changed' })
   await world.pass(50)
   assert.is(await world.code(kv.put('k', 'v')), 'fulfilled')
+})
+
+test('after a topology that is none another peer is asked at once', async () => {
+  const { world, kv, peers } = await warm()
+  const [n0, n1] = peers
+  n0.topology = { type: 'topologyDone', configuration: utf8('nonsense'), peers: [] }
+  const before = n1.topologyCount
+  for (const session of n0.sessions) session.say({ type: 'changed' })
+  await world.pass(50)
+  await world.outcome(kv.put('k', 'v'), 100)
+  assert.is(n1.topologyCount, before + 1)
 })
 
 test('a pinned client asks its peers and nobody else, and never learns the ring', async () => {
@@ -352,6 +366,60 @@ test('between two attempts a closed client asks nobody', async () => {
   kv.close()
   assert.is(await world.code(writing, 1_000), 'UNAVAILABLE')
   assert.is(whom.length, 1)
+})
+
+test('closing leaves no timer behind, also between two attempts', async () => {
+  const world = new ClientWorld(1)
+  answering(world.peers, failed('UNAVAILABLE'))
+  const { clock } = world.effects
+  const armed = new Set<object>()
+  const counting: Clock = {
+    ...clock,
+    now: () => clock.now(),
+    monotonic: () => clock.monotonic(),
+    defer: (run) => clock.defer(run),
+    setTimer: (delayMs, run) => {
+      const timer = clock.setTimer(delayMs, () => {
+        armed.delete(timer)
+        run()
+      })
+      armed.add(timer)
+      return {
+        cancel: () => {
+          armed.delete(timer)
+          timer.cancel()
+        },
+      }
+    },
+  }
+  const router = new Router([world.peers[0]?.address as Address], { ...world.effects, clock: counting })
+  const asking = router.ask(
+    { type: 'status', id: 0 },
+    { isWrite: false, isRepeatable: true, timeoutMs: 1000 },
+  )
+  asking.catch(() => undefined)
+  await world.pass(10)
+  router.close()
+  await world.pass(1)
+  assert.is(armed.size, 0)
+})
+
+test('a request that was answered is not kept until the end of its time', async () => {
+  const { world, kv } = await warm()
+  kv.close()
+  const router = new Router([world.peers[0]?.address as Address], world.effects)
+  const options: AskOptions = { isWrite: false, isRepeatable: true, timeoutMs: 60_000 }
+  const ask = (): [WeakRef<object>, Promise<unknown>] => {
+    const question = { type: 'status', id: 0 } as const
+    return [new WeakRef(question), router.ask(question, options)]
+  }
+  const [question, asking] = ask()
+  assert.is(await world.code(asking), 'fulfilled')
+  setFlagsFromString('--expose-gc')
+  await new Promise(setImmediate)
+  runInNewContext('gc')()
+  assert.is(question.deref(), undefined)
+  router.close()
 })
 
 function writeIdOf(question: Question): string {
