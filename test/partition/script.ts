@@ -1,0 +1,41 @@
+/**
+ * What the partition scripts have in common: `npm run partition:NAME -- [--backend faults|namespaces] [--keys
+ * 200]`. The exit code is 1 when replicas differ in the end or something acknowledged is lost.
+ */
+import { parseArgs } from 'node:util'
+import { runExperiment, type Scenario } from './experiment.ts'
+import { FaultNetwork } from './fault-network.ts'
+import { missingForNamespaces, NamespaceNetwork, reenterInNamespaces } from './namespace-network.ts'
+import type { PartitionNetwork } from './partition-network.ts'
+
+export async function runScript(scenario: Scenario): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      backend: { type: 'string', default: 'faults' },
+      keys: { type: 'string', default: '200' },
+    },
+  })
+  const print = (line: string): void => {
+    process.stdout.write(`${line}\n`)
+  }
+  const network = networkOf(values.backend, print)
+  if (network === null) return
+  const { unequal, lost } = await runExperiment(scenario, network, { keys: Number(values.keys), print })
+  process.exitCode = unequal.length + lost.length === 0 ? 0 : 1
+}
+
+/** Null: there is nothing left to do here. */
+function networkOf(backend: string, print: (line: string) => void): PartitionNetwork | null {
+  if (backend === 'faults') return new FaultNetwork()
+  if (backend !== 'namespaces') {
+    process.stderr.write('--backend is faults or namespaces\n')
+    process.exitCode = 2
+    return null
+  }
+  const missing = missingForNamespaces()
+  if (missing !== null) {
+    print(`skipped: ${missing}`)
+    return null
+  }
+  return reenterInNamespaces() ? null : new NamespaceNetwork()
+}
