@@ -11,6 +11,8 @@ import type { PeerMessage, PeerReply } from '../wire/peer-messages.ts'
 import type { Links } from './links.ts'
 
 export interface Exchange {
+  /** The kind of links it asks on. */
+  readonly kind: LinkKind
   answered(from: NodeId, reply: PeerReply): void
   /** What was asked of this peer and not answered may never be. */
   lost(nodeId: NodeId): void
@@ -74,6 +76,7 @@ export class Rpc {
       }
       const id = this.begin(
         {
+          kind,
           answered: (from, reply) => {
             if (from === to) settle(() => resolve(reply))
           },
@@ -94,8 +97,9 @@ export class Rpc {
     this.#exchanges.get(reply.id)?.answered(from, reply)
   }
 
-  lost(nodeId: NodeId): void {
-    for (const exchange of [...this.#exchanges.values()]) exchange.lost(nodeId)
+  /** A link of this kind to a peer ended. */
+  lost(nodeId: NodeId, kind: LinkKind): void {
+    for (const exchange of [...this.#exchanges.values()]) if (exchange.kind === kind) exchange.lost(nodeId)
   }
 
   /** Ends every exchange as expired. */

@@ -7,6 +7,7 @@ import type { Log } from '../effects/log.ts'
 import type { Ring } from '../protocol/ring.ts'
 import type { Store } from '../store/store.ts'
 import type { HedgeBudget } from './hedge-budget.ts'
+import type { LingerLimit } from './linger-limit.ts'
 
 export interface Coordination {
   readonly selfId: NodeId
@@ -17,6 +18,7 @@ export interface Coordination {
   /** `hashText32` of the cluster's id: what contexts are bound to. */
   clusterSeed(): number
   readonly hedges: HedgeBudget
+  readonly lingers: LingerLimit
   /** False while this peer has no configuration: others may know it as a member before it does. */
   hasRing(): boolean
   /**

@@ -17,6 +17,7 @@ export class Forward extends OwnerExchange {
   /** Owners that said, or showed, that they did nothing. */
   readonly #declined = new Set<NodeId>()
   #asked: NodeId | null = null
+  #why: KvError | null = null
 
   constructor(
     coordination: Coordination,
@@ -33,7 +34,7 @@ export class Forward extends OwnerExchange {
 
   start(): void {
     this.begin()
-    this.#next()
+    this.#next(null, null)
   }
 
   /** An owner that was handed the write may be doing it: no second one is asked. */
@@ -54,7 +55,9 @@ export class Forward extends OwnerExchange {
     if (reply.type === 'forwardDone') {
       this.#end(null, { context: reply.context, owners: reply.owners, standIns: reply.standIns })
     } else if (reply.type === 'forwardFailed') {
-      this.#end(new KvError(reply.code, reply.message), null)
+      const error = new KvError(reply.code, reply.message)
+      if (error.retryable) this.#next(from, error)
+      else this.#end(error, null)
     } else this.missed(from)
   }
 
@@ -63,8 +66,11 @@ export class Forward extends OwnerExchange {
    * comes to `lost`.)
    */
   protected override missed(nodeId: NodeId): void {
-    this.#declined.add(nodeId)
-    this.#next()
+    this.#next(nodeId, null)
+  }
+
+  protected override declined(nodeId: NodeId): void {
+    this.#next(nodeId, null)
   }
 
   protected override turnedStale(): void {
@@ -80,12 +86,19 @@ export class Forward extends OwnerExchange {
     else this.#end(unknown('the peer that wrote it did not answer in time'), null)
   }
 
-  #next(): void {
+  /**
+   * @param declined who did nothing
+   * @param why what he said; the answer, when nobody is left to ask
+   */
+  #next(declined: NodeId | null, why: KvError | null): void {
     this.#asked = null
+    if (declined !== null) this.#declined.add(declined)
+    this.#why = why ?? this.#why
     const owners = this.with.ring().allOwners(this.#place.keyspace, this.#place.partition)
     const isLeft = (nodeId: NodeId): boolean => !this.#declined.has(nodeId) && this.with.isAlive(nodeId)
     const next = owners.find(isLeft) ?? liveStandIns(this.with, this.#place, 'others').find(isLeft)
-    if (next === undefined) return this.#end(unavailable('no owner of this key can be reached'), null)
+    if (next === undefined)
+      return this.#end(this.#why ?? unavailable('no owner of this key can be reached'), null)
     this.#asked = next
     this.ask(next)
   }

@@ -3,16 +3,18 @@
  * configuration number. What the three kinds of it share: who was asked, what a refusal means, asking again,
  * starting over when the configuration changes.
  */
-import type { NodeId } from '../base/ids.ts'
+import type { KeyspaceId, NodeId } from '../base/ids.ts'
 import type { Exchange } from '../cluster/rpc.ts'
 import type { Timer } from '../effects/clock.ts'
 import type { PeerMessage, PeerReply } from '../wire/peer-messages.ts'
 import type { Coordination } from './coordination.ts'
 
-/** An owner that was unreachable, overloaded or behind is asked again after this. */
-const ASK_AGAIN_MS = 50
+/** An owner that was unreachable, overloaded or behind is asked again after this, then after twice as long… */
+const FIRST_ASK_AGAIN_MS = 50
+const LAST_ASK_AGAIN_MS = 1000
 
 export abstract class OwnerExchange implements Exchange {
+  readonly kind = 'data'
   protected readonly with: Coordination
   /** Monotonic ms. */
   protected readonly deadlineMs: number
@@ -22,6 +24,7 @@ export abstract class OwnerExchange implements Exchange {
   #id = 0
   #isOver = false
   #askAgain: NodeId[] = []
+  #askAgainMs = FIRST_ASK_AGAIN_MS
   #timer: Timer | null = null
 
   constructor(coordination: Coordination, deadlineMs: number) {
@@ -35,6 +38,8 @@ export abstract class OwnerExchange implements Exchange {
   protected abstract took(from: NodeId, reply: PeerReply): void
   /** This owner gave no answer: not reachable, link lost, or it cannot. */
   protected abstract missed(nodeId: NodeId): void
+  /** This owner will give no answer, however often it is asked under this number. */
+  protected abstract declined(nodeId: NodeId): void
   /** An owner works under a newer configuration and did nothing; `restart` comes when we have it too. */
   protected turnedStale(): void {}
   /** The deadline passed. */
@@ -46,6 +51,7 @@ export abstract class OwnerExchange implements Exchange {
     this.number = this.with.ring().number
     this.#outstanding.clear()
     this.#askAgain = []
+    this.#askAgainMs = FIRST_ASK_AGAIN_MS
     this.with.rpc.end(this.#id) // A new id: answers given under the old number find nobody.
     this.#id = this.with.rpc.begin(this, Math.max(0, this.deadlineMs - this.with.clock.monotonic()))
   }
@@ -73,12 +79,18 @@ export abstract class OwnerExchange implements Exchange {
   protected askAgainLater(nodeId: NodeId): void {
     if (this.#isOver) return
     this.#askAgain.push(nodeId)
-    this.#timer ??= this.with.clock.setTimer(ASK_AGAIN_MS, () => {
+    this.#timer ??= this.with.clock.setTimer(this.#askAgainMs, () => {
       this.#timer = null
+      this.#askAgainMs = Math.min(LAST_ASK_AGAIN_MS, 2 * this.#askAgainMs)
       const nodeIds = this.#askAgain
       this.#askAgain = []
       for (const again of nodeIds) this.ask(again)
     })
+  }
+
+  /** The configuration in force has no such keyspace: it was dropped meanwhile. */
+  protected isDropped(keyspaceId: KeyspaceId): boolean {
+    return this.with.ring().keyspaceById(keyspaceId) === null
   }
 
   protected get outstandingCount(): number {
@@ -92,6 +104,7 @@ export abstract class OwnerExchange implements Exchange {
       this.turnedStale()
       this.with.sawNumber(from, reply.number)
     } else if (reply.reason === 'behind') this.askAgainLater(from)
+    else if (reply.reason === 'notOwner') this.declined(from)
     else this.missed(from)
   }
 

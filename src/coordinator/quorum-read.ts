@@ -81,7 +81,10 @@ export class QuorumRead extends OwnerExchange {
   }
 
   override restart(): void {
-    this.start()
+    if (!this.isDropped(this.#place.keyspace.id)) return this.start()
+    this.#end()
+    const name = this.#place.keyspace.name
+    this.#done(new KvError('NOT_FOUND', `keyspace '${name}' was dropped meanwhile`), null)
   }
 
   protected override get questionBytes(): number {
@@ -101,9 +104,14 @@ export class QuorumRead extends OwnerExchange {
   }
 
   protected override missed(nodeId: NodeId): void {
-    if (this.#candidates.length > 0) return this.#askNext(1)
     const mayAnswerYet = !this.#isStandIn(nodeId) && nodeId !== this.with.selfId
-    if (mayAnswerYet && this.with.isAlive(nodeId)) return this.askAgainLater(nodeId)
+    const isLast = this.#candidates.length === 0
+    if (isLast && mayAnswerYet && this.with.isAlive(nodeId)) this.askAgainLater(nodeId)
+    else this.declined(nodeId)
+  }
+
+  protected override declined(_nodeId: NodeId): void {
+    if (this.#candidates.length > 0) return this.#askNext(1)
     const missing = this.#needed - this.outstandingCount - this.#answers.length
     if (missing <= 0) return
     this.#addStandIns()
@@ -193,7 +201,8 @@ export class QuorumRead extends OwnerExchange {
 
   readonly #hedgeSlowOnes = (): void => {
     this.#hedge = null
-    if (!this.with.hedges.spend()) return
-    this.#askNext(this.#candidates.length)
+    if (this.#candidates.length === 0 || !this.with.hedges.spend()) return
+    this.#askNext(1)
+    if (!this.isOver) this.#hedge = this.with.clock.setTimer(HEDGE_MS, this.#hedgeSlowOnes)
   }
 }

@@ -51,6 +51,13 @@ export class Replica {
     else keepStandIn(this.#with.store, { keyspace, partition, key }, [standInFor], record, mintedBy, stored)
   }
 
+  /** Whether a write that was handed on was routed under another configuration; then it is refused here. */
+  refusesForward(from: NodeId, id: number, number: number, link: PeerLink): boolean {
+    const refusal = this.#numberRefusal(from, number)
+    if (refusal !== null) this.#refuse(link, id, refusal)
+    return refusal !== null
+  }
+
   /** @throws KvError when the disk does not give it */
   #read({ keyspaceId, key, seenOnly, asStandIn }: ReadMessage): Bytes | null {
     const { store } = this.#with
@@ -62,12 +69,8 @@ export class Replica {
 
   /** Why a request routed under another configuration, or to the wrong peer, is not served. */
   #refusal(from: NodeId, message: ReadMessage | ReplicateMessage, asStandIn: boolean): Refusal | null {
-    const number = this.#number
-    if (message.number < number) return 'stale'
-    if (message.number > number || number === 0) {
-      this.#with.sawNumber(from, message.number)
-      return 'behind'
-    }
+    const refusal = this.#numberRefusal(from, message.number)
+    if (refusal !== null) return refusal
     const ring = this.#with.ring()
     const keyspace = ring.keyspaceById(message.keyspaceId)
     const partition = ring.partitionOf(message.key)
@@ -75,6 +78,14 @@ export class Replica {
       return 'notOwner'
     }
     return asStandIn && keyspace.quorum === 'strict' ? 'failed' : null
+  }
+
+  #numberRefusal(from: NodeId, theirs: number): Refusal | null {
+    const ours = this.#number
+    if (theirs < ours) return 'stale'
+    if (theirs === ours && ours > 0) return null
+    this.#with.sawNumber(from, theirs)
+    return 'behind'
   }
 
   #refuse(link: PeerLink, id: number, reason: Refusal): void {

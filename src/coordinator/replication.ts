@@ -1,7 +1,7 @@
 /**
  * Brings one record to owners of its key until W of them have it on disk: the second half of every write, and
  * the whole of a repair. After the quorum was met it goes on with the owners that have not answered, until
- * its deadline.
+ * its deadline; one that refuses then is asked once more.
  */
 import type { Bytes } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
@@ -50,8 +50,12 @@ export class Replication extends OwnerExchange {
   #standInCount = 0
   /** Who may still stand in; null: nobody had to yet. */
   #standIns: NodeId[] | null = null
+  /** Owners that were asked once more after the quorum was met. */
+  readonly #retried = new Set<NodeId>()
   #quorum: Quorum
+  #hasFailedHere = false
   #isAnswered = false
+  #isLingering = false
 
   constructor(
     coordination: Coordination,
@@ -77,7 +81,7 @@ export class Replication extends OwnerExchange {
     const { keyspace, partition } = this.#task.place
     for (const owner of this.with.ring().allOwners(keyspace, partition)) {
       if (this.#holders.has(owner)) this.#quorum.ack(owner)
-      else if (owner === this.with.selfId) continue
+      else if (owner === this.with.selfId) this.#waitForSelf()
       else if (this.with.isAlive(owner)) this.ask(owner)
       else this.#replaceOwner(owner)
     }
@@ -92,6 +96,7 @@ export class Replication extends OwnerExchange {
   /** Our own disk failed: what happened to the record there is unknown. */
   failedHere(): void {
     if (this.isOver) return
+    this.#hasFailedHere = true
     this.#quorum.fail(this.#standsInFor?.get(this.with.selfId) ?? this.with.selfId)
     this.#check()
   }
@@ -104,6 +109,10 @@ export class Replication extends OwnerExchange {
   /** Answers under the old number count for nothing; what our own disk holds we know without asking. */
   override restart(): void {
     if (this.isOver) return
+    if (this.isDropped(this.#task.place.keyspace.id)) {
+      this.finish()
+      return this.#answer('the keyspace was dropped meanwhile')
+    }
     const isHeldHere = this.#holders.has(this.with.selfId)
     this.#holders.clear()
     if (isHeldHere) this.#holders.add(this.with.selfId)
@@ -136,10 +145,22 @@ export class Replication extends OwnerExchange {
   }
 
   protected override missed(nodeId: NodeId): void {
-    const owner = this.#standsInFor?.get(nodeId)
-    if (owner === undefined && this.with.isAlive(nodeId)) return this.askAgainLater(nodeId)
-    this.#replaceOwner(owner ?? nodeId)
+    const isStandIn = this.#standsInFor?.has(nodeId) === true
+    const wasRetried = this.#isAnswered && this.#retried.has(nodeId)
+    if (isStandIn || wasRetried || !this.with.isAlive(nodeId)) return this.declined(nodeId)
+    if (this.#isAnswered) this.#retried.add(nodeId)
+    this.askAgainLater(nodeId)
+  }
+
+  protected override declined(nodeId: NodeId): void {
+    this.#replaceOwner(this.#standsInFor?.get(nodeId) ?? nodeId)
     this.#check()
+  }
+
+  protected override finish(): void {
+    if (this.#isLingering) this.with.lingers.end()
+    this.#isLingering = false
+    super.finish()
   }
 
   protected override timedOut(): void {
@@ -154,6 +175,11 @@ export class Replication extends OwnerExchange {
       lists,
       lists.map((owners) => ring.needed(this.#task.level, owners.length)),
     )
+  }
+
+  /** Our own disk answers through `storedHere` and `failedHere`, perhaps before a new configuration came. */
+  #waitForSelf(): void {
+    if (this.#hasFailedHere) this.#quorum.fail(this.with.selfId)
   }
 
   #stored(nodeId: NodeId): void {
@@ -192,7 +218,14 @@ export class Replication extends OwnerExchange {
       this.finish()
       return this.#answer('too many owners of this key went down')
     }
-    if (this.#isAnswered && this.outstandingCount === 0) this.finish()
+    if (this.#isAnswered && !this.#mayLinger()) this.finish()
+  }
+
+  /** To bring the record to the owners that have not answered yet, while there are few that do. */
+  #mayLinger(): boolean {
+    if (this.outstandingCount === 0) return false
+    this.#isLingering ||= this.with.lingers.begin()
+    return this.#isLingering
   }
 
   #answer(why: string | null): void {

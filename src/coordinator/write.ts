@@ -7,8 +7,8 @@ import { present } from '../base/assert.ts'
 import { KvError } from '../base/error.ts'
 import type { NodeId } from '../base/ids.ts'
 import { decodeContext, encodeContext } from '../protocol/context.ts'
-import { covers, EMPTY_DOTS, unionDotSets, withDot } from '../protocol/dvv.ts'
-import type { Dot, DotSet, KeyRecord } from '../protocol/record.ts'
+import { covers, EMPTY_DOTS, unionDotSets, withDot, withDotsUpTo } from '../protocol/dvv.ts'
+import type { Dot, DotSet, DottedValue, KeyRecord } from '../protocol/record.ts'
 import { encodeRecord } from '../store/record-codec.ts'
 import type { StandIns } from '../store/stand-ins.ts'
 import type { Store } from '../store/store.ts'
@@ -66,6 +66,9 @@ export class Write {
     const collected: Done<readonly Answer[]> = (error, answers) => {
       this.#step = null
       if (error !== null) return this.#finish(nothingWritten(error), null)
+      // The round took its time: who was up before it may be down now, and nothing is written yet.
+      const shortage = this.#shortage()
+      if (shortage !== null) return this.#finish(shortage, null)
       this.#attempt(() =>
         this.#mintOver(this.#seenBy(present(answers, 'a read without an error has answers'))),
       )
@@ -152,8 +155,7 @@ export class Write {
     const twin = held?.values.find((value) => value.writeId === this.#request.writeId)
     const siblings = held === null ? 0 : countSurvivors(held, context)
     if (siblings >= WARN_SIBLINGS) this.#with.log.warn('key.siblings', { keyspace: keyspace.name, siblings })
-    if (twin !== undefined)
-      return this.#replicateAgain(present(held, 'a twin is in a record'), context, twin.dot)
+    if (held !== null && twin !== undefined) return this.#replicateAgain(held, twin.dot)
     if (siblings >= MAX_SIBLINGS && this.#request.context !== null) {
       const advice = 'get the key again and put with the context that returns'
       return this.#finish(
@@ -161,10 +163,10 @@ export class Write {
         null,
       )
     }
-    this.#mint(context)
+    this.#mint(held, context)
   }
 
-  #mint(context: DotSet): void {
+  #mint(held: KeyRecord | null, context: DotSet): void {
     const { keyspace, partition, key } = this.#place
     const { value, contentType, writeId } = this.#request
     this.#mints += 1
@@ -178,11 +180,27 @@ export class Write {
     const minted = this.#standsIn
       ? store.standIns.put(keyspace, partition, key, this.#owners, context, fields, stored)
       : store.put(keyspace, partition, key, context, fields, stored)
-    replication = this.#replicate(minted.record, context, minted.dot, true)
+    const replyContext = this.#replyContext(held, context, minted.dot)
+    replication = this.#replicate(minted.record, context, minted.dot, true, replyContext)
   }
 
-  /** The client sent this write before: no second dot, the first one is brought to W disks. */
-  #replicateAgain(held: KeyRecord, context: DotSet, dot: Dot): void {
+  /**
+   * What was replaced plus the new dot. When nothing else of its actor is left beside it, what that actor
+   * minted for the key before was replaced long ago: then the dot stands for all of it, and contexts stay
+   * short however many puts go on from each other. (A stand-in forgets what it handed over: it cannot tell.)
+   */
+  #replyContext(held: KeyRecord | null, context: DotSet, dot: Dot): DotSet {
+    const isBeside = (value: DottedValue): boolean =>
+      value.dot.actor === dot.actor && !covers(context, value.dot)
+    if (this.#standsIn || held?.values.some(isBeside) === true) return withDot(context, dot)
+    return withDotsUpTo(context, dot)
+  }
+
+  /**
+   * The client sent this write before: no second dot, the first one is brought to W disks. What it replaced
+   * then is not known any more, but what the client said.
+   */
+  #replicateAgain(held: KeyRecord, dot: Dot): void {
     const { keyspace, partition, key } = this.#place
     const record = encodeRecord(key, held)
     let replication: Replication | null = null
@@ -193,10 +211,18 @@ export class Write {
     const { store } = this.#with
     if (this.#standsIn) store.standIns.merge(keyspace, partition, key, this.#owners, record, null, stored)
     else store.merge(keyspace, partition, key, record, null, stored)
-    replication = this.#replicate(record, context, dot, false)
+    const { context: given } = this.#request
+    const context = given === null ? EMPTY_DOTS : decodeContext(given, this.#seed)
+    replication = this.#replicate(record, context, dot, false, withDot(context, dot))
   }
 
-  #replicate(record: Uint8Array, context: DotSet, dot: Dot, isFresh: boolean): Replication {
+  #replicate(
+    record: Uint8Array,
+    context: DotSet,
+    dot: Dot,
+    isFresh: boolean,
+    replyContext: DotSet,
+  ): Replication {
     const task = {
       place: this.#place,
       record,
@@ -212,9 +238,8 @@ export class Write {
       (seenUpTo) => this.#isOurs(replication, context, dot, seenUpTo),
       (error, result) => {
         if (error !== null) return this.#finish(error, null)
-        const text = encodeContext(withDot(context, dot), this.#seed)
         this.#finish(null, {
-          context: text,
+          context: encodeContext(replyContext, this.#seed),
           owners: result?.owners ?? 0,
           standIns: result?.standIns ?? 0,
         })
@@ -241,7 +266,7 @@ export class Write {
     replication.abandon()
     if (this.#copies.actor === dot.actor) this.#copies.renewActor()
     try {
-      this.#mint(withDot(context, dot))
+      this.#mint(null, withDot(context, dot))
     } catch (error) {
       if (!(error instanceof KvError)) throw error
       this.#finish(unconfirmed(error), null)

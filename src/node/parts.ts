@@ -15,6 +15,7 @@ import type { Coordination } from '../coordinator/coordination.ts'
 import { Coordinator } from '../coordinator/coordinator.ts'
 import { HedgeBudget } from '../coordinator/hedge-budget.ts'
 import { HintedHandoff } from '../coordinator/hinted-handoff.ts'
+import { LingerLimit } from '../coordinator/linger-limit.ts'
 import { Replica } from '../coordinator/replica.ts'
 import type { Effects } from '../effects/effects.ts'
 import type { MembershipMessage } from '../protocol/membership/messages.ts'
@@ -106,6 +107,7 @@ export function assembleParts(around: Surroundings): Parts {
     rpc,
     store,
     hedges: new HedgeBudget(),
+    lingers: new LingerLimit(),
     clusterSeed: () => hashText32(around.requireRing().configuration.clusterId),
     hasRing: () => around.ring() !== null,
     ring: () => around.requireRing(),

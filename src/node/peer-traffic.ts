@@ -60,7 +60,7 @@ export class PeerTraffic implements LinksHandler {
 
   lost(nodeId: NodeId, link: PeerLink, cause: CloseCause): void {
     const parts = this.#parts()
-    parts.rpc.lost(nodeId)
+    if (link.purpose !== 'client') parts.rpc.lost(nodeId, link.purpose)
     if (link.purpose === 'control') parts.membership.linkClosed(nodeId, cause, link.dialledAddress)
   }
 
@@ -80,6 +80,7 @@ export class PeerTraffic implements LinksHandler {
       case 'replicate':
         return parts.replica.replicate(from, message, link)
       case 'forwardPut':
+        if (parts.replica.refusesForward(from, message.id, message.number, link)) return
         return this.#coordinate(parts, message.id, message, link)
       case 'inquire':
         link.send({ type: 'report', id: message.id, ...reportOf(parts.store) }, 0)

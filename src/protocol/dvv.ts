@@ -55,6 +55,13 @@ export function withDot(set: DotSet, dot: Dot): DotSet {
   return { vector: set.vector, loose: normalizedLoose(set.vector, [...set.loose, dot]) }
 }
 
+/** The set with a dot and all its actor minted for this key before it. */
+export function withDotsUpTo(set: DotSet, { actor, n }: Dot): DotSet {
+  if ((set.vector.get(actor) ?? 0) >= n) return set
+  const vector = new Map(set.vector).set(actor, n)
+  return { vector, loose: normalizedLoose(vector, set.loose) }
+}
+
 export function compareDots(a: Dot, b: Dot): number {
   if (a.actor !== b.actor) return a.actor < b.actor ? -1 : 1
   return a.n - b.n

@@ -109,7 +109,7 @@ export class LinkedPeer implements LinksHandler {
 
   lost(nodeId: NodeId, link: PeerLink, cause: CloseCause): void {
     this.losses.push({ nodeId, purpose: link.purpose, cause })
-    this.rpc.lost(nodeId)
+    if (link.purpose !== 'client') this.rpc.lost(nodeId, link.purpose)
   }
 
   dialFailed(address: Address, refusal: Refusal | null): void {

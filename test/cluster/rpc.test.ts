@@ -9,6 +9,7 @@ import { type LinkedPeer, LinkedWorld } from './linked-peers.ts'
 const test = suite('rpc')
 
 class Heard implements Exchange {
+  readonly kind = 'data'
   readonly replies: { readonly from: NodeId; readonly type: string }[] = []
   readonly lostPeers: NodeId[] = []
   expiries = 0
@@ -84,7 +85,7 @@ test('an exchange is told the end of its time once, and nothing after it', async
   await world.pass(60)
   assert.is(heard.expiries, 1)
   a.rpc.answered(b.nodeId, { type: 'report', id, keys: 0, bytes: 0, hints: 0, hintsFor: null })
-  a.rpc.lost(b.nodeId)
+  a.rpc.lost(b.nodeId, 'data')
   assert.equal([heard.replies, heard.lostPeers], [[], []])
 })
 

@@ -22,6 +22,7 @@ import type { Coordination, Done } from '../../src/coordinator/coordination.ts'
 import { Coordinator, type CoordinatorLimits } from '../../src/coordinator/coordinator.ts'
 import { HedgeBudget } from '../../src/coordinator/hedge-budget.ts'
 import { HintedHandoff } from '../../src/coordinator/hinted-handoff.ts'
+import { LingerLimit } from '../../src/coordinator/linger-limit.ts'
 import { Replica } from '../../src/coordinator/replica.ts'
 import type { Database, Storage } from '../../src/effects/storage.ts'
 import type { Configuration, Keyspace, Phase } from '../../src/protocol/configuration.ts'
@@ -193,6 +194,7 @@ export class CoordinatorWorld {
       clock,
       log,
       hedges: new HedgeBudget(),
+      lingers: new LingerLimit(),
       store: present<Store>(store, 'the store is open'),
     }
     return new CoordinatorWorld(sim, { store: coordination.store, disk, logged, coordination }, options)

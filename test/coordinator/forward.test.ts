@@ -51,7 +51,7 @@ test('what the owner answers is the answer', async () => {
 
 test('what the owner could not do is said with its own words', async () => {
   const world = await outsider()
-  for (const code of ['UNAVAILABLE', 'TIMEOUT_UNKNOWN', 'CONFLICT', 'OVERLOADED'] as const) {
+  for (const code of ['TIMEOUT_UNKNOWN', 'CONFLICT', 'TOO_LARGE'] as const) {
     const told = world.put()
     world.reply(N1, { type: 'forwardFailed', code, message: 'because' })
     assert.is(told.error?.code, code)
@@ -61,6 +61,18 @@ test('what the owner could not do is said with its own words', async () => {
     world.askedWhom('forwardPut').every((to) => to === N1),
     'nobody else is asked',
   )
+})
+
+test('an owner that did nothing is followed by the next one, and the last one to say so is quoted', async () => {
+  const world = await outsider()
+  const told = world.put()
+  for (const owner of [N1, N2, N3]) {
+    assert.not.ok(told.isDone)
+    world.reply(owner, { type: 'forwardFailed', code: 'OVERLOADED', message: `busy ${owner}` })
+  }
+  assert.equal(world.askedWhom('forwardPut'), [N1, N2, N3])
+  assert.is(told.error?.code, 'OVERLOADED')
+  assert.is(told.error?.message, `busy ${N3}`)
 })
 
 test('an owner that is down is passed over', async () => {
@@ -98,9 +110,9 @@ test('when no owner can be reached nothing was written', async () => {
 test('when the link to an owner that was handed the write breaks, no second one is asked', async () => {
   const world = await outsider()
   const told = world.put()
-  world.rpc.lost(N2)
+  world.rpc.lost(N2, 'data')
   assert.not(told.isDone, 'that was another one')
-  world.rpc.lost(N1)
+  world.rpc.lost(N1, 'data')
   assert.is(told.error?.code, 'TIMEOUT_UNKNOWN')
   assert.equal(world.askedWhom('forwardPut'), [N1])
 })

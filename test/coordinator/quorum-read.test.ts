@@ -120,7 +120,7 @@ test('an owner that refuses is replaced by the next one', async () => {
 
 test('an owner whose link breaks is replaced by the next one', async () => {
   const { world, told } = await reading()
-  world.rpc.lost(N1)
+  world.rpc.lost(N1, 'data')
   world.reply(N1, recordReply(NEWER))
   assert.not(told.isDone, 'what comes after that is not counted')
   world.reply(N2, recordReply(HELD))

@@ -88,13 +88,20 @@ test('an answer of a peer that was not asked counts for nothing', async () => {
   assert.not(told.isDone)
 })
 
-test('an owner that could not take it is asked again until the deadline', async () => {
+test('an owner that could not take it is asked again, each time after twice as long', async () => {
   const { world, told } = await writing({ w: 'all' })
   await world.settle()
   world.reply(N2, STORED)
-  for (const reason of ['failed', 'overloaded', 'behind'] as const) {
+  for (const [reason, waitMs] of [
+    ['failed', 50],
+    ['overloaded', 100],
+    ['behind', 200],
+  ] as const) {
     world.reply(N1, refusal(reason))
-    await world.pass(60)
+    const asked = world.askedWhom('replicate').length
+    await world.pass(waitMs - 5)
+    assert.is(world.askedWhom('replicate').length, asked)
+    await world.pass(10)
   }
   assert.equal(world.askedWhom('replicate'), [N1, N2, N1, N1, N1])
   world.reply(N1, STORED)
@@ -106,7 +113,7 @@ test('after the quorum the owners that are left are still asked, until the deadl
   await world.settle()
   world.reply(N1, STORED)
   assert.ok(told.isDone)
-  world.rpc.lost(N2)
+  world.rpc.lost(N2, 'data')
   await world.pass(60)
   assert.equal(world.askedWhom('replicate'), [N1, N2, N2])
   await world.pass(1100)
@@ -128,9 +135,9 @@ test('when so many owners fail that W cannot be met the outcome is unknown, at o
   const { world, told } = await writing()
   await world.settle()
   world.dead.add(N1).add(N2)
-  world.rpc.lost(N1)
+  world.rpc.lost(N1, 'data')
   assert.not(told.isDone)
-  world.rpc.lost(N2)
+  world.rpc.lost(N2, 'data')
   assert.is(told.error?.code, 'TIMEOUT_UNKNOWN')
 })
 

@@ -91,7 +91,7 @@ test('an owner that dies meanwhile is stood in for', async () => {
   const told = world.put({ ...blind, w: 'all' })
   world.reply(N1, STORED)
   world.dead.add(N2)
-  world.rpc.lost(N2)
+  world.rpc.lost(N2, 'data')
   assert.is(world.asked('replicate', N3)[0]?.standInFor, N2)
   world.reply(N3, STORED)
   await world.settle()

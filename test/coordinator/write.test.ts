@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert'
 import { text, utf8 } from '../../src/base/bytes.ts'
 import { KvError } from '../../src/base/error.ts'
 import type { NodeId } from '../../src/base/ids.ts'
-import { covers } from '../../src/protocol/dvv.ts'
+import { covers, EMPTY_DOTS } from '../../src/protocol/dvv.ts'
 import type { Dot } from '../../src/protocol/record.ts'
 import {
   CoordinatorWorld,
@@ -121,6 +121,29 @@ test('the next put with the reply’s context replaces one’s own write and not
   world.put({ context: first.reply?.context ?? null, value: utf8('second'), w: 'one' })
   await world.settle()
   assert.equal(contents(world.onDisk()), ['b1', 'second'])
+})
+
+test('contexts stay short however many puts go on from each other', async () => {
+  const world = await CoordinatorWorld.open()
+  let context: string | null = null
+  for (let i = 0; i < 500; i++) {
+    const told = world.put({ context, blind: context === null, w: 'one' })
+    await world.settle()
+    context = told.reply?.context ?? null
+  }
+  assert.ok(context !== null && context.length < 60, String(context))
+  assert.is(world.onDisk()?.values.length, 1)
+})
+
+test('a context stands for no value of the same actor that is still beside the new one', async () => {
+  const world = await CoordinatorWorld.open()
+  world.put({ blind: true, value: utf8('first'), w: 'one' })
+  await world.settle()
+  const beside = world.put({ context: contextOf(EMPTY_DOTS), value: utf8('beside'), w: 'one' })
+  await world.settle()
+  world.put({ context: beside.reply?.context ?? null, value: utf8('next'), w: 'one' })
+  await world.settle()
+  assert.equal(contents(world.onDisk()).sort(), ['first', 'next'])
 })
 
 test('a blind put skips the round and replaces only what is held here', async () => {
