@@ -4,6 +4,7 @@
  */
 import { equalBytes } from '../base/bytes.ts'
 import { KvError, toKvError } from '../base/error.ts'
+import type { NodeId } from '../base/ids.ts'
 import type { Clock } from '../effects/clock.ts'
 import type { Configuration } from '../protocol/configuration.ts'
 import { encodeConfiguration } from '../wire/configuration-codec.ts'
@@ -14,6 +15,8 @@ import { Pauses } from './pauses.ts'
 
 /** Proposals of this peer that wait for their turn; more are turned away. */
 const MAX_WAITING = 256
+/** Whoever had a change made is answered when the members that are up know of it, or after this long. */
+const KNOWN_WITHIN_MS = 1000
 
 export interface Decision {
   /** The configuration in force that is ours; null when ours was not chosen, as far as we see. */
@@ -27,7 +30,9 @@ export class ConfigurationDecision {
   readonly #adoption: ConfigurationAdoption
   readonly #proposer: ConfigurationProposer
   readonly #spread: ConfigurationSpread
+  readonly #isAlive: (nodeId: NodeId) => boolean
   readonly #turns: Pauses
+  readonly #spreading: Pauses
   #waiting = 0
   #isProposing = false
   #isStopped = false
@@ -37,12 +42,15 @@ export class ConfigurationDecision {
     adoption: ConfigurationAdoption,
     proposer: ConfigurationProposer,
     spread: ConfigurationSpread,
+    isAlive: (nodeId: NodeId) => boolean,
   ) {
     this.#clock = clock
     this.#adoption = adoption
     this.#proposer = proposer
     this.#spread = spread
+    this.#isAlive = isAlive
     this.#turns = new Pauses(clock)
+    this.#spreading = new Pauses(clock)
   }
 
   /**
@@ -70,7 +78,8 @@ export class ConfigurationDecision {
   }
 
   /**
-   * Gets a change decided that moves no data.
+   * Gets a change decided that moves no data. Fulfils when the members that are up have it in force, as far
+   * as they said so soon: the next request may go to any of them.
    * @param change gives the successor of a configuration, the same object when there is nothing to change, or
    * throws a KvError; called again on newer configurations
    * @returns the configuration that has the change
@@ -87,9 +96,15 @@ export class ConfigurationDecision {
       const base = this.#adoption.current
       if (base === null) throw new KvError('UNAVAILABLE', 'this peer is in no cluster yet')
       const next = apply(change, base.configuration, isUnknown)
-      if (next === base.configuration) return next
+      if (next === base.configuration) {
+        if (isUnknown) await this.#untilKnown(deadlineMs)
+        return next
+      }
       const decision = await this.decide(base, next, deadlineMs)
-      if (decision.ours !== null) return decision.ours
+      if (decision.ours !== null) {
+        await this.#untilKnown(deadlineMs)
+        return decision.ours
+      }
       isUnknown ||= decision.isUnknown
     } while (!this.#isStopped && this.#clock.monotonic() < deadlineMs)
     if (isUnknown) throw unconfirmed()
@@ -100,6 +115,15 @@ export class ConfigurationDecision {
     this.#isStopped = true
     this.#proposer.stop()
     this.#turns.stop()
+    this.#spreading.stop()
+  }
+
+  async #untilKnown(deadlineMs: number): Promise<void> {
+    const decided = this.#adoption.current
+    if (decided === null) return
+    const upMembers = decided.configuration.members.map(({ nodeId }) => nodeId).filter(this.#isAlive)
+    const restMs = Math.max(0, deadlineMs - this.#clock.monotonic())
+    await this.#spreading.pause(Math.min(KNOWN_WITHIN_MS, restMs), this.#spread.collect(decided, upMembers))
   }
 
   /** One proposal at a time, or those of one peer would overtake each other. */

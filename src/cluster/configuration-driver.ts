@@ -74,7 +74,9 @@ export class ConfigurationDriver {
       parse: (bytes) => spread.parse(bytes),
       bring: (to, decided) => spread.bring(to, decided),
     })
-    const decision = new ConfigurationDecision(clock, adoption, proposer, spread)
+    const decision = new ConfigurationDecision(clock, adoption, proposer, spread, (peer) =>
+      peers.isAlive(peer),
+    )
     const ringChange = new RingChange({
       ...shared,
       self: nodeId,

@@ -10,8 +10,8 @@ export class Pauses {
     this.#clock = clock
   }
 
-  /** Fulfils after `ms`, or sooner at a `wake`. */
-  pause(ms: number): Promise<void> {
+  /** Fulfils after `ms`, or sooner: at a `wake`, or when `until` has settled. */
+  pause(ms: number, until?: Promise<unknown>): Promise<void> {
     if (this.#isStopped) return Promise.resolve()
     return new Promise((resolve) => {
       const end = (): void => {
@@ -21,6 +21,7 @@ export class Pauses {
       }
       const timer = this.#clock.setTimer(ms, end)
       this.#open.add(end)
+      until?.then(end, end)
     })
   }
 

@@ -251,6 +251,32 @@ proposals('changes proposed everywhere at once all come about, one number each',
   }
 })
 
+proposals('who had a change made can go on at any member that is up', async () => {
+  const cluster = new TestCluster(16)
+  await cluster.grow(5)
+  const [first, ...others] = cluster.peers as [TestPeer, ...TestPeer[]]
+  const dead = others.pop() as TestPeer
+  cluster.crash(dead)
+  const startMs = cluster.nowMs
+  const change = outcome(first.driver.proposeKeyspaceChange(create('other'), 5000))
+  await cluster.until(() => change.isDone)
+  for (const peer of others) assert.is(number(peer), change.value?.number)
+  assert.ok(cluster.nowMs - startMs < 500, 'who is down is not waited for')
+})
+
+proposals('a member that does not say whether it knows holds up an answer for a second', async () => {
+  const cluster = new TestCluster(17)
+  await cluster.grow(3)
+  const [first, second] = cluster.peers as [TestPeer, TestPeer]
+  second.isDiskBroken = true
+  const startMs = cluster.nowMs
+  const change = outcome(first.driver.proposeKeyspaceChange(create('other'), 5000))
+  await cluster.until(() => change.isDone)
+  assert.is(change.value?.number, 5)
+  const tookMs = cluster.nowMs - startMs
+  assert.ok(tookMs >= 1000 && tookMs < 1200, `${tookMs} ms`)
+})
+
 proposals('what the change refuses reaches the one who asked, and nothing is proposed', async () => {
   const cluster = new TestCluster(14)
   await cluster.grow(3)
