@@ -5,9 +5,9 @@
  * of acknowledgements of exactly the number before.
  *
  * Each step waits for `ack(p, i)` from every member that is not excluded, so at no time are there requests in
- * flight that know less than the previous configuration. The switch also waits until no member held a record
- * when the change began: moving data to new owners is not built yet, and a read must never look where the
- * data is not.
+ * flight that know less than the previous configuration. Moving data to new owners is not built yet, and a read
+ * must never look where the data is not: a change does not begin while a member holds a record, because one
+ * that began cannot be taken back; and the switch waits until no member held one when the change began.
  */
 import { unreachable } from '../base/assert.ts'
 import { KvError } from '../base/error.ts'
@@ -24,6 +24,8 @@ import type { Ack, ConfigurationSpread } from './configuration-spread.ts'
 const MAX_JOINING = 1024
 /** A peer that asked to join and did not ask again for this many retry intervals has gone away. */
 const FORGET_JOIN_RETRIES = 12
+/** What the driver told is repeated while it holds; after this many retry intervals it holds no more. */
+const FORGET_OBSTACLE_RETRIES = 12
 /** How long one proposal is pursued before the situation is looked at anew, in retry intervals. */
 const PROPOSAL_RETRIES = 10
 const MAX_NAMES = 3
@@ -50,7 +52,8 @@ export class RingChange {
   readonly #joining = new Map<NodeId, Joining>()
   #windowEndsMs = 0
   #obstacle: string | null = null
-  #toldObstacle: { readonly number: number; readonly text: string | null } | null = null
+  #toldObstacle: { readonly number: number; readonly text: string | null; readonly atMs: number } | null =
+    null
   #timer: Timer | null = null
   #isDriving = false
   #isNudged = false
@@ -60,14 +63,16 @@ export class RingChange {
     this.#parts = parts
   }
 
-  /** What the open change waits for, in words; null when none is open. */
+  /** What the open change, or one that cannot begin, waits for, in words; null when there is none. */
   get pendingReason(): string | null {
-    const configuration = this.#parts.current()?.configuration
+    const { current, clock, timing } = this.#parts
+    const configuration = current()?.configuration
     if (configuration === undefined) return null
     if (this.#obstacle !== null) return this.#obstacle
     const told = this.#toldObstacle
-    const text = told?.number === configuration.number ? told.text : null
-    return text ?? this.#inProgress(configuration)
+    const oldestMs = clock.monotonic() - FORGET_OBSTACLE_RETRIES * timing.retryMs
+    const holds = told !== null && told.number === configuration.number && told.atMs >= oldestMs
+    return (holds ? told.text : null) ?? this.#inProgress(configuration)
   }
 
   /** What we tell the others that it waits for. */
@@ -77,7 +82,7 @@ export class RingChange {
 
   /** The driver told us. */
   toldObstacle(number: number, text: string | null): void {
-    this.#toldObstacle = { number, text }
+    this.#toldObstacle = { number, text, atMs: this.#parts.clock.monotonic() }
   }
 
   /** Who has to drive changes, as far as we can see. */
@@ -186,11 +191,12 @@ export class RingChange {
   /** The step to propose; null when data is in its way. */
   #next(configuration: Configuration, acks: readonly Ack[]): Configuration | null {
     const { clock } = this.#parts
+    if (configuration.phase !== 'switched' && acks.some((ack) => ack.holdsRecords)) return null
     switch (configuration.phase) {
       case 'stable':
         return beginJoin(configuration, this.#presentJoiners(), clock.now())
       case 'begun':
-        return acks.some((ack) => ack.holdsRecords) ? null : switchOver(configuration, clock.now())
+        return switchOver(configuration, clock.now())
       case 'switched':
         return finish(configuration, acks, clock.now())
       default:

@@ -72,19 +72,46 @@ joining('waits, and says for what, while peers hold records; nothing else is hel
   const cluster = new TestCluster(5)
   await cluster.grow(3)
   for (const peer of cluster.peers) peer.holdsRecords = true
+  const members = cluster.peers.slice()
   const newcomer = cluster.startJoining('n3')
-  await cluster.until(() => newcomer.driver.current?.phase === 'begun')
   await cluster.run(10_000)
   const reason = 'join of n3:7001 waits: peers hold data, and moving data to new owners is not built yet'
-  for (const peer of cluster.peers) {
-    assert.is(peer.driver.current?.phase, 'begun')
-    assert.is(peer.driver.pendingReason, reason)
-  }
-  const change = outcome(newcomer.driver.proposeKeyspaceChange(create('other'), 5000))
+  for (const peer of cluster.peers) assert.is(peer.driver.pendingReason, reason)
+  for (const peer of members) assert.is(peer.driver.current?.phase, 'stable', 'what began has no way back')
+  const change = outcome((members[1] as TestPeer).driver.proposeKeyspaceChange(create('other'), 5000))
   await cluster.until(() => change.isDone)
-  assert.equal(names(newcomer), ['default', 'other'])
-  assert.is(newcomer.driver.current?.phase, 'begun')
+  assert.equal(names(members[2] as TestPeer), ['default', 'other'])
+  assert.is(newcomer.driver.current, null)
   for (const peer of cluster.peers) peer.holdsRecords = false
+  await cluster.until(() => cluster.isConverged())
+})
+
+joining('nothing is pending any more when the one who waited has gone away', async () => {
+  const cluster = new TestCluster(5)
+  await cluster.grow(3)
+  const [first, second] = cluster.peers as [TestPeer, TestPeer]
+  first.holdsRecords = true
+  const newcomer = cluster.startJoining('n3')
+  await cluster.until(() => second.driver.pendingReason?.includes('peers hold data') === true)
+  // Together with the one that told of it.
+  cluster.crash(first)
+  cluster.crash(newcomer)
+  await cluster.run(10_000)
+  assert.is(second.driver.pendingReason, null)
+})
+
+joining('a change that began when a record was written waits before it switches reads', async () => {
+  const cluster = new TestCluster(6)
+  await cluster.grow(3)
+  const [first, second, third] = cluster.peers as [TestPeer, TestPeer, TestPeer]
+  cluster.startJoining('n3')
+  await cluster.until(() => [first, second].some(({ driver }) => driver.current?.phase === 'begun'))
+  assert.is(third.driver.current?.phase, 'stable')
+  third.holdsRecords = true
+  await cluster.run(10_000)
+  for (const peer of cluster.peers) assert.is(peer.driver.current?.phase, 'begun')
+  assert.match(second.driver.pendingReason ?? '', /peers hold data/)
+  third.holdsRecords = false
   await cluster.until(() => cluster.isConverged())
 })
 
@@ -92,18 +119,20 @@ joining('records written since the change began do not hold it up, also across a
   const cluster = new TestCluster(6)
   await cluster.grow(3)
   const [first, second, third] = cluster.peers as [TestPeer, TestPeer, TestPeer]
-  first.holdsRecords = true
   cluster.startJoining('n3')
-  await cluster.until(() => third.driver.pendingReason?.includes('peers hold data') === true)
-  // Both were empty when the change began; what they hold now went to both layouts.
-  second.holdsRecords = true
+  await cluster.until(() => [first, second].some(({ driver }) => driver.current?.phase === 'begun'))
+  assert.is(third.driver.current?.phase, 'stable')
   third.holdsRecords = true
-  cluster.crash(third)
-  cluster.restart(third)
+  await cluster.until(() => second.driver.pendingReason?.includes('peers hold data') === true)
+  // Both were empty when the change began; what they hold now went to both layouts.
+  first.holdsRecords = true
+  second.holdsRecords = true
+  cluster.crash(second)
+  cluster.restart(second)
   await cluster.run(1000)
-  const change = outcome(second.driver.proposeKeyspaceChange(create('other'), 5000))
+  const change = outcome(first.driver.proposeKeyspaceChange(create('other'), 5000))
   await cluster.until(() => change.isDone)
-  first.holdsRecords = false
+  third.holdsRecords = false
   await cluster.until(() => cluster.isConverged())
 })
 
