@@ -1,6 +1,7 @@
 /** What a peer does for others, asked over a link: the same words as the node's own service. */
 import { KvError } from '../base/error.ts'
-import { MAX_CARRIED_KEY_BYTES, MAX_CARRIED_VALUE_BYTES } from '../wire/fields.ts'
+import { MAX_VALUE_BYTES } from '../protocol/record.ts'
+import { MAX_CARRIED_KEY_BYTES } from '../wire/fields.ts'
 import {
   type ClusterStatus,
   DEFAULT_TIMEOUT_MS,
@@ -27,11 +28,8 @@ export class RemoteService implements KvService {
 
   async put(request: PutRequest): Promise<PutReply> {
     const { keyspace, key, value, timeoutMs } = request
-    if ((value?.length ?? 0) > MAX_CARRIED_VALUE_BYTES) {
-      throw new KvError(
-        'TOO_LARGE',
-        `the value has ${value?.length} bytes; ${MAX_CARRIED_VALUE_BYTES} can be sent`,
-      )
+    if ((value?.length ?? 0) > MAX_VALUE_BYTES) {
+      throw new KvError('TOO_LARGE', `the value has ${value?.length} bytes; ${MAX_VALUE_BYTES} can be sent`)
     }
     checkKey(key)
     const answer = await this.#router.ask(

@@ -38,7 +38,7 @@ export const PEER_OPTIONS = {
     default: 100,
     help: 'share of the ring relative to the other peers',
   }),
-  maxValue: size(1, 8 * 1024 * 1024, {
+  maxValue: size(1, 4 * 1024 * 1024, {
     default: 1024 * 1024,
     unit: 'bytes',
     help: 'largest value that is accepted',

@@ -2,7 +2,13 @@
 import type { Bytes } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
 import { covers, putValue } from '../protocol/dvv.ts'
-import type { Dot, DotSet, DottedValue, KeyRecord } from '../protocol/record.ts'
+import {
+  type Dot,
+  type DotSet,
+  type DottedValue,
+  type KeyRecord,
+  MAX_PUT_RECORD_BYTES,
+} from '../protocol/record.ts'
 import { nextTimestamp } from '../protocol/timestamp.ts'
 import type { Actor } from './actor.ts'
 import { encodeSeeded, MalformedRecord } from './record-codec.ts'
@@ -18,9 +24,6 @@ export interface Minted {
   /** The same, decoded. */
   readonly whole: KeyRecord
 }
-
-/** No put makes a larger record: what holds it must fit into a message. */
-const MAX_RECORD_BYTES = 12 * 1024 * 1024
 
 /**
  * Null when the dot was seen before it was minted: a copy of this store, or its future, is at work under this
@@ -59,7 +62,7 @@ function supersededTimestamp(held: KeyRecord | null, context: DotSet): number {
 function encodeForPut(keyHash: number, record: KeyRecord): Bytes {
   try {
     const bytes = encodeSeeded(keyHash, record)
-    if (bytes.length <= MAX_RECORD_BYTES) return bytes
+    if (bytes.length <= MAX_PUT_RECORD_BYTES) return bytes
   } catch (error) {
     if (!(error instanceof MalformedRecord)) throw error
   }

@@ -4,15 +4,10 @@ import type { KeyspaceId } from '../base/ids.ts'
 import { parseActorId, parseAddress, parseClusterId, parseNodeId } from '../base/ids.ts'
 import type { Level } from '../protocol/configuration.ts'
 import { MAX_CONTEXT_LENGTH } from '../protocol/context.ts'
+import { MAX_RECORD_BYTES, MAX_VALUE_BYTES } from '../protocol/record.ts'
 import { MAX_KEY_BYTES } from './requests.ts'
 import { bool, bytes, type Field, MalformedMessage, optional, parsed, string, uint, word } from './schema.ts'
 
-/**
- * A record of the largest value with many siblings must fit; above this, nothing is taken from a stranger.
- */
-const MAX_RECORD_BYTES = 12 * 1024 * 1024
-/** Room for a record with several such values. The limit a node sets (`--max-value`) is below. */
-export const MAX_CARRIED_VALUE_BYTES = 8 * 1024 * 1024
 const MAX_LEVEL = 4096
 /** Keys that are too long get an answer that says so, up to this. */
 export const MAX_CARRIED_KEY_BYTES = 64 * 1024
@@ -25,7 +20,7 @@ export const key = bytes(MAX_KEY_BYTES, 1)
 export const carriedKey = bytes(MAX_CARRIED_KEY_BYTES)
 export const record = bytes(MAX_RECORD_BYTES)
 /** How large a value may be is the receiving node's option; this is what a message can carry at all. */
-export const value = bytes(MAX_CARRIED_VALUE_BYTES)
+export const value = bytes(MAX_VALUE_BYTES)
 export const context = string(MAX_CONTEXT_LENGTH)
 export const contentType = string(256)
 export const writeId = string(64)

@@ -8,13 +8,14 @@
  */
 import type { Bytes } from '../base/bytes.ts'
 import { hash32 } from '../base/hash.ts'
+import { MAX_RECORD_BYTES } from '../protocol/record.ts'
 import { packBehind, unpack } from './msgpack.ts'
 import { MalformedMessage } from './schema.ts'
 
 /** The version of everything in `wire/`; peers and clients of another one are refused in the handshake. */
 export const PROTOCOL_VERSION = 1
-/** No frame is larger; a link that brings one is cut. */
-export const MAX_FRAME_BYTES = 16 * 1024 * 1024
+/** No frame is larger; a link that brings one is cut. The largest record fits, and what shares its frame. */
+export const MAX_FRAME_BYTES = MAX_RECORD_BYTES + 8 * 1024 * 1024
 /** A sender starts a new frame past this. */
 export const FRAME_TARGET_BYTES = 1024 * 1024
 export const MAX_FRAME_MESSAGES = 16 * 1024
