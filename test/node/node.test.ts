@@ -178,6 +178,23 @@ test('a stop is idempotent, and one in the middle of a start ends it', async () 
   assert.is((await rejection(starting)).code, 'UNAVAILABLE')
 })
 
+test('who asks to join a cluster with data waits, is shown as joining, and is not in the ring', async () => {
+  const { world, peers } = await cluster(2)
+  const [first, second] = peers as [TestPeer, TestPeer]
+  await world.settle(write(first.node.service, 'k', 'v'))
+  const third = world.peer(3, { join: [first.address] })
+  third.begin().catch(() => undefined)
+  await world.pass(5_000)
+  assert.not(third.node.isReady)
+  for (const { node } of [first, second]) {
+    const status = await world.settle(node.service.status())
+    assert.is(status.layout.phase, 'stable')
+    assert.match(status.layout.pending ?? '', /join of 10\.0\.0\.3:7000 waits: peers hold data/)
+    assert.is(status.peers.find(({ address }) => address === third.address)?.state, 'UJ')
+  }
+  await world.settle(write(first.node.service, 'k', 'v2'))
+})
+
 test('a crash at any moment of founding leaves a directory of at most one cluster', async () => {
   for (let crashAfterMs = 0; crashAfterMs < 40; crashAfterMs += 0.5) {
     const world = new NodeWorld(`found ${crashAfterMs}`)
@@ -192,9 +209,9 @@ test('a crash at any moment of founding leaves a directory of at most one cluste
     peer.crash()
     await peer.start()
     assert.is(peer.node.configuration?.clusterId, after)
-    await world.settle(write(peer.node.service, 'k', 'v'))
     const joiner = await world.peer(2, { join: [peer.address] }).start()
     assert.is(joiner.node.configuration?.clusterId, after)
+    await world.settle(write(peer.node.service, 'k', 'v'))
   }
 })
 
