@@ -42,20 +42,29 @@ export class ClusterFinder {
   }
 
   /**
+   * Makes a cluster when there is none to go back to and none to join. To be called before anybody is dialled
+   * or let in: as long as we have no cluster, whoever says that he has one would draw us into his.
+   * @throws INTERNAL
+   */
+  async found(): Promise<void> {
+    const { identity, configuration, effects, options } = this.#parts
+    if (configuration.current !== null || options.join.length > 0 || identity.clusterId !== null) return
+    const clusterId = parseClusterId(effects.random.id())
+    await configuration.found(clusterId, options.partitionCount)
+    await identity.joinCluster(clusterId)
+  }
+
+  /**
    * Fulfils when this peer is in its cluster, however long that takes.
    * @throws INVALID_ARGUMENT: the named peers are another cluster; CONFLICT: it will not have us;
    * UNAVAILABLE: stopped meanwhile; INTERNAL
    */
   async find(): Promise<void> {
-    const { identity, configuration, links, effects, options } = this.#parts
+    const { configuration, links, options } = this.#parts
     try {
       for (const address of options.join) links.dial(address)
       if (configuration.current !== null) {
         if (options.join.length > 0) await this.#awaitVerdict()
-      } else if (options.join.length === 0 && identity.clusterId === null) {
-        const clusterId = parseClusterId(effects.random.id())
-        await configuration.found(clusterId, options.partitionCount)
-        await identity.joinCluster(clusterId)
       } else {
         void this.#keepDialling()
         await configuration.join()

@@ -174,6 +174,7 @@ export class Node {
       const { current } = parts.configuration
       // A crash between founding a cluster and noting its name leaves the name out.
       if (current !== null && identity.clusterId === null) await identity.joinCluster(current.clusterId)
+      await parts.finder.found()
       return parts
     } catch (error) {
       await this.#listener?.close()

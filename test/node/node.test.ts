@@ -2,6 +2,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { utf8 } from '../../src/base/bytes.ts'
 import { KvError } from '../../src/base/error.ts'
+import { ADDRESSES_FILE } from '../../src/node/address-book.ts'
 import { createNode } from '../../src/node/node.ts'
 import { DEFAULT_NODE_OPTIONS } from '../../src/node/node-options.ts'
 import type { KvService } from '../../src/wire/requests.ts'
@@ -193,6 +194,27 @@ test('who asks to join a cluster with data waits, is shown as joining, and is no
     assert.is(status.peers.find(({ address }) => address === third.address)?.state, 'UJ')
   }
   await world.settle(write(first.node.service, 'k', 'v2'))
+})
+
+test('a peer that founds a cluster is not drawn into that of somebody it met before', async () => {
+  for (let i = 0; i < 10; i++) {
+    const world = new NodeWorld(`old acquaintance ${i}`)
+    const first = await world.peer(1).start()
+    const second = await world.peer(2, { join: [first.address] }).start()
+    await world.pass(1_000)
+    const addresses = second.host.disk.image().files.get(ADDRESSES_FILE)
+    const third = world.peer(3)
+    third.host.disk.setFile(ADDRESSES_FILE, addresses as Uint8Array)
+    await third.start()
+    const clusterId = third.node.configuration?.clusterId
+    assert.is.not(clusterId, first.node.configuration?.clusterId)
+    await world.pass(2_000)
+    assert.not(third.node.membership.isAlive(first.node.nodeId), 'it is of another cluster')
+    third.crash()
+    await third.start()
+    const joiner = await world.peer(4, { join: [third.address] }).start()
+    assert.is(joiner.node.configuration?.clusterId, clusterId)
+  }
 })
 
 test('a crash at any moment of founding leaves a directory of at most one cluster', async () => {
