@@ -87,7 +87,7 @@ async function put(
   reply: FastifyReply,
   value: Bytes | null,
 ): Promise<FastifyReply> {
-  const query = new Query(request.originalUrl, ['w', 'blind', 'timeout'])
+  const query = new Query(request.originalUrl, ['w', 'blind', 'timeout', ...(value === null ? [] : ['ttl'])])
   const contentType = value === null ? null : (request.headers['content-type'] ?? null)
   if (contentType !== null && contentType.length > MAX_CONTENT_TYPE_LENGTH) {
     throw invalid(`a Content-Type has at most ${MAX_CONTENT_TYPE_LENGTH} characters`)
@@ -107,6 +107,7 @@ async function put(
     w: query.level('w'),
     writeId: context.random.id(),
     timeoutMs: query.timeoutMs(),
+    ttlMs: query.ttlMs(),
   })
   noteReplicas(reply, done)
   return reply.code(204).header(CONTEXT_HEADER, done.context).send()

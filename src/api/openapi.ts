@@ -4,6 +4,7 @@ import { MAX_REPLICAS } from '../protocol/configuration.ts'
 import { MAX_FAULT_DELAY_MS } from '../wire/faults.ts'
 import { PROBLEM_CONTENT_TYPE } from '../wire/problem.ts'
 import { DEFAULT_KEYSPACE_OPTIONS, DEFAULT_TIMEOUT_MS, MAX_KEY_BYTES } from '../wire/requests.ts'
+import { TTL_HELP } from '../wire/ttl.ts'
 
 type Json = Readonly<Record<string, unknown>>
 
@@ -111,7 +112,10 @@ const keyPath = {
     { parameters: [...keyParameters, parameter('query', 'r', level, 'How many owners must answer.')] },
   ),
   put: operation('Writes a key. The body is the value; its Content-Type is kept.', written, {
-    parameters: writeParameters,
+    parameters: [
+      ...writeParameters,
+      parameter('query', 'ttl', { type: 'string' }, `How long the value is to be found: ${TTL_HELP}.`),
+    ],
     requestBody: { content: bytes },
   }),
   delete: operation('Deletes a key.', written, { parameters: writeParameters }),

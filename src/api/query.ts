@@ -6,6 +6,7 @@ import { type Bytes, strictText } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
 import { type Level, MAX_MEMBERS } from '../protocol/configuration.ts'
 import { DEFAULT_TIMEOUT_MS } from '../wire/requests.ts'
+import { parseTtl, TTL_HELP } from '../wire/ttl.ts'
 import { decodePercent, splitUrl } from './percent.ts'
 
 const MAX_TIMEOUT_MS = 60_000
@@ -52,6 +53,14 @@ export class Query {
     const level = levelOf(/^\d{1,4}$/.test(value) ? Number(value) : value)
     if (level === null) throw invalid(`?${name}= is one, quorum, all, or a number from 1`)
     return level
+  }
+
+  ttlMs(): number | null {
+    const value = this.text('ttl')
+    if (value === null) return null
+    const ttlMs = parseTtl(value)
+    if (ttlMs === null) throw invalid(`?ttl= is ${TTL_HELP}`)
+    return ttlMs
   }
 
   timeoutMs(): number {

@@ -38,6 +38,8 @@ export interface WriteOptions extends RequestOptions {
 
 export interface PutOptions extends WriteOptions {
   readonly contentType?: string | undefined
+  /** Ms after which readers do not see it any more; without it they always do. */
+  readonly ttlMs?: number | undefined
 }
 
 export interface GetOptions extends RequestOptions {
@@ -95,12 +97,12 @@ export class Client {
    * INVALID_ARGUMENT, NOT_FOUND, TOO_LARGE, CONFLICT
    */
   put(key: string | Bytes, value: string | Bytes, options: PutOptions = {}): Promise<Written> {
-    return this.#write(key, toBytes(value), options.contentType ?? null, options)
+    return this.#write(key, toBytes(value), options)
   }
 
   /** As `put`. Deleting what is not there is no error. */
   delete(key: string | Bytes, options: WriteOptions = {}): Promise<Written> {
-    return this.#write(key, null, null, options)
+    return this.#write(key, null, options)
   }
 
   /** @throws UNAVAILABLE: R owners did not answer in time; INVALID_ARGUMENT, NOT_FOUND (the keyspace) */
@@ -128,22 +130,18 @@ export class Client {
     this.#router.close()
   }
 
-  #write(
-    key: string | Bytes,
-    value: Bytes | null,
-    contentType: string | null,
-    options: WriteOptions,
-  ): Promise<Written> {
+  #write(key: string | Bytes, value: Bytes | null, options: PutOptions): Promise<Written> {
     return this.service.put({
       keyspace: options.keyspace ?? this.#keyspace,
       key: toBytes(key),
       value,
-      contentType,
+      contentType: options.contentType ?? null,
       context: options.context ?? null,
       blind: options.blind ?? false,
       w: options.w ?? null,
       writeId: this.#random.id(),
       timeoutMs: options.timeoutMs ?? this.#timeoutMs,
+      ttlMs: options.ttlMs ?? null,
     })
   }
 }

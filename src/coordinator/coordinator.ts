@@ -7,6 +7,7 @@ import type { Level } from '../protocol/configuration.ts'
 import { contextSeed, decodeContext } from '../protocol/context.ts'
 import type { GetReply, GetRequest, PutReply, PutRequest } from '../wire/requests.ts'
 import { MAX_KEY_BYTES } from '../wire/requests.ts'
+import { MAX_TTL_MS } from '../wire/ttl.ts'
 import type { Coordination, Done } from './coordination.ts'
 import { Forward } from './forward.ts'
 import type { KeyPlace } from './quorum-read.ts'
@@ -143,6 +144,7 @@ export class Coordinator {
     const limit = this.#limits.maxValueBytes
     if (size > limit)
       throw new KvError('TOO_LARGE', `the value has ${size} bytes; ${limit} are allowed (--max-value)`)
+    checkTtl(request)
     this.#checkLevel(request.w ?? place.keyspace.w, place)
   }
 
@@ -155,4 +157,11 @@ export class Coordinator {
   #deadline(timeoutMs: number): number {
     return this.#with.clock.monotonic() + Math.min(Math.max(timeoutMs, 1), MAX_TIMEOUT_MS)
   }
+}
+
+function checkTtl({ ttlMs, value }: PutRequest): void {
+  if (ttlMs === null) return
+  if (value === null) throw new KvError('INVALID_ARGUMENT', 'a delete does not expire; leave the time out')
+  if (ttlMs >= 1 && ttlMs <= MAX_TTL_MS) return
+  throw new KvError('INVALID_ARGUMENT', `a value lives 1 to ${MAX_TTL_MS} ms; ${ttlMs} was asked for`)
 }

@@ -168,14 +168,15 @@ export class Write {
 
   #mint(held: KeyRecord | null, context: DotSet): void {
     const { keyspace, partition, key } = this.#place
-    const { value, contentType, writeId } = this.#request
+    const { value, contentType, writeId, ttlMs } = this.#request
     this.#mints += 1
     let replication: Replication | null = null
     const stored = (error: KvError | null): void => {
       if (error === null) replication?.storedHere()
       else replication?.failedHere()
     }
-    const fields = { value, contentType, writeId, expiresAtMs: null }
+    const expiresAtMs = ttlMs === null ? null : this.#with.clock.now() + ttlMs
+    const fields = { value, contentType, writeId, expiresAtMs }
     const { store } = this.#with
     const minted = this.#standsIn
       ? store.standIns.put(keyspace, partition, key, this.#owners, context, fields, stored)

@@ -64,6 +64,7 @@ export const putRequestShape = {
   w: optional(level),
   writeId,
   timeoutMs,
+  ttlMs: optional(uint()),
 } as const
 
 export const putReplyShape = { context, owners: uint(MAX_LEVEL), standIns: uint(MAX_LEVEL) } as const

@@ -36,6 +36,8 @@ export interface PutRequest {
   /** Names this write: sent again under the same name it is applied once. A nanoid. */
   readonly writeId: string
   readonly timeoutMs: number
+  /** Shown for so long, by the coordinator's clock at the write: 1 … MAX_TTL_MS. Null: for ever. */
+  readonly ttlMs: number | null
 }
 
 export interface PutReply {

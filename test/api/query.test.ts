@@ -57,4 +57,10 @@ test('a query knows what it was given and nothing else', () => {
   assert.throws(() => query.text('d'), /not UTF-8/)
 })
 
+test('a time to live has a unit, and is none when it is left out', () => {
+  assert.is(new Query('/k?ttl=60s', ['ttl']).ttlMs(), 60_000)
+  assert.is(new Query('/k', ['ttl']).ttlMs(), null)
+  assert.throws(() => new Query('/k?ttl=60', ['ttl']).ttlMs(), /\?ttl= is a time such as/)
+})
+
 test.run()

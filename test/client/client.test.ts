@@ -65,6 +65,7 @@ test('a put says what it was told, and nothing it was not', async () => {
       blind: false,
       w: null,
       timeoutMs: 5000,
+      ttlMs: null,
     },
   )
 })

@@ -331,6 +331,7 @@ const PUT: Omit<PutRequest, 'writeId'> = {
   blind: false,
   w: null,
   timeoutMs: 1000,
+  ttlMs: null,
 }
 
 const GET: GetRequest = { keyspace: 'default', key: KEY, r: null, timeoutMs: 1000 }

@@ -129,6 +129,7 @@ const put = (id: number): ClientRequest => ({
   w: null,
   writeId: 'w',
   timeoutMs: 1000,
+  ttlMs: null,
 })
 const get = (id: number): ClientRequest => ({
   type: 'get',

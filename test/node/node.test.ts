@@ -46,6 +46,7 @@ function write(service: KvService, key: string, value: string): Promise<unknown>
     blind: false,
     w: null,
     timeoutMs: 5000,
+    ttlMs: null,
   }
   return service.put({ ...rest, key: utf8(key), value: utf8(value), writeId: `${key}=${value}` })
 }

@@ -153,7 +153,7 @@ class Bench {
   async #put(client: KvClient, index: number, context: string | null): Promise<void> {
     const { keyspace, timeoutMs } = this.#words
     const value = this.#values[index % this.#values.length] as Bytes
-    const common = { keyspace, contentType: null, blind: false, w: null, timeoutMs }
+    const common = { keyspace, contentType: null, blind: false, w: null, timeoutMs, ttlMs: null }
     await client.service.put({ ...common, key: keyOf(index), value, context, writeId: client.newWriteId() })
   }
 

@@ -173,6 +173,7 @@ export class Importer {
       w,
       writeId,
       timeoutMs,
+      ttlMs: null,
     }
     const deadlineMs = Date.now() + retryMs
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(LONGEST_PAUSE_MS, pauseMs * 2)) {

@@ -3,7 +3,7 @@ import { type Bytes, strictText } from '../../base/bytes.ts'
 import type { FoundValue, GetReply, PutReply } from '../../wire/requests.ts'
 import { EXIT_NOT_FOUND } from '../exit-code.ts'
 import { colors, formatBytes, printJson, renderTable } from '../terminal.ts'
-import { parseKey, parseLevel, readValue } from './input.ts'
+import { parseKey, parseLevel, parseTtlFlag, readValue } from './input.ts'
 import type { KvClient } from './session.ts'
 
 /** Connects only after the words of the command line proved right. */
@@ -22,12 +22,14 @@ interface PutWords {
   readonly context: string | undefined
   readonly blind: boolean
   readonly w: string | undefined
+  readonly ttl: string | undefined
   readonly contentType: string | undefined
 }
 
 export async function put(words: PutWords, manner: Manner, withClient: WithClient): Promise<void> {
   const key = parseKey(words.key, words.keyIsHex)
   const w = parseLevel(words.w, '-w')
+  const ttlMs = parseTtlFlag(words.ttl)
   const value = await readValue(words.value)
   const reply = await withClient((client) =>
     client.service.put({
@@ -40,6 +42,7 @@ export async function put(words: PutWords, manner: Manner, withClient: WithClien
       w,
       writeId: client.newWriteId(),
       timeoutMs: manner.timeoutMs,
+      ttlMs,
     }),
   )
   if (manner.json) printJson(reply)
@@ -83,7 +86,15 @@ interface DelWords {
 export async function del(words: DelWords, manner: Manner, withClient: WithClient): Promise<void> {
   const keys = words.keys.map((word) => parseKey(word, words.keyIsHex))
   const w = parseLevel(words.w, '-w')
-  const common = { keyspace: words.keyspace, value: null, contentType: null, context: null, blind: false, w }
+  const common = {
+    keyspace: words.keyspace,
+    value: null,
+    contentType: null,
+    context: null,
+    blind: false,
+    w,
+    ttlMs: null,
+  }
   await withClient((client) =>
     Promise.all(
       keys.map((key) =>

@@ -3,6 +3,7 @@ import { type Bytes, fromHex, utf8 } from '../../base/bytes.ts'
 import { KvError } from '../../base/error.ts'
 import type { Level } from '../../protocol/configuration.ts'
 import { MAX_KEY_BYTES } from '../../wire/requests.ts'
+import { parseTtl, TTL_HELP } from '../../wire/ttl.ts'
 
 /** No value may be larger, whatever a peer allows: what is read from standard input is held in memory. */
 const MAX_INPUT_BYTES = 16 * 1024 * 1024
@@ -27,6 +28,14 @@ export function parseLevel(word: string | undefined, flag: string): Level | null
   if (word === 'one' || word === 'quorum' || word === 'all') return word
   if (/^[1-9]\d{0,3}$/.test(word)) return Number(word)
   throw new KvError('INVALID_ARGUMENT', `${flag} is '${word}'; allowed: ${LEVEL_HELP}`)
+}
+
+/** Of `--ttl`. @throws INVALID_ARGUMENT */
+export function parseTtlFlag(word: string | undefined): number | null {
+  if (word === undefined) return null
+  const ttlMs = parseTtl(word)
+  if (ttlMs === null) throw new KvError('INVALID_ARGUMENT', `--ttl is '${word}'; allowed: ${TTL_HELP}`)
+  return ttlMs
 }
 
 /** The bytes of a word; `-` is standard input, to its end. @throws TOO_LARGE */

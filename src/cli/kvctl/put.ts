@@ -29,6 +29,10 @@ export default class Put extends CtlCommand {
       description: 'owners that must have it on disk: a number, one, quorum or all',
       helpValue: 'W',
     }),
+    ttl: Flags.string({
+      description: 'how long it is to be found, such as 60s, 12h or 30d',
+      helpValue: 'TTL',
+    }),
     'content-type': Flags.string({ description: 'kept with the value, for HTTP', helpValue: 'TYPE' }),
   }
   static override examples = [
@@ -47,6 +51,7 @@ export default class Put extends CtlCommand {
       context: flags.context,
       blind: flags.blind,
       w: flags.w,
+      ttl: flags.ttl,
       contentType: flags['content-type'],
     }
     await put(request, { json: flags.json, timeoutMs: flags.timeout }, (action) =>
