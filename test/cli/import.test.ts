@@ -5,6 +5,8 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { text } from '../../src/base/bytes.ts'
 import { KvError } from '../../src/base/error.ts'
+import { Importer } from '../../src/cli/import/importer.ts'
+import type { Row } from '../../src/cli/import/rows.ts'
 import { type ImportWords, runImport } from '../../src/cli/import/run-import.ts'
 import type { KvClient } from '../../src/cli/kvctl/session.ts'
 import type { ClusterStatus, KeyspaceInfo, PutReply, PutRequest } from '../../src/wire/requests.ts'
@@ -191,6 +193,31 @@ test('--restart forgets what an earlier run left', async () => {
   await runJson(cluster, { file })
   cluster.fails = () => null
   assert.is((await runJson(cluster, { file, restart: true })).imported, 10)
+})
+
+test('when an outcome cannot be noted the import ends with that, and the row counts as not settled', async () => {
+  async function* rows(): AsyncGenerator<Row> {
+    for (let number = 1; number <= 50; number++)
+      yield { number, content: { fields: { key: `k${number}` }, text: null } }
+  }
+  const full = new Error('the disk is full')
+  const importer = new Importer(
+    new FakeCluster().client,
+    { ...WORDS, keyFields: ['key'], valueField: null, w: null, retryMs: 0, blind: false },
+    {
+      isSettled: () => false,
+      settled: ({ row }) => {
+        if (row === 20) throw full
+      },
+      signal: new AbortController().signal,
+    },
+  )
+  let thrown: unknown = null
+  await importer.run(rows()).catch((error: unknown) => {
+    thrown = error
+  })
+  assert.is(thrown, full)
+  assert.is(importer.nextRow, 20)
 })
 
 test.run()

@@ -77,6 +77,8 @@ export class Importer {
   #inFlight = 0
   #freed: (() => void) | null = null
   #lastRow = 0
+  /** What kept an outcome from being noted. */
+  #failure: { readonly error: unknown } | null = null
   #lastSuccessMs = Date.now()
 
   constructor(writer: Writer, rule: ImportRule, run: ImportRun) {
@@ -93,18 +95,19 @@ export class Importer {
 
   /**
    * @throws UNAVAILABLE when no row at all was acknowledged for a long time; the rows that are not settled
-   * were not tried to the end
+   * were not tried to the end; what `ImportRun.settled` throws, and that row counts as not settled
    */
   async run(rows: AsyncIterable<Row>): Promise<void> {
     try {
       for await (const row of rows) {
-        if (this.#run.signal.aborted) break
+        if (this.#run.signal.aborted || this.#failure !== null) break
         await this.#take(row)
         this.#checkProgress()
       }
     } finally {
       while (this.#inFlight > 0) await this.#slot()
     }
+    if (this.#failure !== null) throw this.#failure.error
   }
 
   async #take({ number, content }: Row): Promise<void> {
@@ -129,12 +132,18 @@ export class Importer {
     while (this.#inFlight >= this.#rule.inFlight) await this.#slot()
     this.#inFlight++
     const before = this.#writing.get(entry.keyText)
-    const write = this.#write(number, entry, earlierRow, before).finally(() => {
-      if (this.#writing.get(entry.keyText) === write) this.#writing.delete(entry.keyText)
-      this.#open.delete(number)
-      this.#inFlight--
-      this.#freed?.()
-    })
+    const write = this.#write(number, entry, earlierRow, before)
+      .then(() => {
+        this.#open.delete(number)
+      })
+      .catch((error: unknown) => {
+        this.#failure ??= { error }
+      })
+      .finally(() => {
+        if (this.#writing.get(entry.keyText) === write) this.#writing.delete(entry.keyText)
+        this.#inFlight--
+        this.#freed?.()
+      })
     this.#writing.set(entry.keyText, write)
   }
 
