@@ -18,6 +18,8 @@ const DIAL_INTERVAL_MS = 200
 /** How long a directory that belongs to a cluster waits for the named peers to say whether it is theirs. */
 const VERDICT_MS = 500
 const VERDICT_STEP_MS = 10
+/** How often a peer that does not get into its cluster says what it waits for. */
+const WAIT_LOG_INTERVAL_MS = 10_000
 
 export interface FinderParts {
   readonly effects: Pick<Effects, 'clock' | 'log' | 'random' | 'storage'>
@@ -67,6 +69,7 @@ export class ClusterFinder {
         if (options.join.length > 0) await this.#awaitVerdict()
       } else {
         void this.#keepDialling()
+        void this.#keepTelling()
         await configuration.join()
       }
     } finally {
@@ -120,14 +123,34 @@ export class ClusterFinder {
 
   /** Until the membership knows somebody who is up, and again when nobody is. */
   async #keepDialling(): Promise<void> {
-    const { links, book, options, identity } = this.#parts
+    const { links } = this.#parts
     while (!this.#isOver) {
-      if (this.#isAlone) {
-        const remembered = book.entries().filter(([nodeId]) => nodeId !== identity.nodeId)
-        for (const address of [...options.join, ...remembered.map(([, address]) => address)])
-          links.dial(address)
-      }
+      if (this.#isAlone) for (const address of this.#candidates()) links.dial(address)
       await this.#pauses.pause(DIAL_INTERVAL_MS)
     }
+  }
+
+  async #keepTelling(): Promise<void> {
+    await this.#pauses.pause(WAIT_LOG_INTERVAL_MS)
+    while (!this.#isOver) {
+      this.#parts.effects.log.warn('node.waits', { reason: this.#waitsFor() })
+      await this.#pauses.pause(WAIT_LOG_INTERVAL_MS)
+    }
+  }
+
+  #waitsFor(): string {
+    const { configuration, effects, identity } = this.#parts
+    if (!this.#isAlone) return configuration.pendingReason ?? 'to be made a member'
+    const candidates = this.#candidates()
+    if (candidates.length > 0) return `no peer of the cluster answers: ${candidates.slice(0, 8).join(', ')}`
+    const ours = `${effects.storage.name} belongs to cluster ${identity.clusterId}`
+    return `${ours}, and no other peer of it is known here: name one with --join`
+  }
+
+  /** Where peers of the cluster may be. */
+  #candidates(): readonly Address[] {
+    const { book, options, identity } = this.#parts
+    const remembered = book.entries().filter(([nodeId]) => nodeId !== identity.nodeId)
+    return [...new Set([...options.join, ...remembered.map(([, address]) => address)])]
   }
 }

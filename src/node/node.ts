@@ -258,6 +258,19 @@ export class Node {
     // Whoever called start is told why it failed.
     const parts = this.#parts ?? (await this.#opening?.catch(() => null)) ?? null
     if (parts === null) return
+    try {
+      await this.#end(parts)
+    } finally {
+      parts.membership.stop()
+      this.#pauses.stop()
+      this.#failures?.stop()
+      await parts.store.close()
+    }
+    this.#effects.log.info('node.stopped')
+  }
+
+  /** All but the store, which is closed whatever becomes of the rest: what is not, costs the next start. */
+  async #end(parts: Parts): Promise<void> {
     parts.finder.stop()
     parts.coordinator.stop()
     await this.#drain(parts)
@@ -269,11 +282,6 @@ export class Node {
     parts.links.stop()
     await parts.book.stop()
     await this.#listener?.close()
-    parts.membership.stop()
-    await parts.store.close()
-    this.#pauses.stop()
-    this.#failures?.stop()
-    this.#effects.log.info('node.stopped')
   }
 
   async #drain({ coordinator }: Parts): Promise<void> {

@@ -2,9 +2,11 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { utf8 } from '../../src/base/bytes.ts'
 import { KvError } from '../../src/base/error.ts'
+import type { Network } from '../../src/effects/network.ts'
 import { ADDRESSES_FILE } from '../../src/node/address-book.ts'
 import { createNode } from '../../src/node/node.ts'
 import { DEFAULT_NODE_OPTIONS } from '../../src/node/node-options.ts'
+import { CLEAN_STOP_FILE } from '../../src/store/clean-stop.ts'
 import type { KvService } from '../../src/wire/requests.ts'
 import { DEFAULT_KEYSPACE_OPTIONS } from '../../src/wire/requests.ts'
 import { NodeWorld, type TestPeer } from './node-world.ts'
@@ -253,6 +255,47 @@ test('a crash at any moment of joining leaves a directory that joins when it is 
       `after ${crashAfterMs} ms`,
     )
   }
+})
+
+test('a peer that cannot get into its cluster says every ten seconds what it waits for', async () => {
+  const { world, peers } = await cluster(2)
+  await world.settle(write((peers[0] as TestPeer).node.service, 'k', 'v'))
+  const third = world.peer(3, { join: peers.map(({ address }) => address) })
+  third.begin().catch(() => undefined)
+  await world.pass(25_000)
+  const waits = (): number => world.logged.filter((event) => event === 'node.waits').length
+  assert.is(waits(), 2)
+  // Now it knows of its cluster, and of nobody in it.
+  third.crash()
+  for (const name of [ADDRESSES_FILE, `${ADDRESSES_FILE}.copy`]) third.host.disk.setFile(name, utf8('gone'))
+  third.begin({ join: [] }).catch(() => undefined)
+  await world.pass(25_000)
+  assert.is(waits(), 4)
+  await third.stop()
+  await world.pass(25_000)
+  assert.is(waits(), 4)
+})
+
+test('whatever goes wrong in a stop, the store is closed', async () => {
+  const world = new NodeWorld()
+  const effects = world.boot(1)
+  const { network } = effects
+  const failing: Network = {
+    dial: (address, purpose, handler) => network.dial(address, purpose, handler),
+    listen: async (address, accept) => {
+      const listener = await network.listen(address, accept)
+      return {
+        address: listener.address,
+        refuseLinks: (isRefusing) => listener.refuseLinks(isRefusing),
+        close: () => Promise.reject(new KvError('INTERNAL', 'it does not close')),
+      }
+    },
+  }
+  const listen = world.peer(1).address
+  const node = createNode({ ...DEFAULT_NODE_OPTIONS, listen }, { ...effects, network: failing })
+  await world.settle(node.start())
+  assert.is((await rejection(world.settle(node.stop()))).code, 'INTERNAL')
+  assert.ok(await world.settle(effects.storage.readFile(CLEAN_STOP_FILE)))
 })
 
 test('the status has a row for every member, and says who is down', async () => {
