@@ -137,6 +137,10 @@ export class ByteReader {
     return value
   }
 
+  uint16(): number {
+    return (this.byte() << 8) | this.byte()
+  }
+
   uint32(): number {
     return ((this.byte() << 24) | (this.byte() << 16) | (this.byte() << 8) | this.byte()) >>> 0
   }
@@ -185,6 +189,10 @@ export class ByteReader {
   /** All that is left. A view. */
   rest(): Bytes {
     return this.bytes(this.#bytes.length - this.#at)
+  }
+
+  get isAtEnd(): boolean {
+    return this.#at >= this.#bytes.length
   }
 
   end(): void {

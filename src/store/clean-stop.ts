@@ -14,13 +14,21 @@ export interface CleanStop {
   readonly storeId: StoreId
   readonly actor: ActorId
   readonly counter: number
-  /** Null: they were not known at the stop. */
-  readonly counts: KeyCountEntries | null
+  /** Null: it was not known at the stop. */
+  readonly inventory: SavedInventory | null
 }
 
-export function encodeCleanStop({ storeId, actor, counter, counts }: CleanStop): Bytes {
-  const rows = counts?.map(([id, { records, keys, bytes }]) => [id, records, keys, bytes]) ?? null
-  const body = JSON.stringify({ storeId, actor, counter, counts: rows })
+/** What there was on the disk (`inventory.ts`). */
+export interface SavedInventory {
+  readonly counts: KeyCountEntries
+  /** Checksum of the file that holds the hash trees, which are much. */
+  readonly trees: string
+}
+
+export function encodeCleanStop({ storeId, actor, counter, inventory }: CleanStop): Bytes {
+  const counts = inventory?.counts.map(([id, { records, keys, bytes }]) => [id, records, keys, bytes])
+  const trees = inventory?.trees
+  const body = JSON.stringify({ storeId, actor, counter, counts: counts ?? null, trees: trees ?? null })
   return utf8(`${hashText32(body)} ${body}\n`)
 }
 
@@ -30,15 +38,21 @@ export function decodeCleanStop(bytes: Bytes): CleanStop | null {
   const body = match?.[2]
   if (body === undefined || Number(match?.[1]) !== hashText32(body)) return null
   try {
-    const { storeId, actor, counter, counts } = JSON.parse(body)
-    const rows = counts as [KeyspaceId, number, number, number][] | null
+    const { storeId, actor, counter, counts, trees } = JSON.parse(body)
+    const rows = counts as CountRow[] | null
     return {
       storeId: parseStoreId(storeId),
       actor: parseActorId(actor),
       counter: counter as number,
-      counts: rows?.map(([id, records, keys, bytes]) => [id, { records, keys, bytes }]) ?? null,
+      inventory: rows === null || typeof trees !== 'string' ? null : { counts: countsOf(rows), trees },
     }
   } catch {
     return null // Ours by its checksum, yet not of this form: as good as none.
   }
+}
+
+type CountRow = readonly [KeyspaceId, number, number, number]
+
+function countsOf(rows: readonly CountRow[]): KeyCountEntries {
+  return rows.map(([id, records, keys, bytes]) => [id, { records, keys, bytes }])
 }

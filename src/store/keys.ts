@@ -19,9 +19,13 @@ export const KIND = {
   trace: 0x40,
 } as const
 
+/** What a dropped keyspace leaves behind. */
+export const KEYSPACE_KINDS = [KIND.record, KIND.standIn] as const
+
 export type Kind = (typeof KIND)[keyof typeof KIND]
 
 const KEYSPACE_OFFSET = 1
+const PARTITION_OFFSET = 5
 const PREFIX_BYTES = 7
 
 export interface KeyRange {
@@ -57,6 +61,10 @@ export function keyspaceOf(databaseKey: Bytes): KeyspaceId {
   return new ByteReader(databaseKey, KEYSPACE_OFFSET).uint32() as KeyspaceId
 }
 
+export function partitionOf(databaseKey: Bytes): number {
+  return new ByteReader(databaseKey, PARTITION_OFFSET).uint16()
+}
+
 /** All keys of a kind. */
 export function kindRange(kind: Kind): KeyRange {
   return { gte: Uint8Array.of(kind), lt: Uint8Array.of(kind + 1) }
@@ -69,6 +77,24 @@ export function keyspaceRange(kind: Kind, keyspaceId: KeyspaceId): KeyRange {
     gte: keyspacePrefix(kind, keyspaceId),
     lt: last ? Uint8Array.of(kind + 1) : keyspacePrefix(kind, keyspaceId + 1),
   }
+}
+
+/** All keys of a kind in a partition of a keyspace. */
+export function partitionRange(kind: Kind, keyspaceId: KeyspaceId, partition: number): KeyRange {
+  const last = partition === 0xffff
+  const { lt } = keyspaceRange(kind, keyspaceId)
+  return {
+    gte: partitionPrefix(kind, keyspaceId, partition),
+    lt: last ? lt : partitionPrefix(kind, keyspaceId, partition + 1),
+  }
+}
+
+function partitionPrefix(kind: Kind, keyspaceId: number, partition: number): Bytes {
+  writer.begin(PREFIX_BYTES)
+  writer.byte(kind)
+  writer.uint32(keyspaceId)
+  writer.uint16(partition)
+  return writer.end()
 }
 
 function keyspacePrefix(kind: Kind, keyspaceId: number): Bytes {

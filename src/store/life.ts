@@ -2,12 +2,13 @@
  * What a database says about itself when it is opened: whose life of the data this is, and how the life
  * before ended.
  */
-import { text, utf8 } from '../base/bytes.ts'
-import { parseStoreId, type StoreId } from '../base/ids.ts'
+import { type Bytes, text, utf8 } from '../base/bytes.ts'
+import { type KeyspaceId, parseStoreId, type StoreId } from '../base/ids.ts'
 import type { Random } from '../effects/random.ts'
 import type { Database, Storage } from '../effects/storage.ts'
 import { CLEAN_STOP_FILE, type CleanStop, decodeCleanStop } from './clean-stop.ts'
-import { KIND, kindRange } from './keys.ts'
+import { TREES_FILE } from './hash-trees.ts'
+import { KEYSPACE_KINDS, KIND, keyspaceOf, keyspaceRange, kindRange } from './keys.ts'
 
 const STORE_ID_KEY = Uint8Array.of(KIND.meta, 1)
 const SYNC: object = { sync: true }
@@ -17,6 +18,8 @@ export interface Life {
   readonly holdsRecords: boolean
   /** Null when the stop before was not clean. */
   readonly cleanStop: CleanStop | null
+  /** The file with the hash trees: of use only when `cleanStop` says that it goes with it. */
+  readonly trees: Bytes | null
 }
 
 /** A marker of a clean stop is durably gone afterwards: it is believed once. */
@@ -28,7 +31,9 @@ export async function beginLife(storage: Storage, database: Database, random: Ra
   if (known === undefined) await syncDatabase(database, storeId)
   const cleanStop = marker === null ? null : decodeCleanStop(marker)
   const isOurs = cleanStop !== null && cleanStop.storeId === storeId
-  return { storeId, cleanStop: isOurs ? cleanStop : null, holdsRecords: await holdsAnyRecord(database) }
+  const trees = isOurs ? await storage.readFile(TREES_FILE) : null
+  const holdsRecords = await holdsAnyRecord(database)
+  return { storeId, cleanStop: isOurs ? cleanStop : null, trees, holdsRecords }
 }
 
 /** Writes the store's id, and with it brings everything written before onto the disk. */
@@ -39,4 +44,22 @@ export async function syncDatabase(database: Database, storeId: StoreId): Promis
 export async function holdsAnyRecord(database: Database): Promise<boolean> {
   const keys = await database.keys({ ...kindRange(KIND.record), limit: 1 }).all()
   return keys.length > 0
+}
+
+/** The keyspaces that have any record, in order. */
+export async function keyspacesHeld(database: Database): Promise<KeyspaceId[]> {
+  const ids = new Set<KeyspaceId>()
+  for (const kind of KEYSPACE_KINDS) {
+    const keys = database.keys(kindRange(kind))
+    try {
+      for (let key = await keys.next(); key !== undefined; key = await keys.next()) {
+        const id = keyspaceOf(key)
+        ids.add(id)
+        keys.seek(keyspaceRange(kind, id).lt)
+      }
+    } finally {
+      await keys.close()
+    }
+  }
+  return [...ids]
 }

@@ -12,9 +12,8 @@ export interface PendingWrite extends Keyed {
   value: Bytes
   /** `value`, decoded. */
   record: KeyRecord
-  /** Bytes of the record that this one replaces; -1: none. */
-  readonly sizeBefore: number
-  readonly liveBefore: boolean
+  /** The record that it replaces; null: none. */
+  readonly before: Bytes | null
 }
 
 /**

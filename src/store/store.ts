@@ -20,15 +20,18 @@ import type { Keyspace } from '../protocol/configuration.ts'
 import { mergeRecords } from '../protocol/dvv.ts'
 import type { Dot, DotSet, KeyRecord } from '../protocol/record.ts'
 import { Actor } from './actor.ts'
-import { Census, type KeyCount } from './census.ts'
+import type { KeyCount } from './census.ts'
 import { CLEAN_STOP_FILE, encodeCleanStop } from './clean-stop.ts'
 import { COMMIT_LIMITS, type CommitLimits, type Committed, GroupCommit } from './group-commit.ts'
-import { KIND, keyspaceOf, keyspaceRange, kindRange, recordKey } from './keys.ts'
-import { beginLife, holdsAnyRecord, type Life, syncDatabase } from './life.ts'
+import type { HashTrees } from './hash-trees.ts'
+import { Inventory } from './inventory.ts'
+import { KEYSPACE_KINDS, keyspaceRange, recordKey } from './keys.ts'
+import { beginLife, holdsAnyRecord, keyspacesHeld, type Life, syncDatabase } from './life.ts'
 import { type Minted, mintDot, type NewValue, putUnder } from './minting.ts'
 import { type PendingWrite, PendingWrites } from './pending-writes.ts'
-import { decodeSeeded, encodeSeeded, isLive, verifyRecord } from './record-codec.ts'
+import { decodeSeeded, encodeSeeded, verifyRecord } from './record-codec.ts'
 import { includesRecord, seenUpTo } from './record-merge.ts'
+import { type Listing, listSlices, type SlicePlace } from './slice-listing.ts'
 import { DEFAULT_MAX_STAND_IN_BYTES, type StandInHost, StandIns, type StandInWrite } from './stand-ins.ts'
 
 export type StoreEffects = Pick<Effects, 'clock' | 'storage' | 'random' | 'log' | 'metrics'>
@@ -45,9 +48,6 @@ interface StoreLimits extends CommitLimits {
 const STORE_LIMITS: StoreLimits = { ...COMMIT_LIMITS, maxStandInBytes: DEFAULT_MAX_STAND_IN_BYTES }
 const SHORTEST_RETRY_MS = 100
 const LONGEST_RETRY_MS = 5000
-
-/** What a dropped keyspace leaves behind. */
-const KEYSPACE_KINDS = [KIND.record, KIND.standIn] as const
 
 /** A key at the moment of a write: where it is, and what it holds. */
 interface Slot {
@@ -73,7 +73,7 @@ export class Store {
   readonly standIns: StandIns
   readonly #commit: GroupCommit<PendingWrite | StandInWrite>
   readonly #pending = new PendingWrites<PendingWrite>()
-  readonly #census: Census
+  readonly #inventory: Inventory
   readonly #dropped = new Set<KeyspaceId>()
   /** The last look of `newest`, until anything changes: a put that follows needs no second one. */
   #look: Look | null = null
@@ -93,7 +93,7 @@ export class Store {
   #answers: (() => void)[] = []
 
   private constructor(effects: StoreEffects, database: Database, life: Life, limits: StoreLimits) {
-    const { log, metrics, clock, random, storage } = effects
+    const { metrics, clock, random } = effects
     const { storeId, cleanStop } = life
     this.#effects = effects
     this.#database = database
@@ -105,11 +105,11 @@ export class Store {
     }
     this.#commit = new GroupCommit(clock, metrics, listener, limits)
     this.#commit.begin(database)
-    this.#census = new Census(clock, log)
+    this.#inventory = new Inventory(effects)
+    this.#inventory.begin(database, life)
     this.standIns = new StandIns(this.#standInHost(), limits.maxStandInBytes)
-    if (cleanStop?.counts) this.#census.resume(cleanStop.counts)
-    else this.#census.begin(database, life.holdsRecords)
-    log.info('store.opened', { storeId, clean: cleanStop !== null, directory: storage.name })
+    const fields = { storeId, clean: cleanStop !== null, directory: effects.storage.name }
+    effects.log.info('store.opened', fields)
   }
 
   /** Closes neither now nor in `close` what it was given as `effects.storage`. @throws INTERNAL */
@@ -189,6 +189,12 @@ export class Store {
     return record
   }
 
+  /** @param after see `listSlices`. @throws UNAVAILABLE when the database is not open or cannot be read */
+  async list(place: SlicePlace, after: Bytes | null, maxEntries: number): Promise<Listing> {
+    if (!this.#isOpen) throw this.#unavailable()
+    return listSlices(this.#database, place, after, maxEntries)
+  }
+
   /**
    * Mints a dot for a value that replaces what `context` covers, and keeps what it does not. `done` comes
    * later, once; with TIMEOUT_UNKNOWN when the disk failed meanwhile.
@@ -235,40 +241,37 @@ export class Store {
 
   /** Exact once `countsAreExact`. */
   counts(keyspaceId: KeyspaceId): KeyCount {
-    return this.#census.of(keyspaceId)
+    return this.#inventory.counts.of(keyspaceId)
   }
 
   /** Of all keyspaces. */
   get totalCounts(): KeyCount {
-    return this.#census.total
+    return this.#inventory.counts.total
   }
 
   /** False for a while after a stop that was not clean. */
   get countsAreExact(): boolean {
-    return this.#census.isExact
+    return this.#inventory.isExact
+  }
+
+  /** Nothing waits for the disk. */
+  get isIdle(): boolean {
+    return this.#commit.isIdle
+  }
+
+  /** Of what is on disk; null for a while after a stop that was not clean. */
+  get hashTrees(): HashTrees | null {
+    return this.#inventory.trees
   }
 
   /** True when any record, be it a tombstone or kept for others, is on disk or on its way. Always right. */
   holdsRecords(): boolean {
-    return !this.#commit.isIdle || this.#census.holdsRecords || this.standIns.total.records > 0
+    return !this.#commit.isIdle || this.#inventory.holdsRecords || this.standIns.total.records > 0
   }
 
   /** The keyspaces that have records on this disk. */
-  async keyspaceIds(): Promise<KeyspaceId[]> {
-    const ids = new Set<KeyspaceId>()
-    for (const kind of KEYSPACE_KINDS) {
-      const keys = this.#database.keys(kindRange(kind))
-      try {
-        for (let key = await keys.next(); key !== undefined; key = await keys.next()) {
-          const id = keyspaceOf(key)
-          ids.add(id)
-          keys.seek(keyspaceRange(kind, id).lt)
-        }
-      } finally {
-        await keys.close()
-      }
-    }
-    return [...ids]
+  keyspaceIds(): Promise<KeyspaceId[]> {
+    return keyspacesHeld(this.#database)
   }
 
   /** Removes all records of a keyspace, whose id is never used again; it takes no writes from now on. */
@@ -279,7 +282,7 @@ export class Store {
     await syncDatabase(this.#database, this.#storeId) // Clearing does not.
     this.#look = null
     this.standIns.dropped(keyspaceId)
-    this.#census.drop(keyspaceId, await holdsAnyRecord(this.#database))
+    this.#inventory.drop(keyspaceId, await holdsAnyRecord(this.#database))
   }
 
   #standInHost(): StandInHost {
@@ -401,9 +404,7 @@ export class Store {
       this.#commit.replace(pending, value, sync, done, detail)
       return
     }
-    const sizeBefore = before === null ? -1 : before.length
-    const liveBefore = before !== null && isLive(before)
-    const write = { key: databaseKey, value, batch: 0, keyHash, record, sizeBefore, liveBefore }
+    const write = { key: databaseKey, value, batch: 0, keyHash, record, before }
     this.#pending.set(write)
     this.#commit.add(write, sync, done, detail)
   }
@@ -425,7 +426,7 @@ export class Store {
         this.standIns.committed(write)
         continue
       }
-      this.#census.wrote(write.key, write.sizeBefore, write.liveBefore, write.value)
+      this.#inventory.wrote(write)
       this.#pending.settle(write)
     }
   }
@@ -450,16 +451,16 @@ export class Store {
       delayMs = Math.min(2 * delayMs, LONGEST_RETRY_MS)
     ) {
       try {
-        await this.#census.stop()
+        await this.#inventory.stop()
         await this.#database.close()
         this.#database = await storage.openDatabase()
-        const { storeId, holdsRecords } = await beginLife(storage, this.#database, random)
-        this.#storeId = storeId
+        const life = await beginLife(storage, this.#database, random)
+        this.#storeId = life.storeId
         await this.standIns.load(this.#database)
         this.#commit.begin(this.#database)
-        this.#census.begin(this.#database, holdsRecords)
+        this.#inventory.begin(this.#database, life)
         this.#isOpen = true
-        log.info('store.reopened', { storeId })
+        log.info('store.reopened', { storeId: life.storeId })
         return
       } catch (error) {
         log.error('store.reopen-failed', { error, retryMs: delayMs })
@@ -477,7 +478,7 @@ export class Store {
     this.#retry?.timer.cancel()
     this.#retry?.end()
     await this.#reopening
-    await this.#census.stop()
+    await this.#inventory.stop()
     if (this.#isOpen) await this.#leaveMarker().catch((error) => log.warn('store.no-marker', { error }))
     this.#isOpen = false
     await this.#database.close()
@@ -488,10 +489,8 @@ export class Store {
     const storeId = this.#storeId
     if (this.#commit.hasUnsynced) await syncDatabase(this.#database, storeId)
     const { id: actor, counter } = this.#actor
-    const counts = this.#census.isExact ? this.#census.entries : null
-    await this.#effects.storage.writeFile(
-      CLEAN_STOP_FILE,
-      encodeCleanStop({ storeId, actor, counter, counts }),
-    )
+    const inventory = await this.#inventory.save()
+    const marker = encodeCleanStop({ storeId, actor, counter, inventory })
+    await this.#effects.storage.writeFile(CLEAN_STOP_FILE, marker)
   }
 }

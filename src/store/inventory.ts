@@ -1,0 +1,132 @@
+/**
+ * What there is on this disk, known without looking: counts and hash trees. Changed when a record's batch is
+ * on disk, saved by a clean stop, taken anew in the background after any other. That reads a snapshot from
+ * before the first write, so that what it finds and what the writes change simply add up: counts by
+ * addition, trees by XOR.
+ */
+import type { Bytes } from '../base/bytes.ts'
+import { hash32, hash64 } from '../base/hash.ts'
+import type { KeyspaceId } from '../base/ids.ts'
+import type { Effects } from '../effects/effects.ts'
+import type { Database } from '../effects/storage.ts'
+import { MalformedBytes } from './byte-cursor.ts'
+import { Census } from './census.ts'
+import type { SavedInventory } from './clean-stop.ts'
+import { HashTrees, TREES_FILE } from './hash-trees.ts'
+import { keyspaceOf, userKey } from './keys.ts'
+import type { Life } from './life.ts'
+import type { PendingWrite } from './pending-writes.ts'
+import { RecordScan } from './record-scan.ts'
+
+export class Inventory {
+  readonly #effects: Pick<Effects, 'clock' | 'log' | 'storage'>
+  readonly #dropped = new Set<KeyspaceId>()
+  #census = new Census([])
+  #trees = new HashTrees()
+  /** Null when counts and trees are exact. */
+  #scan: RecordScan | null = null
+  /** Whether there were records when the scan began. */
+  #heldRecords = false
+
+  constructor(effects: Pick<Effects, 'clock' | 'log' | 'storage'>) {
+    this.#effects = effects
+  }
+
+  /**
+   * With what a clean stop saved, or else with what the database holds now, before the first write of which
+   * this hears.
+   */
+  begin(database: Database, { holdsRecords, cleanStop, trees }: Life): void {
+    const saved = cleanStop?.inventory ?? null
+    const savedTrees = saved === null ? null : decodeTrees(saved, trees)
+    this.#census = new Census(saved === null || savedTrees === null ? [] : saved.counts)
+    this.#trees = savedTrees ?? new HashTrees()
+    this.#heldRecords = holdsRecords
+    this.#scan = null
+    if (savedTrees === null && holdsRecords) this.#rebuild(database)
+  }
+
+  /** Fulfils when it no longer reads the database. */
+  async stop(): Promise<void> {
+    await this.#scan?.stop()
+  }
+
+  get isExact(): boolean {
+    return this.#scan === null
+  }
+
+  get counts(): Census {
+    return this.#census
+  }
+
+  /** Null for a while after a stop that was not clean. */
+  get trees(): HashTrees | null {
+    return this.isExact ? this.#trees : null
+  }
+
+  /** True when there is any record on disk, counted or not. */
+  get holdsRecords(): boolean {
+    return (!this.isExact && this.#heldRecords) || this.#census.total.records > 0
+  }
+
+  /** A record is on disk. */
+  wrote({ keyHash, key, before, value }: PendingWrite): void {
+    this.#note(keyHash, key, before, value)
+  }
+
+  /** @param heldRecords whether any other keyspace has records */
+  drop(keyspaceId: KeyspaceId, heldRecords: boolean): void {
+    this.#dropped.add(keyspaceId)
+    this.#census.drop(keyspaceId)
+    this.#trees.drop(keyspaceId)
+    this.#heldRecords = heldRecords
+  }
+
+  /** For the marker of a clean stop; null while it is not exact. */
+  async save(): Promise<SavedInventory | null> {
+    if (!this.isExact) return null
+    const bytes = this.#trees.encode()
+    await this.#effects.storage.writeFile(TREES_FILE, bytes)
+    return { counts: this.#census.entries, trees: checksum(bytes) }
+  }
+
+  #note(keyHash: number, databaseKey: Bytes, before: Bytes | null, record: Bytes): void {
+    if (this.#dropped.has(keyspaceOf(databaseKey))) return
+    this.#census.wrote(databaseKey, before, record)
+    this.#trees.wrote(keyHash, databaseKey, before, record)
+  }
+
+  #rebuild(database: Database): void {
+    const { clock, log } = this.#effects
+    const scan = new RecordScan(clock, (databaseKey, record) => {
+      if (this.#scan !== scan) return
+      this.#note(hash32(userKey(databaseKey)), databaseKey, null, record)
+    })
+    this.#scan = scan
+    const startMs = clock.monotonic()
+    scan.run(database).then(
+      (isComplete) => {
+        if (!isComplete || this.#scan !== scan) return
+        this.#scan = null
+        const { records } = this.#census.total
+        log.info('store.counted', { records, tookMs: Math.round(clock.monotonic() - startMs) })
+      },
+      (error: unknown) => log.error('store.count-failed', { error }),
+    )
+  }
+}
+
+/** Null when they are not those of that stop: one after it was cut short. */
+function decodeTrees(saved: SavedInventory, bytes: Bytes | null): HashTrees | null {
+  if (bytes === null || checksum(bytes) !== saved.trees) return null
+  try {
+    return HashTrees.decode(bytes)
+  } catch (error) {
+    if (!(error instanceof MalformedBytes)) throw error
+    return null // Ours by its checksum, yet of another version: as good as none.
+  }
+}
+
+function checksum(bytes: Bytes): string {
+  return hash64(bytes).toString(16)
+}
