@@ -13,6 +13,8 @@ interface KnownPeer {
 export class Topology {
   readonly #ring: Ring
   readonly #peers: ReadonlyMap<NodeId, KnownPeer>
+  /** By list of owners: the ring keeps one for each partition. */
+  readonly #addresses = new Map<readonly NodeId[], readonly Address[]>()
 
   /** @throws MalformedMessage */
   constructor(configuration: Bytes, peers: readonly KnownPeer[]) {
@@ -26,13 +28,18 @@ export class Topology {
   }
 
   /** Owners of a key that are up, by preference; none when the keyspace is unknown. */
-  ownersOf(keyspaceName: string, key: Bytes): Address[] {
+  ownersOf(keyspaceName: string, key: Bytes): readonly Address[] {
     const keyspace = this.#ring.keyspace(keyspaceName)
     if (keyspace === null || key.length === 0) return []
     const owners = this.#ring.readOwners(keyspace, this.#ring.partitionOf(key))
-    return owners.flatMap((owner) => {
-      const peer = this.#peers.get(owner)
-      return peer?.alive === true ? [peer.address] : []
-    })
+    let addresses = this.#addresses.get(owners)
+    if (addresses === undefined) {
+      addresses = owners.flatMap((owner) => {
+        const peer = this.#peers.get(owner)
+        return peer?.alive === true ? [peer.address] : []
+      })
+      this.#addresses.set(owners, addresses)
+    }
+    return addresses
   }
 }

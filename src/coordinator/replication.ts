@@ -54,6 +54,8 @@ export class Replication extends OwnerExchange {
   readonly #retried = new Set<NodeId>()
   #quorum: Quorum
   #hasFailedHere = false
+  /** All owners are asked the same: made, and encoded, once. */
+  #lastQuestion: Extract<PeerMessage, { type: 'replicate' }> | null = null
   #isAnswered = false
   #isLingering = false
 
@@ -124,8 +126,11 @@ export class Replication extends OwnerExchange {
   }
 
   protected override question(id: number, to: NodeId): PeerMessage {
+    const standInFor = this.#standsInFor?.get(to) ?? null
+    const last = this.#lastQuestion
+    if (last?.id === id && last.standInFor === standInFor) return last
     const { place, record, mintedBy } = this.#task
-    return {
+    this.#lastQuestion = {
       type: 'replicate',
       id,
       number: this.number,
@@ -133,8 +138,9 @@ export class Replication extends OwnerExchange {
       key: place.key,
       record,
       mintedBy,
-      standInFor: this.#standsInFor?.get(to) ?? null,
+      standInFor,
     }
+    return this.#lastQuestion
   }
 
   protected override took(from: NodeId, reply: PeerReply): void {

@@ -50,11 +50,17 @@ export function createMessageCodec<T extends MessageTable>(table: T): MessageCod
     encoders.set(type, { tag, fields })
     decoders.set(tag, { type, fields })
   }
+  let lastMessage: object | null = null
+  let lastRaw: unknown[] = []
   return {
     encode(message) {
+      // What goes to several receivers is encoded once: messages are not changed once they were sent.
+      if (message === lastMessage) return lastRaw
       const known = encoders.get(message.type)
       if (known === undefined) throw new Error(`no message '${message.type}' in this protocol`)
-      return encodeFields([known.tag], known.fields, message as Readonly<Record<string, unknown>>)
+      lastRaw = encodeFields([known.tag], known.fields, message as Readonly<Record<string, unknown>>)
+      lastMessage = message
+      return lastRaw
     },
     decode(raw) {
       if (!Array.isArray(raw)) throw new MalformedMessage('not an array')
