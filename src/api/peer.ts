@@ -80,6 +80,8 @@ export async function createPeer(options: CreatePeerOptions): Promise<Peer> {
   const giveUp = (): void => peer.giveUp()
   signal?.addEventListener('abort', giveUp)
   try {
+    // Given up while the directory was opened.
+    if (signal?.aborted) throw new KvError('UNAVAILABLE', 'the start was given up before it began')
     await peer.start()
     return peer
   } catch (error) {

@@ -1,6 +1,7 @@
 /** One peer for as long as this process lives: from checked options to the exit code. */
 import { join } from 'node:path'
 import { createPeer, type Peer } from '../../api/peer.ts'
+import { toKvError } from '../../base/error.ts'
 import type { PeerOptions } from '../../config/option-table.ts'
 import { onStopSignals, signalExitCode } from '../stop-signals.ts'
 
@@ -18,9 +19,10 @@ export async function runPeer(options: PeerOptions, events: PeerEvents): Promise
   const end = new Promise<void>((resolve) => {
     stopped = resolve
   })
+  const given = new AbortController()
   const stop = (): void => {
-    // Nobody was served yet, so there is nothing to end in order.
-    if (peer === null) process.exit(0)
+    // What it has opened it closes, or the next start would take this one for a crash.
+    if (peer === null) return given.abort()
     void peer.stop().then(stopped, (error: unknown) => {
       process.stderr.write(
         `kvnode: stopping failed: ${error instanceof Error ? error.message : String(error)}\n`,
@@ -44,9 +46,13 @@ export async function runPeer(options: PeerOptions, events: PeerEvents): Promise
       enableFaults: options.enableFaults,
       maxHintBytes: options.maxHints,
       logLevel: options.logLevel,
+      signal: given.signal,
     })
     events.ready(peer.address)
     await end
+  } catch (error) {
+    const wasGivenUp = given.signal.aborted && toKvError(error).code === 'UNAVAILABLE'
+    if (!wasGivenUp) throw error
   } finally {
     stopListening()
   }
