@@ -56,7 +56,7 @@ export class MembershipDriver {
     this.#machine = createMembership(self, options, effects.random.id())
   }
 
-  /** Dials the seeds and begins to probe. What was learnt before is tried at once. */
+  /** Begins to probe whom it knows and will know: those told of by `learn` and `met`. */
   start(): void {
     this.#take({ type: 'timer' })
   }

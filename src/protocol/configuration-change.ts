@@ -19,7 +19,9 @@ import type { ClusterId, KeyspaceId, NodeId } from '../base/ids.ts'
 import {
   type Acceptor,
   type Configuration,
+  DEFAULT_KEYSPACE_OPTIONS,
   type Keyspace,
+  type KeyspaceOptions,
   MAX_ACCEPTORS,
   MAX_KEYSPACES,
   MAX_MEMBERS,
@@ -34,19 +36,7 @@ import {
 } from './configuration-check.ts'
 import { planLayout } from './layout-plan.ts'
 
-/** Everything about a keyspace that is chosen by the one who makes it. */
-export type KeyspaceSettings = Omit<Keyspace, 'id' | 'name'>
-
 const DEFAULT_KEYSPACE_NAME = 'default'
-const DEFAULT_KEYSPACE_SETTINGS: KeyspaceSettings = {
-  strategy: 'ring',
-  replicas: 3,
-  conflicts: 'siblings',
-  quorum: 'sloppy',
-  r: 'quorum',
-  w: 'quorum',
-  durability: 'disk',
-}
 
 /** Number 1: what a new cluster starts with. It is not voted on, because its one member is all there is. */
 export function firstConfiguration(founder: {
@@ -67,7 +57,7 @@ export function firstConfiguration(founder: {
     excluded: [],
     removed: [],
     acceptors: [{ nodeId: member.nodeId, acceptorId }],
-    keyspaces: [{ id: 1 as KeyspaceId, name: DEFAULT_KEYSPACE_NAME, ...DEFAULT_KEYSPACE_SETTINGS }],
+    keyspaces: [{ id: 1 as KeyspaceId, name: DEFAULT_KEYSPACE_NAME, ...DEFAULT_KEYSPACE_OPTIONS }],
     nextKeyspaceId: 2 as KeyspaceId,
     layouts: [planLayout({ members: [member], previous: null, partitionCount })],
     reason: 'create',
@@ -161,7 +151,7 @@ export function finish(
 export function createKeyspace(
   configuration: Configuration,
   name: string,
-  settings: KeyspaceSettings,
+  settings: KeyspaceOptions,
   nowMs: number,
 ): Configuration {
   const { strategy, replicas, conflicts, quorum, r, w, durability } = settings

@@ -57,6 +57,19 @@ export interface Keyspace {
   readonly durability: Durability
 }
 
+/** Everything about a keyspace that is chosen by the one who makes it. */
+export type KeyspaceOptions = Omit<Keyspace, 'id' | 'name'>
+
+export const DEFAULT_KEYSPACE_OPTIONS: KeyspaceOptions = {
+  strategy: 'ring',
+  replicas: 3,
+  conflicts: 'siblings',
+  quorum: 'sloppy',
+  r: 'quorum',
+  w: 'quorum',
+  durability: 'disk',
+}
+
 /**
  * Who owns what: a table computed by the proposer and shipped, so that no two versions of the code can
  * disagree about it.

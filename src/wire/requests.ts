@@ -1,18 +1,12 @@
 /**
  * What can be asked of any peer, and what it answers: the words shared by the client library, the node and
- * its faces. Contexts are text here (base64url of the encoded context with its checksum): opaque to everyone
- * but `protocol/context.ts`.
+ * its faces. Contexts are text here (the encoded context with its checksum): opaque to everyone but
+ * `protocol/context.ts`.
  */
 import type { Bytes } from '../base/bytes.ts'
-import type {
-  Conflicts,
-  Durability,
-  Keyspace,
-  Level,
-  Phase,
-  QuorumKind,
-  Strategy,
-} from '../protocol/configuration.ts'
+import type { Keyspace, KeyspaceOptions, Level, Phase } from '../protocol/configuration.ts'
+
+export { DEFAULT_KEYSPACE_OPTIONS, type KeyspaceOptions } from '../protocol/configuration.ts'
 
 export const MAX_KEY_BYTES = 1024
 export const DEFAULT_MAX_VALUE_BYTES = 1024 * 1024
@@ -69,26 +63,6 @@ export interface GetReply {
   readonly context: string | null
   readonly owners: number
   readonly standIns: number
-}
-
-export interface KeyspaceOptions {
-  readonly strategy: Strategy
-  readonly replicas: number
-  readonly conflicts: Conflicts
-  readonly quorum: QuorumKind
-  readonly r: Level
-  readonly w: Level
-  readonly durability: Durability
-}
-
-export const DEFAULT_KEYSPACE_OPTIONS: KeyspaceOptions = {
-  strategy: 'ring',
-  replicas: 3,
-  conflicts: 'siblings',
-  quorum: 'sloppy',
-  r: 'quorum',
-  w: 'quorum',
-  durability: 'disk',
 }
 
 /** First letter U up, D down; second N normal, J joining, L leaving. */
