@@ -5,9 +5,9 @@
  * of acknowledgements of exactly the number before.
  *
  * Each step waits for `ack(p, i)` from every member that is not excluded, so at no time are there requests in
- * flight that know less than the previous configuration. Moving data to new owners is not built yet, and a read
- * must never look where the data is not: a change does not begin while a member holds a record, because one
- * that began cannot be taken back; and the switch waits until no member held one when the change began.
+ * flight that know less than the previous configuration. Moving data to new owners is not built yet, and a
+ * read must never look where the data is not: a change does not begin while a member holds a record, because
+ * one that began cannot be taken back; and the switch waits until no member held one when the change began.
  */
 import { unreachable } from '../base/assert.ts'
 import { KvError } from '../base/error.ts'

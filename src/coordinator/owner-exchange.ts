@@ -9,7 +9,9 @@ import type { Timer } from '../effects/clock.ts'
 import type { PeerMessage, PeerReply } from '../wire/peer-messages.ts'
 import type { Coordination } from './coordination.ts'
 
-/** An owner that was unreachable, overloaded or behind is asked again after this, then after twice as long… */
+/**
+ * An owner that was unreachable, overloaded or behind is asked again after this, then after twice as long…
+ */
 const FIRST_ASK_AGAIN_MS = 50
 const LAST_ASK_AGAIN_MS = 1000
 

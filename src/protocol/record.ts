@@ -10,8 +10,8 @@ export const MAX_VALUE_BYTES = 4 * 1024 * 1024
 /** A put makes no larger record: one that would leave so many siblings has to replace some of them. */
 export const MAX_PUT_RECORD_BYTES = MAX_VALUE_BYTES + 1024 * 1024
 /**
- * What a message can carry. Merging is never refused, so it must hold what all owners of a key, MAX_REPLICAS at
- * the most, put at the same time, and a stand-in beside them.
+ * What a message can carry. Merging is never refused, so it must hold what all owners of a key, MAX_REPLICAS
+ * at the most, put at the same time, and a stand-in beside them.
  */
 export const MAX_RECORD_BYTES = 8 * MAX_PUT_RECORD_BYTES
 

@@ -195,7 +195,7 @@ test('--restart forgets what an earlier run left', async () => {
   assert.is((await runJson(cluster, { file, restart: true })).imported, 10)
 })
 
-test('when an outcome cannot be noted the import ends with that, and the row counts as not settled', async () => {
+test('when an outcome cannot be noted the import ends with that, and the row is not settled', async () => {
   async function* rows(): AsyncGenerator<Row> {
     for (let number = 1; number <= 50; number++)
       yield { number, content: { fields: { key: `k${number}` }, text: null } }

@@ -63,7 +63,7 @@ test('what the owner could not do is said with its own words', async () => {
   )
 })
 
-test('an owner that did nothing is followed by the next one, and the last one to say so is quoted', async () => {
+test('an owner that did nothing is followed by the next one, and the last is quoted', async () => {
   const world = await outsider()
   const told = world.put()
   for (const owner of [N1, N2, N3]) {
