@@ -104,9 +104,12 @@ export class MembershipDriver {
     this.#take({ type: 'forget', nodeIds })
   }
 
-  /** The number of the newest configuration this peer has; others that are behind notice by it. */
-  setConfigurationNumber(number: number): void {
-    this.#take({ type: 'configuration', number })
+  /**
+   * The newest configuration this peer has: others that are behind notice by its number, and who is no member
+   * is not remembered for long once it is down.
+   */
+  setConfiguration(number: number, members: readonly NodeId[]): void {
+    this.#take({ type: 'configuration', number, members })
   }
 
   /** @returns ends the subscription */

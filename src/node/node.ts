@@ -231,7 +231,10 @@ export class Node {
     const before = this.#ring?.configuration ?? null
     this.#ring = createRing(next)
     const { membership, coordinator, handoff, store } = this.#running
-    membership.setConfigurationNumber(next.number)
+    membership.setConfiguration(
+      next.number,
+      next.members.map(({ nodeId }) => nodeId),
+    )
     if (next.removed.length > 0) membership.forget(next.removed)
     coordinator.configurationChanged()
     handoff.ringChanged()

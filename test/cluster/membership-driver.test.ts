@@ -129,7 +129,7 @@ driver('passes on that a newer configuration, and a newer life of ours, were see
   const bench = new Bench()
   bench.driver.start()
   bench.driver.met(facts('a'))
-  bench.driver.setConfigurationNumber(3)
+  bench.driver.setConfiguration(3, [])
   for (const configuration of [3, 5]) {
     bench.driver.received('a' as NodeId, { type: 'gossip', configuration, updates: [] })
   }

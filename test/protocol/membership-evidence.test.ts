@@ -223,7 +223,7 @@ membership('who leaves says so to everyone, does not refute it, and sets no more
 
 membership('pings carry the number of the newest configuration, and whoever is behind is told', () => {
   const lone = new Lone(['a'])
-  lone.step({ type: 'configuration', number: 4 })
+  lone.step({ type: 'configuration', number: 4, members: [id('b')] })
   lone.run(400, lone.answering())
   assert.ok(lone.sent('ping').every(({ message }) => message.configuration === 4))
   const outputs = lone.message('a', { type: 'ping', seq: 1, generation: 1, configuration: 6, updates: [] })
@@ -256,6 +256,46 @@ membership('peers known from disk are down until they are met, and are tried at 
   lone.step({ type: 'met', facts: facts('a'), dialled: at('a') })
   assert.is(lone.state('a'), 'alive')
   assert.ok(lone.sent('pushPull').some(({ to }) => to === 'a'))
+})
+
+membership(
+  'who is down for an hour and is no member is forgotten until it comes again; a member never',
+  () => {
+    const lone = new Lone(['a', 'member', 'stranger'])
+    lone.step({ type: 'configuration', number: 2, members: [id('me'), id('a'), id('member')] })
+    lone.gossip('a', belief('member', 'dead'), belief('stranger', 'dead'))
+    const answering = lone.answering('member', 'stranger')
+    lone.run(3_590_000, answering)
+    assert.is(lone.state('stranger'), 'dead')
+    lone.run(80_000, answering)
+    assert.is(lone.state('stranger'), null)
+    assert.is(lone.state('member'), 'dead')
+    const told = lone.outputs.filter((output) => output.type === 'changed' && output.after === null)
+    assert.equal(
+      told.map((output) => output.type === 'changed' && output.nodeId),
+      ['stranger'],
+    )
+    lone.step({ type: 'met', facts: facts('stranger', 2), dialled: null })
+    assert.is(lone.state('stranger'), 'alive')
+  },
+)
+
+membership('nobody is reminded by others of a dead stranger that he has forgotten', () => {
+  const lone = new Lone(['a'])
+  lone.step({ type: 'configuration', number: 2, members: [id('me'), id('a'), id('member')] })
+  const peers = [belief('member', 'dead'), belief('stranger', 'dead'), belief('gone', 'left')]
+  lone.gossip('a', ...peers)
+  lone.message('a', { type: 'pushPull', configuration: 0, wantsReply: false, peers })
+  assert.equal([lone.state('member'), lone.state('stranger'), lone.state('gone')], ['dead', null, null])
+  lone.gossip('a', belief('stranger', 'alive'))
+  assert.is(lone.state('stranger'), 'alive')
+})
+
+membership('before there is a configuration nobody is a stranger', () => {
+  const lone = new Lone(['a', 'b'])
+  lone.gossip('a', belief('b', 'dead'))
+  lone.run(3_800_000, lone.answering('b'))
+  assert.is(lone.state('b'), 'dead')
 })
 
 membership.run()

@@ -36,7 +36,9 @@ export class Beliefs {
     if (claim.state !== 'alive' && claim.nodeId !== from && this.#holdsForDead(from)) return
     const peer = view.table.get(claim.nodeId)
     if (peer === undefined) {
-      this.#introduce(claim, passOn)
+      // Or those who forget a dead stranger at different times would remind each other for ever.
+      const isOver = !isUp(claim.state) && from !== view.self.nodeId && view.isStranger(claim.nodeId)
+      if (!isOver) this.#introduce(claim, passOn)
       return
     }
     const rank = compareBeliefs(claim, peer.record)

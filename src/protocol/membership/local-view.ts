@@ -24,6 +24,8 @@ export class LocalView {
   /** Monotonic ms of the step that runs. */
   nowMs = 0
   configurationNumber = 0
+  /** Those whom the configuration names; null before the first one. */
+  members: ReadonlySet<NodeId> | null = null
   #self: PeerRecord
   #forgotten: Set<NodeId> = new Set()
   #outputs: MembershipOutput[] = []
@@ -60,10 +62,21 @@ export class LocalView {
     return this.#forgotten.has(nodeId)
   }
 
+  /** For good: nothing is heard of it any more. */
   forget(nodeId: NodeId): void {
     this.#forgotten.add(nodeId)
+    this.drop(nodeId)
+  }
+
+  /** Until it is heard of again. */
+  drop(nodeId: NodeId): void {
     this.table.delete(nodeId)
     this.broadcasts.remove(nodeId)
+  }
+
+  /** Known to be no member of the cluster. */
+  isStranger(nodeId: NodeId): boolean {
+    return this.members !== null && !this.members.has(nodeId)
   }
 
   nextSeq(): number {

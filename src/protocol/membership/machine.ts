@@ -10,7 +10,8 @@
  *
  * Invariants: beliefs only move up in the order of `peer.ts`; only a peer itself can outrank what is said of
  * it; somebody is always tried again while anybody is dead. So no healthy peer stays dead once it can be
- * reached, and nobody who was forgotten comes back.
+ * reached, and nobody who was forgotten comes back. One who is down and is no member of the cluster is dropped
+ * after a while, so that peers that came once do not fill the table; whoever of them comes again is met anew.
  *
  * A peer that was stalled blames itself first: the time in which it did not run counts against nobody, its
  * health gets worse, and when it was away for longer than the shortest suspicion, it refutes its own death
@@ -40,6 +41,9 @@ const MAX_FAREWELLS = 64
  * ones always.
  */
 const GRACE_INTERVAL_MS = 1000
+
+/** How often those who are down are looked through for strangers. */
+const STRANGER_SWEEP_MS = 60_000
 
 export interface Membership {
   /** @param nowMs monotonic; never less than before. The outputs are to be performed in order. */
@@ -78,6 +82,7 @@ class Machine implements Membership {
   readonly #reconnection: Reconnection
   #nextWakeMs = Number.NEGATIVE_INFINITY
   #lastGraceMs = Number.NEGATIVE_INFINITY
+  #nextSweepMs = 0
   #isStarted = false
 
   constructor(self: PeerIdentity, options: MembershipOptions, prng: Prng) {
@@ -136,6 +141,7 @@ class Machine implements Membership {
       return this.#view.takeOutputs()
     }
     this.#beliefs.expireSuspicions()
+    this.#dropStrangers()
     this.#detector.wake()
     this.#reconnection.wake()
     this.#dissemination.wake()
@@ -202,7 +208,9 @@ class Machine implements Membership {
         this.#forget(input.nodeIds)
         return
       case 'configuration':
-        this.#view.configurationNumber = Math.max(this.#view.configurationNumber, input.number)
+        if (input.number <= this.#view.configurationNumber) return
+        this.#view.configurationNumber = input.number
+        this.#view.members = new Set(input.members)
         return
       case 'loopLate':
         if (input.lateMs > this.#view.options.ackTimeoutMs / 2) this.#stalled(input.lateMs)
@@ -314,6 +322,21 @@ class Machine implements Membership {
       this.#detector.forget(nodeId)
       this.#view.forget(nodeId)
       if (before !== null) this.#view.output({ type: 'changed', nodeId, before, after: null })
+    }
+  }
+
+  #dropStrangers(): void {
+    const { nowMs, table, options } = this.#view
+    if (nowMs < this.#nextSweepMs) return
+    this.#nextSweepMs = nowMs + STRANGER_SWEEP_MS
+    for (const peer of [...table.values()]) {
+      const { nodeId, state } = peer.record
+      const isOver = !isUp(state) && nowMs - peer.changedAtMs >= options.strangerMemoryMs
+      if (!isOver || !this.#view.isStranger(nodeId)) continue
+      const before = viewOf(peer)
+      this.#detector.forget(nodeId)
+      this.#view.drop(nodeId)
+      this.#view.output({ type: 'changed', nodeId, before, after: null })
     }
   }
 
