@@ -51,6 +51,11 @@ export interface CreatePeerOptions {
    * Gives up a start that takes too long, such as a join that nobody answers: it rejects with UNAVAILABLE.
    */
   readonly signal?: AbortSignal
+  /**
+   * The peer had to stop by itself, and has: another process runs with its name. Not called for what makes
+   * `createPeer` reject.
+   */
+  readonly onFatal?: (error: KvError) => void
 }
 
 export interface Peer {
@@ -76,7 +81,8 @@ export async function createPeer(options: CreatePeerOptions): Promise<Peer> {
   const { signal } = options
   if (signal?.aborted) throw new KvError('UNAVAILABLE', 'the start was given up before it began')
   const storage = await openLevelStorage(options.dataDir)
-  const peer = new SystemPeer(nodeOptions, storage, await createLog({ level: options.logLevel ?? 'warn' }))
+  const log = await createLog({ level: options.logLevel ?? 'warn' })
+  const peer = new SystemPeer(nodeOptions, storage, log, options.onFatal ?? (() => undefined))
   const giveUp = (): void => peer.giveUp()
   signal?.addEventListener('abort', giveUp)
   try {
@@ -99,11 +105,12 @@ class SystemPeer implements Peer {
   readonly #log: Log
   #stopped: Promise<void> | null = null
 
-  constructor(options: NodeOptions, storage: Storage, log: Log) {
+  constructor(options: NodeOptions, storage: Storage, log: Log, onFatal: (error: KvError) => void) {
     const metrics = createSystemMetrics()
     const network = createSystemNetwork({ maxFrameBytes: MAX_FRAME_BYTES })
     const random = createSystemRandom()
-    const node = createNode(options, { clock: createSystemClock(), network, storage, random, log, metrics })
+    const effects = { clock: createSystemClock(), network, storage, random, log, metrics }
+    const node = createNode(options, effects, (error) => this.#end(error, onFatal))
     this.#http = createHttpFace({
       service: () => node.service,
       ready: () => node.isReady,
@@ -148,6 +155,13 @@ class SystemPeer implements Peer {
   stop(): Promise<void> {
     this.#stopped ??= this.#stop()
     return this.#stopped
+  }
+
+  #end(why: KvError, onFatal: (error: KvError) => void): void {
+    const tell = (): void => onFatal(why)
+    this.stop()
+      .catch((error: unknown) => this.#log.error('peer.unstopped', { error }))
+      .then(tell, tell)
   }
 
   async #stop(): Promise<void> {

@@ -9,8 +9,9 @@ import type { Timer } from '../effects/clock.ts'
 import type { Effects } from '../effects/effects.ts'
 import type { CloseCause, Link, LinkPurpose } from '../effects/network.ts'
 import { PROTOCOL_VERSION } from '../wire/frame.ts'
-import type { Hello, PeerFacts, Refusal, Welcome } from '../wire/handshake-messages.ts'
+import type { Hello, KnownLife, PeerFacts, Refusal, Welcome } from '../wire/handshake-messages.ts'
 import type { PeerMessage } from '../wire/peer-messages.ts'
+import { isOutranked, UNKNOWN_LIFE } from './newest-life.ts'
 import { PeerLink, type PeerLinkOwner } from './peer-link.ts'
 
 const SILENCE_LIMIT_MS = 3000
@@ -40,6 +41,8 @@ export interface LinksHandler {
   self(): SelfFacts
   /** Removed peers stay away. */
   isBarred(nodeId: NodeId): boolean
+  /** Of another node, the newest life that was ever heard of; null: none. */
+  newestLife(nodeId: NodeId): KnownLife | null
   /** A handshake went well. `dialled`: the address, when the dial was ours. */
   met(facts: PeerFacts, dialled: Address | null): void
   received(from: NodeId, message: PeerMessage, link: PeerLink): void
@@ -135,6 +138,14 @@ export class Links implements PeerLinkOwner {
     return refused === null ? { ...this.#facts(), type: 'welcome' } : { refused }
   }
 
+  lifeOf(nodeId: NodeId): KnownLife {
+    const self = this.#handler.self()
+    if (nodeId !== self.nodeId) return this.#handler.newestLife(nodeId) ?? UNKNOWN_LIFE
+    if (this.#isStopped) return UNKNOWN_LIFE
+    const { generation, bootNonce, address } = self
+    return { generation, bootNonce, isUp: true, isSelf: true, address }
+  }
+
   opened(link: PeerLink): void {
     const facts = link.facts
     if (facts === null || link.purpose === 'client') return
@@ -212,8 +223,14 @@ export class Links implements PeerLinkOwner {
     if (partitionCount !== 0 && self.partitionCount !== 0 && partitionCount !== self.partitionCount) {
       return refusal('partitions', `${partitionCount} partitions, here there are ${self.partitionCount}`)
     }
-    if (!this.#handler.isBarred(nodeId)) return null
-    return refusal('removed', `node ${nodeId} was removed from this cluster and cannot come back`)
+    if (this.#handler.isBarred(nodeId)) {
+      return refusal('removed', `node ${nodeId} was removed from this cluster and cannot come back`)
+    }
+    const newest = this.#handler.newestLife(nodeId)
+    if (newest === null || !isOutranked(facts, newest)) return null
+    const where = `${newest.isUp ? 'runs' : 'ran'} as generation ${newest.generation} at ${newest.address}`
+    // One we dialled is not told: it finds out when it dials.
+    return refusal(isOurDial ? 'somebodyElse' : 'outranked', `node ${nodeId} ${where}`)
   }
 
   #facts(): PeerFacts {

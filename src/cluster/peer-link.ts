@@ -6,7 +6,7 @@ import type { Address, NodeId } from '../base/ids.ts'
 import type { Clock, Timer } from '../effects/clock.ts'
 import type { CloseCause, LinkPurpose } from '../effects/network.ts'
 import { Channel, type ChannelHandler } from '../wire/channel.ts'
-import type { Hello, PeerFacts, Refusal, Welcome } from '../wire/handshake-messages.ts'
+import type { Hello, KnownLife, PeerFacts, Refusal, Welcome } from '../wire/handshake-messages.ts'
 import { type PeerMessage, peerCodec } from '../wire/peer-messages.ts'
 
 const HANDSHAKE_TIMEOUT_MS = 2000
@@ -17,6 +17,8 @@ export interface PeerLinkOwner {
   hello(expects: NodeId | null): Hello
   /** Judges a stranger: our own facts when he is welcome, otherwise why not. */
   judge(facts: PeerFacts, expects: NodeId | null, isOurDial: boolean): Welcome | { readonly refused: Refusal }
+  /** The newest life of a node that is known here. */
+  lifeOf(nodeId: NodeId): KnownLife
   opened(link: PeerLink): void
   received(link: PeerLink, message: PeerMessage): void
   /** Once. `link.facts` says who it was, when that was ever known. */
@@ -126,8 +128,13 @@ export class PeerLink implements ChannelHandler<PeerMessage> {
     this.#owner.closed(this, cause)
   }
 
-  /** We were dialled: the first message must be a hello. */
+  /** We were dialled: the first message must be a hello, or the question of one who starts. */
   #greeted(message: PeerMessage): void {
+    if (message.type === 'askLife') {
+      this.channel.send({ type: 'life', ...this.#owner.lifeOf(message.nodeId) })
+      this.close()
+      return
+    }
     if (message.type !== 'hello') return this.terminate('spoke before saying hello')
     const verdict = this.#owner.judge(message, message.expects, false)
     if ('refused' in verdict) {

@@ -1,27 +1,40 @@
 /**
  * Where the other peers were last, kept on disk: how a restarted peer finds its cluster again without being
- * told.
+ * told. And which lives they were then: how it still knows a directory that was rolled back.
  */
 import type { Address, NodeId } from '../base/ids.ts'
 import { TwinFile } from '../cluster/twin-file.ts'
 import type { Timer } from '../effects/clock.ts'
 import type { Effects } from '../effects/effects.ts'
 import { MAX_MEMBERS } from '../protocol/configuration.ts'
+import type { PeerIdentity } from '../protocol/membership/peer.ts'
 import * as field from '../wire/fields.ts'
 import { pack, unpack } from '../wire/msgpack.ts'
-import { list, MalformedMessage, struct } from '../wire/schema.ts'
+import { list, MalformedMessage, optional, type ShapeValue, string, struct, uint } from '../wire/schema.ts'
 
 const SAVE_AFTER_MS = 500
 
 export const ADDRESSES_FILE = 'addresses'
 
+const entryShape = {
+  nodeId: field.nodeId,
+  address: field.address,
+  /** Of the newest life heard of; null: of none. */
+  generation: optional(uint()),
+  bootNonce: optional(string(64)),
+} as const
+type Entry = ShapeValue<typeof entryShape>
+
+/** One life of a peer. Generation 0: which one is not known. */
+export type NotedLife = Pick<PeerIdentity, 'address' | 'generation' | 'bootNonce'>
+
 /** The payload of `ADDRESSES_FILE`. */
-export const addressesCodec = list(struct({ nodeId: field.nodeId, address: field.address }), MAX_MEMBERS)
+export const addressesCodec = list(struct(entryShape), MAX_MEMBERS)
 
 export class AddressBook {
   readonly #effects: Pick<Effects, 'storage' | 'clock' | 'log'>
   readonly #file: TwinFile
-  readonly #addresses = new Map<NodeId, Address>()
+  readonly #entries = new Map<NodeId, Entry>()
   #timer: Timer | null = null
   #saving: Promise<void> = Promise.resolve()
 
@@ -34,8 +47,7 @@ export class AddressBook {
     const payload = await this.#file.read()
     if (payload === null) return
     try {
-      for (const { nodeId, address } of addressesCodec.decode(unpack(payload)))
-        this.#addresses.set(nodeId, address)
+      for (const entry of addressesCodec.decode(unpack(payload))) this.#entries.set(entry.nodeId, entry)
     } catch (error) {
       if (!(error instanceof MalformedMessage)) throw error
       this.#effects.log.warn('addresses.unreadable') // They are learnt again from others, or from --join.
@@ -43,18 +55,31 @@ export class AddressBook {
   }
 
   entries(): readonly (readonly [NodeId, Address])[] {
-    return [...this.#addresses]
+    return Array.from(this.#entries.values(), ({ nodeId, address }) => [nodeId, address] as const)
   }
 
-  note(nodeId: NodeId, address: Address): void {
-    const known = this.#addresses.get(nodeId)
-    if (known === address || (known === undefined && this.#addresses.size >= MAX_MEMBERS)) return
-    this.#addresses.set(nodeId, address)
+  /** The newest life heard of; null: of none. */
+  lifeOf(nodeId: NodeId): NotedLife | null {
+    const entry = this.#entries.get(nodeId)
+    if (entry === undefined || entry.generation === null) return null
+    return { address: entry.address, generation: entry.generation, bootNonce: entry.bootNonce ?? '' }
+  }
+
+  note(nodeId: NodeId, life: NotedLife): void {
+    const known = this.#entries.get(nodeId)
+    if (known === undefined && this.#entries.size >= MAX_MEMBERS) return
+    const knownGeneration = known?.generation ?? 0
+    if (life.generation !== 0 && life.generation < knownGeneration) return
+    const isNews = life.generation > knownGeneration
+    const generation = isNews ? life.generation : (known?.generation ?? null)
+    const bootNonce = isNews ? life.bootNonce : (known?.bootNonce ?? null)
+    if (known !== undefined && !isNews && known.address === life.address) return
+    this.#entries.set(nodeId, { nodeId, address: life.address, generation, bootNonce })
     this.#saveSoon()
   }
 
   forget(nodeId: NodeId): void {
-    if (this.#addresses.delete(nodeId)) this.#saveSoon()
+    if (this.#entries.delete(nodeId)) this.#saveSoon()
   }
 
   async stop(): Promise<void> {
@@ -69,8 +94,7 @@ export class AddressBook {
   #save(): void {
     this.#timer?.cancel()
     this.#timer = null
-    const entries = [...this.#addresses].map(([nodeId, address]) => ({ nodeId, address }))
-    const payload = pack(addressesCodec.encode(entries))
+    const payload = pack(addressesCodec.encode([...this.#entries.values()]))
     this.#saving = this.#saving
       .then(() => this.#file.write(payload))
       // It is a convenience: the next change tries again, and --join works without it.

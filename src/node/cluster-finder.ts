@@ -85,7 +85,7 @@ export class ClusterFinder {
 
   met(facts: PeerFacts): void {
     const { identity, book } = this.#parts
-    book.note(facts.nodeId, facts.address)
+    book.note(facts.nodeId, facts)
     if (identity.clusterId === null && facts.clusterId !== null) this.#noteCluster(facts.clusterId)
   }
 

@@ -1,6 +1,7 @@
 /**
  * Who this peer is, for as long as its data directory exists; counted up, on disk, before it speaks to
- * anyone.
+ * anyone. A start that comes to nothing does not count: were it to, a copy of a directory that is in use
+ * would outrank the original by being started often enough.
  */
 import { KvError } from '../base/error.ts'
 import type { ClusterId, NodeId } from '../base/ids.ts'
@@ -10,41 +11,46 @@ import { TwinFile } from '../cluster/twin-file.ts'
 import type { Effects } from '../effects/effects.ts'
 import * as field from '../wire/fields.ts'
 import { pack, unpack } from '../wire/msgpack.ts'
-import { MalformedMessage, optional, type ShapeValue, struct, uint } from '../wire/schema.ts'
+import { MalformedMessage, optional, type ShapeValue, string, struct, uint } from '../wire/schema.ts'
 
 export const IDENTITY_FILE = 'identity'
 
 const identityShape = {
   nodeId: field.nodeId,
-  /** How often this directory was started. */
+  /** Of the last life; how often this directory was started, unless it was rolled back. */
   generation: uint(),
   /** Null until the peer has made or found its cluster. */
   clusterId: optional(field.clusterId),
+  /** Of the last life. */
+  bootNonce: optional(string(64)),
 } as const
 const identityCodec = struct(identityShape)
 
 export type SavedIdentity = ShapeValue<typeof identityShape>
+export type LastLife = Pick<SavedIdentity, 'generation' | 'bootNonce'>
 
 export class Identity {
   readonly nodeId: NodeId
-  /** 1 at the first start. A restart outranks what was said of the life before. */
-  readonly generation: number
   /** Another one in each life, so that two processes on copies of one directory can be told apart. */
   readonly bootNonce: string
+  /** The life that this directory saw last; null: it is a new one. */
+  readonly last: LastLife | null
   readonly #file: TwinFile
+  #generation: number
   #clusterId: ClusterId | null
 
-  private constructor(file: TwinFile, saved: SavedIdentity, bootNonce: string) {
+  private constructor(file: TwinFile, nodeId: NodeId, saved: SavedIdentity | null, bootNonce: string) {
     this.#file = file
-    this.nodeId = saved.nodeId
-    this.generation = saved.generation
-    this.#clusterId = saved.clusterId
+    this.nodeId = nodeId
+    this.last = saved
+    this.#generation = (saved?.generation ?? 0) + 1
+    this.#clusterId = saved?.clusterId ?? null
     this.bootNonce = bootNonce
   }
 
   /**
-   * Reads the directory's identity, or makes one, and begins a new generation. @throws INTERNAL when it is
-   * damaged
+   * Reads the directory's identity, or makes one. Nothing is written before `begin`. @throws INTERNAL when it
+   * is damaged
    */
   static async load(effects: Pick<Effects, 'storage' | 'random' | 'log'>): Promise<Identity> {
     const file = new TwinFile(effects.storage, effects.log, IDENTITY_FILE)
@@ -57,14 +63,23 @@ export class Identity {
       )
     }
     const saved = payload === null ? null : decodeIdentity(payload, effects.storage.name)
-    const next: SavedIdentity = {
-      nodeId: saved?.nodeId ?? parseNodeId(effects.random.id()),
-      generation: (saved?.generation ?? 0) + 1,
-      clusterId: saved?.clusterId ?? null,
-    }
-    const identity = new Identity(file, next, effects.random.id())
-    await identity.#save()
-    return identity
+    const nodeId = saved?.nodeId ?? parseNodeId(effects.random.id())
+    return new Identity(file, nodeId, saved, effects.random.id())
+  }
+
+  /** 1 at the first start. A restart outranks what was said of the life before. */
+  get generation(): number {
+    return this.#generation
+  }
+
+  /** The directory is a copy from the past: this life comes after those that the copy does not know of. */
+  outrank(generation: number): void {
+    this.#generation = Math.max(this.#generation, generation + 1)
+  }
+
+  /** From when it fulfils this life is one of its directory. */
+  begin(): Promise<void> {
+    return this.#save()
   }
 
   get clusterId(): ClusterId | null {
@@ -78,8 +93,8 @@ export class Identity {
   }
 
   #save(): Promise<void> {
-    const { nodeId, generation } = this
-    return this.#file.write(encodeIdentity({ nodeId, generation, clusterId: this.#clusterId }))
+    const { nodeId, generation, bootNonce } = this
+    return this.#file.write(encodeIdentity({ nodeId, generation, clusterId: this.#clusterId, bootNonce }))
   }
 }
 

@@ -6,6 +6,7 @@ import { assert, present } from '../base/assert.ts'
 import { KvError } from '../base/error.ts'
 import type { Address, NodeId } from '../base/ids.ts'
 import type { MembershipDriver } from '../cluster/membership-driver.ts'
+import { answerLife, UNKNOWN_LIFE } from '../cluster/newest-life.ts'
 import { Pauses } from '../cluster/pauses.ts'
 import type { Effects } from '../effects/effects.ts'
 import type { Link, LinkPurpose, Listener } from '../effects/network.ts'
@@ -21,6 +22,7 @@ import { ClientSession, type SessionHost } from './client-session.ts'
 import { dropLeftovers, dropRecordsBetween } from './dropped-keyspaces.ts'
 import { type SimulatedFailures, simulateFailures } from './faults/simulated-failures.ts'
 import { Identity } from './identity.ts'
+import { askForNewerLives, runsElsewhere } from './newer-lives.ts'
 import type { NodeOptions } from './node-options.ts'
 import { assembleParts, type Parts } from './parts.ts'
 
@@ -30,13 +32,19 @@ const DRAIN_MS = 5000
 const FLUSH_MS = 3000
 const DRAIN_STEP_MS = 10
 
-export function createNode(options: NodeOptions, effects: Effects): Node {
-  return new Node(options, effects)
+/** @param onFatal a peer that was ready ends itself: why, and what to do. Its `stop` tells when it has */
+export function createNode(
+  options: NodeOptions,
+  effects: Effects,
+  onFatal: (error: KvError) => void = () => undefined,
+): Node {
+  return new Node(options, effects, onFatal)
 }
 
 export class Node {
   readonly #options: NodeOptions
   readonly #effects: Effects
+  readonly #onFatal: (error: KvError) => void
   readonly #pauses: Pauses
   /** Null: no failures are simulated here, and nothing is in the way of the network. */
   readonly #failures: SimulatedFailures | null
@@ -47,9 +55,14 @@ export class Node {
   #ring: Ring | null = null
   #listener: Listener | null = null
   #isReady = false
+  /** Null until it was read. */
+  #book: AddressBook | null = null
+  /** Why this peer ended itself. */
+  #fatal: KvError | null = null
 
-  constructor(options: NodeOptions, effects: Effects) {
+  constructor(options: NodeOptions, effects: Effects, onFatal: (error: KvError) => void) {
     this.#options = options
+    this.#onFatal = onFatal
     this.#pauses = new Pauses(effects.clock)
     this.#failures = options.enableFaults ? this.#simulateFailures(effects) : null
     this.#effects = this.#failures === null ? effects : { ...effects, network: this.#failures.network }
@@ -97,8 +110,9 @@ export class Node {
   /**
    * Fulfils when the peer serves: at once in a cluster it belongs to, after it was made a member otherwise,
    * however long that takes. When it rejects nothing is left open but what `stop` closes.
-   * @throws INVALID_ARGUMENT: the port is taken, the directory belongs to another cluster; CONFLICT: the
-   * cluster will not have it; INTERNAL: the disk; UNAVAILABLE: stopped meanwhile
+   * @throws INVALID_ARGUMENT: the port is taken, the directory belongs to another cluster, or is a copy of
+   * one that is in use; CONFLICT: the cluster will not have it; INTERNAL: the disk; UNAVAILABLE: stopped
+   * meanwhile
    */
   async start(): Promise<void> {
     assert(this.#opening === null, 'a node is started once')
@@ -106,8 +120,11 @@ export class Node {
     this.#parts = await this.#opening
     if (this.#stopping === null) {
       this.#begin(this.#parts)
-      await this.#parts.finder.find()
+      await this.#parts.finder.find().catch((error: unknown) => {
+        throw this.#fatal ?? error
+      })
     }
+    if (this.#fatal !== null) throw this.#fatal
     if (this.#stopping !== null) throw new KvError('UNAVAILABLE', 'this peer was stopped before it was ready')
     this.#isReady = true
     const { nodeId } = this.#parts.identity
@@ -157,20 +174,27 @@ export class Node {
     try {
       const book = new AddressBook(effects)
       await book.load()
-      const { listen } = this.#options
+      this.#book = book
+      const { listen, join } = this.#options
       this.#listener = await effects.network.listen(listen, (link, purpose) => this.#accept(link, purpose))
+      const { address } = this
+      const isRolledBack = await askForNewerLives(effects, { identity, book, join, address })
       const parts = assembleParts({
         effects,
         options: this.#options,
-        address: this.address,
+        address,
         identity,
         store,
         book,
         ring: () => this.#ring,
         requireRing: () => this.#requireRing(),
         activeFaults: () => this.#failures?.faults.sentences() ?? [],
+        outranked: (how) => this.#outranked(how),
       })
-      await parts.configuration.load()
+      await parts.configuration.load(isRolledBack)
+      if (isRolledBack) await store.renewStoreId()
+      // Last, so that after a crash in between the directory is found rolled back again.
+      await identity.begin()
       const { current } = parts.configuration
       // A crash between founding a cluster and noting its name leaves the name out.
       if (current !== null && identity.clusterId === null) await identity.joinCluster(current.clusterId)
@@ -202,9 +226,17 @@ export class Node {
   }
 
   #accept(link: Link, purpose: LinkPurpose): void {
-    if (this.#stopping !== null || this.#parts === null) link.terminate()
+    if (this.#stopping !== null) link.terminate()
+    else if (this.#parts === null) this.#acceptEarly(link, purpose)
     else if (purpose === 'client') this.#sessions.add(new ClientSession(this.#sessionHost(this.#parts), link))
     else this.#parts.links.accept(link, purpose)
+  }
+
+  /** Two who start at once tell each other what they remember, and no more. */
+  #acceptEarly(link: Link, purpose: LinkPurpose): void {
+    const book = this.#book
+    if (book === null || purpose !== 'control') return link.terminate()
+    answerLife(link, this.#effects.clock, (nodeId) => ({ ...UNKNOWN_LIFE, ...book.lifeOf(nodeId) }))
   }
 
   #sessionHost({ coordinator, service, identity, membership, configuration }: Parts): SessionHost {
@@ -245,11 +277,24 @@ export class Node {
   #peerChanged(nodeId: NodeId, before: PeerView | null, after: PeerView | null): void {
     const { book, links, membership, configuration, handoff } = this.#running
     if (after === null) book.forget(nodeId)
-    else book.note(nodeId, after.address)
+    else book.note(nodeId, after)
     if (!membership.isAlive(nodeId)) links.cut(nodeId, 'declared dead')
     else if (before === null || !isUp(before.state)) handoff.wake()
     configuration.peersChanged()
     this.#topologyChanged()
+  }
+
+  /** Two lives of one node would name two writes alike: one must end. */
+  #outranked(how: string): void {
+    if (this.#stopping !== null) return
+    const { log } = this.#effects
+    const error = runsElsewhere(how)
+    const wasReady = this.#isReady
+    this.#fatal = error
+    log.error('node.outranked', { how })
+    this.#running.links.stop()
+    this.stop().catch((cause: unknown) => log.error('node.not_stopped', { error: cause }))
+    if (wasReady) this.#onFatal(error)
   }
 
   #topologyChanged(): void {
@@ -276,10 +321,12 @@ export class Node {
   async #end(parts: Parts): Promise<void> {
     parts.finder.stop()
     parts.coordinator.stop()
-    await this.#drain(parts)
-    await parts.handoff.stop(FLUSH_MS)
+    const isOutranked = this.#fatal !== null
+    if (!isOutranked) await this.#drain(parts)
+    await parts.handoff.stop(isOutranked ? 0 : FLUSH_MS)
     for (const session of [...this.#sessions]) session.close('this peer is stopping; ask another one')
-    parts.membership.leave()
+    // That would be said of the other one too.
+    if (!isOutranked) parts.membership.leave()
     await parts.configuration.stop()
     parts.rpc.stop()
     parts.links.stop()

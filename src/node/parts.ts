@@ -19,11 +19,13 @@ import { LingerLimit } from '../coordinator/linger-limit.ts'
 import { Replica } from '../coordinator/replica.ts'
 import type { Effects } from '../effects/effects.ts'
 import type { MembershipMessage } from '../protocol/membership/messages.ts'
+import { isUp, type PeerView } from '../protocol/membership/peer.ts'
 import type { Ring } from '../protocol/ring.ts'
 import type { Store } from '../store/store.ts'
 import type { ConfigurationAnswer } from '../wire/configuration-messages.ts'
+import type { KnownLife } from '../wire/handshake-messages.ts'
 import type { PeerMessage } from '../wire/peer-messages.ts'
-import type { AddressBook } from './address-book.ts'
+import type { AddressBook, NotedLife } from './address-book.ts'
 import { ClusterFinder } from './cluster-finder.ts'
 import type { Identity } from './identity.ts'
 import { LocalService } from './local-service.ts'
@@ -31,8 +33,6 @@ import type { NodeOptions } from './node-options.ts'
 import { PeerTraffic, type TrafficParts } from './peer-traffic.ts'
 
 const CHANGE_TIMEOUT_MS = 8000
-/** For as long as it lasts it comes with every message of those who believe it. */
-const OUTRANKED_LOG_INTERVAL_MS = 10_000
 
 export interface Parts {
   readonly identity: Identity
@@ -62,6 +62,8 @@ export interface Surroundings {
   requireRing(): Ring
   /** What is being simulated at this peer, in sentences. */
   activeFaults(): readonly string[]
+  /** There is a newer life of this node, as the sentence says: this one must end. */
+  outranked(how: string): void
 }
 
 export function assembleParts(around: Surroundings): Parts {
@@ -69,7 +71,6 @@ export function assembleParts(around: Surroundings): Parts {
   const { clock, log } = effects
   const { nodeId, generation, bootNonce } = identity
   let trafficParts: TrafficParts | null = null
-  let outrankedLoggedMs = Number.NEGATIVE_INFINITY
   const traffic = new PeerTraffic(() =>
     present(trafficParts, 'no link is made before the parts are together'),
   )
@@ -80,11 +81,8 @@ export function assembleParts(around: Surroundings): Parts {
     new MembershipLinks(links),
     {
       configurationSeen: (from, number) => configuration.configurationSeen(from, number),
-      outranked: (theirs, nonce, address) => {
-        if (clock.monotonic() - outrankedLoggedMs < OUTRANKED_LOG_INTERVAL_MS) return
-        outrankedLoggedMs = clock.monotonic()
-        log.error('node.outranked', { generation, theirs, nonce, address })
-      },
+      outranked: (theirs, _nonce, at) =>
+        around.outranked(`node ${nodeId} runs or ran as generation ${theirs} at ${at}`),
     },
     effects,
   )
@@ -139,6 +137,8 @@ export function assembleParts(around: Surroundings): Parts {
     replica: new Replica(coordination),
     finder,
     self: () => selfFacts(around),
+    newestLife: (peer) => newestLife(membership.view(peer), book.lifeOf(peer)),
+    outranked: (how) => around.outranked(how),
   }
   const cluster = { links, rpc, membership, configuration, finder }
   return { identity, store, book, ...cluster, coordinator, handoff, service }
@@ -153,6 +153,16 @@ function selfFacts(around: Surroundings): SelfFacts {
   const partitionCount = around.ring()?.partitionCount ?? 0
   const { address, options } = around
   return { nodeId, generation, bootNonce, clusterId, partitionCount, address, ...metaOf(options) }
+}
+
+/** What others believe, or what was on disk when they do not know better. */
+function newestLife(view: PeerView | null, noted: NotedLife | null): KnownLife | null {
+  const rest = { isUp: false, isSelf: false }
+  if (view === null || view.generation === 0 || view.generation < (noted?.generation ?? 0)) {
+    return noted === null ? null : { ...rest, ...noted }
+  }
+  const { generation, bootNonce, address } = view
+  return { ...rest, generation, bootNonce, isUp: isUp(view.state), address }
 }
 
 /** The membership's messages go over control links; what it asks is held to an answer. */

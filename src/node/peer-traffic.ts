@@ -11,8 +11,14 @@ import type { Replica } from '../coordinator/replica.ts'
 import type { Log } from '../effects/log.ts'
 import type { CloseCause } from '../effects/network.ts'
 import type { Store } from '../store/store.ts'
-import type { PeerFacts, Refusal } from '../wire/handshake-messages.ts'
-import { isPeerReply, isPeerRequest, type PeerMessage, type PeerRequest } from '../wire/peer-messages.ts'
+import type { KnownLife, PeerFacts, Refusal } from '../wire/handshake-messages.ts'
+import {
+  isHandshake,
+  isPeerReply,
+  isPeerRequest,
+  type PeerMessage,
+  type PeerRequest,
+} from '../wire/peer-messages.ts'
 import type { PutRequest } from '../wire/requests.ts'
 import type { ClusterFinder } from './cluster-finder.ts'
 import { reportOf } from './peer-reports.ts'
@@ -27,6 +33,9 @@ export interface TrafficParts {
   readonly replica: Replica
   readonly finder: ClusterFinder
   self(): SelfFacts
+  newestLife(nodeId: NodeId): KnownLife | null
+  /** A peer will not have us: it knows a newer life of ours, as the sentence says. */
+  outranked(how: string): void
 }
 
 export class PeerTraffic implements LinksHandler {
@@ -45,6 +54,10 @@ export class PeerTraffic implements LinksHandler {
     return this.#parts().configuration.current?.removed.includes(nodeId) ?? false
   }
 
+  newestLife(nodeId: NodeId): KnownLife | null {
+    return this.#parts().newestLife(nodeId)
+  }
+
   met(facts: PeerFacts, dialled: Address | null): void {
     const parts = this.#parts()
     parts.finder.met(facts)
@@ -56,6 +69,7 @@ export class PeerTraffic implements LinksHandler {
     const parts = this.#parts()
     if (refusal !== null) parts.log.warn('link.turned_away', { address, ...refusal })
     parts.finder.dialFailed(address, refusal)
+    if (refusal?.kind === 'outranked') parts.outranked(refusal.reason)
   }
 
   lost(nodeId: NodeId, link: PeerLink, cause: CloseCause): void {
@@ -68,9 +82,8 @@ export class PeerTraffic implements LinksHandler {
     const parts = this.#parts()
     if (isPeerReply(message)) parts.rpc.answered(from, message)
     else if (isPeerRequest(message)) this.#serve(parts, from, message, link)
-    else if (message.type === 'hello' || message.type === 'welcome' || message.type === 'refuse') {
-      link.terminate('said hello twice')
-    } else parts.membership.received(from, message)
+    else if (isHandshake(message)) link.terminate('said hello twice')
+    else parts.membership.received(from, message)
   }
 
   #serve(parts: TrafficParts, from: NodeId, message: PeerRequest, link: PeerLink): void {

@@ -39,14 +39,15 @@ export async function formCluster(
   const saved = pack(
     savedConfigurationCodec.encode({ configuration: encodeConfiguration(configuration), wasEmpty: true }),
   )
-  const addresses = pack(addressesCodec.encode(named))
+  const unmet = { generation: null, bootNonce: null }
+  const addresses = pack(addressesCodec.encode(named.map((peer) => ({ ...peer, ...unmet }))))
   for (const peer of named) {
     const { nodeId, acceptorId } = peer
     const files = new Map<string, Bytes>()
     await writeTwin(
       files,
       IDENTITY_FILE,
-      encodeIdentity({ nodeId, generation: 1, clusterId: configuration.clusterId }),
+      encodeIdentity({ nodeId, generation: 1, clusterId: configuration.clusterId, bootNonce: null }),
     )
     await writeTwin(files, CONFIGURATION_FILE, saved)
     await writeTwin(files, VOTES_FILE, pack(votesCodec.encode({ acceptorId, ...NO_VOTES })))

@@ -60,6 +60,8 @@ export interface SimulationOptions {
    * false.
    */
   readonly formed?: boolean
+  /** A peer that was ready had to end itself. Default: that fails the run. */
+  readonly ended?: (host: string, error: KvError) => void
   /** For all peers, over what the simulation sets. */
   readonly node?: Partial<NodeOptions>
   /** Run every event by way of the real event loop. Same run, slower. */
@@ -274,7 +276,10 @@ function createPeer(
     start() {
       if (state !== 'down') return
       const { process, effects } = host.boot()
-      const born = createNode(nodeOptions, effects)
+      const born = createNode(nodeOptions, effects, (error) => {
+        if (options.ended === undefined) failed(process, error)
+        else options.ended(host.name, error)
+      })
       node = born
       storage = effects.storage
       state = 'starting'

@@ -3,7 +3,7 @@
  * says why.
  */
 import * as field from './fields.ts'
-import { type MessageOf, optional, string, uint, word } from './schema.ts'
+import { bool, type MessageOf, optional, type ShapeValue, string, uint, word } from './schema.ts'
 
 /** Who a peer is and what it needs to agree on with others. */
 export const peerFactsShape = {
@@ -31,6 +31,7 @@ export const REFUSAL_KINDS = [
   'partitions',
   'removed',
   'stopping',
+  'outranked',
 ] as const
 
 /** Why two peers do not talk: for programs, and in words. */
@@ -39,15 +40,32 @@ export interface Refusal {
   readonly reason: string
 }
 
+const knownLifeShape = {
+  /** 0: none is known. */
+  generation: uint(),
+  /** Empty: not known. */
+  bootNonce: string(64),
+  isUp: bool,
+  /** It is the one who answers. */
+  isSelf: bool,
+  /** Where it is or was. */
+  address: optional(field.address),
+} as const
+
 export const handshakeMessages = {
   /** `expects`: the node the dialler believes to be at this address; null when it only knows the address. */
   hello: [1, { ...peerFactsShape, expects: optional(field.nodeId) }],
   welcome: [2, peerFactsShape],
   refuse: [3, { kind: word(REFUSAL_KINDS), reason: string(1024) }],
+  /** Instead of hello, from one who is nobody yet: which life of this node is the newest that you know of? */
+  askLife: [4, { nodeId: field.nodeId }],
+  /** The answer, after which the link ends. */
+  life: [5, knownLifeShape],
 } as const
 
 export type HandshakeMessage = MessageOf<typeof handshakeMessages>
 export type Hello = Extract<HandshakeMessage, { type: 'hello' }>
 export type Welcome = Extract<HandshakeMessage, { type: 'welcome' }>
+export type KnownLife = ShapeValue<typeof knownLifeShape>
 /** What `hello` and `welcome` share. */
 export type PeerFacts = Omit<Welcome, 'type'>

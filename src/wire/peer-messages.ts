@@ -1,7 +1,7 @@
 /** Everything that peers say to each other on one kind of link: the tables of all areas in one codec. */
 import { configurationReplies, configurationRequests } from './configuration-messages.ts'
 import { dataReplies, dataRequests } from './data-messages.ts'
-import { handshakeMessages } from './handshake-messages.ts'
+import { type HandshakeMessage, handshakeMessages } from './handshake-messages.ts'
 import { membershipMessages } from './membership-messages.ts'
 import { createMessageCodec, type MessageOf } from './schema.ts'
 
@@ -19,6 +19,12 @@ export type PeerReply = MessageOf<typeof replies>
 
 const REPLY_TYPES: ReadonlySet<string> = new Set(Object.keys(replies))
 const REQUEST_TYPES: ReadonlySet<string> = new Set(Object.keys(requests))
+
+const HANDSHAKE_TYPES: ReadonlySet<string> = new Set(Object.keys(handshakeMessages))
+
+export function isHandshake(message: PeerMessage): message is HandshakeMessage {
+  return HANDSHAKE_TYPES.has(message.type)
+}
 
 export function isPeerReply(message: PeerMessage): message is PeerReply {
   return REPLY_TYPES.has(message.type)

@@ -11,7 +11,7 @@ import type { CloseCause, LinkPurpose, Network } from '../../src/effects/network
 import { createWorld, type SimHost, type SimWorld } from '../../src/simulator/sim-world.ts'
 import { Channel, type ChannelHandler } from '../../src/wire/channel.ts'
 import { PROTOCOL_VERSION } from '../../src/wire/frame.ts'
-import type { Hello, PeerFacts, Refusal } from '../../src/wire/handshake-messages.ts'
+import type { Hello, KnownLife, PeerFacts, Refusal } from '../../src/wire/handshake-messages.ts'
 import { isPeerReply, type PeerMessage, peerCodec } from '../../src/wire/peer-messages.ts'
 
 const PORT = 7000
@@ -66,6 +66,8 @@ export class LinkedPeer implements LinksHandler {
   readonly barred = new Set<NodeId>()
   /** Where it believes the others to be. */
   readonly addresses = new Map<NodeId, Address>()
+  /** The newest ones it has heard of. */
+  readonly lives = new Map<NodeId, KnownLife>()
   facts: SelfFacts
   /** Does it answer what it is asked? */
   isAnswering = true
@@ -93,6 +95,10 @@ export class LinkedPeer implements LinksHandler {
 
   isBarred(nodeId: NodeId): boolean {
     return this.barred.has(nodeId)
+  }
+
+  newestLife(nodeId: NodeId): KnownLife | null {
+    return this.lives.get(nodeId) ?? null
   }
 
   met(facts: PeerFacts, dialled: Address | null): void {

@@ -1,6 +1,6 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { parseClusterId, parseNodeId } from '../../src/base/ids.ts'
+import { makeAddress, parseClusterId, parseNodeId } from '../../src/base/ids.ts'
 import type { SelfFacts } from '../../src/cluster/links.ts'
 import type { Hello, PeerFacts } from '../../src/wire/handshake-messages.ts'
 import type { PeerMessage } from '../../src/wire/peer-messages.ts'
@@ -176,6 +176,59 @@ test('a peer that was removed is refused', async () => {
   a.to(b)
   await world.pass(10)
   assert.match(a.failedDials[0]?.refusal?.reason ?? '', /node a was removed from this cluster/)
+})
+
+test('a life of a node is refused when a newer one is known, or another one of its generation', async () => {
+  const known = { generation: 3, isSelf: false, address: makeAddress('10.0.0.9', 1) }
+  for (const isUp of [true, false]) {
+    const lives: [number, string, string | undefined][] = [
+      [2, 'any', 'outranked'],
+      [3, 'other', 'outranked'],
+      [3, 'third', undefined],
+      [4, 'any', undefined],
+    ]
+    for (const [generation, bootNonce, kind] of lives) {
+      const world = new LinkedWorld()
+      const [a, b] = [world.peer('a', { generation, bootNonce }), world.peer('b')]
+      await world.pass(1)
+      b.lives.set(a.nodeId, { ...known, bootNonce: 'third', isUp })
+      a.to(b)
+      await world.pass(10)
+      assert.is(a.failedDials[0]?.refusal?.kind, kind)
+      assert.is(b.meetings.length, kind === undefined ? 1 : 0)
+      if (kind === undefined) continue
+      assert.match(
+        a.failedDials[0]?.refusal?.reason ?? '',
+        /node a ra?u?ns? as generation 3 at 10\.0\.0\.9:1/,
+      )
+      b.to(a)
+      await world.pass(10)
+      assert.is(b.failedDials[0]?.refusal?.kind, 'somebodyElse', 'whoever dials it does not blame himself')
+      assert.equal(b.meetings, [])
+    }
+  }
+})
+
+test('whoever asks for the newest life of a node is told, and the link ends', async () => {
+  const world = new LinkedWorld()
+  const [a, b] = [world.peer('a'), world.peer('b')]
+  const life = { generation: 3, bootNonce: 'x', isUp: true, isSelf: false, address: b.address }
+  a.lives.set(b.nodeId, life)
+  await world.pass(1)
+  for (const [nodeId, expected] of [
+    [b.nodeId, life],
+    [a.nodeId, { generation: 1, bootNonce: 'nonce-a', isUp: true, isSelf: true, address: a.address }],
+    [parseNodeId('c'), { generation: 0, bootNonce: '', isUp: false, isSelf: false, address: null }],
+  ] as const) {
+    const stranger = world.stranger('s')
+    stranger.dial(a.address)
+    await world.pass(5)
+    stranger.say({ type: 'askLife', nodeId })
+    await world.pass(10)
+    assert.equal(stranger.heard, [{ type: 'life', ...expected }])
+    assert.equal(stranger.causes, ['closed'])
+  }
+  assert.equal([a.meetings, a.losses], [[], []])
 })
 
 test('a peer that stops refuses', async () => {

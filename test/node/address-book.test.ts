@@ -11,6 +11,11 @@ const test = suite('address book')
 
 const [A, B] = [parseNodeId('a'), parseNodeId('b')]
 const at = (port: number) => makeAddress('10.0.0.9', port)
+const life = (port: number, generation = 1, bootNonce = 'boot') => ({
+  address: at(port),
+  generation,
+  bootNonce,
+})
 const host = '10.0.0.1'
 
 async function open(world: NodeWorld, effects: Effects = world.boot(1)): Promise<AddressBook> {
@@ -31,8 +36,8 @@ test('an empty directory knows nobody', async () => {
 test('what is noted is on disk within a second, through a power cut', async () => {
   const world = new NodeWorld()
   const book = await open(world)
-  book.note(A, at(1))
-  book.note(B, at(2))
+  book.note(A, life(1))
+  book.note(B, life(2))
   await world.pass(1_000)
   assert.equal((await reopened(world)).entries(), [
     [A, at(1)],
@@ -43,8 +48,8 @@ test('what is noted is on disk within a second, through a power cut', async () =
 test('a peer that moved is found where it is now', async () => {
   const world = new NodeWorld()
   const book = await open(world)
-  book.note(A, at(1))
-  book.note(A, at(2))
+  book.note(A, life(1))
+  book.note(A, life(2))
   await world.pass(1_000)
   assert.equal((await reopened(world)).entries(), [[A, at(2)]])
 })
@@ -52,7 +57,7 @@ test('a peer that moved is found where it is now', async () => {
 test('a peer that left for good is forgotten', async () => {
   const world = new NodeWorld()
   const book = await open(world)
-  book.note(A, at(1))
+  book.note(A, life(1))
   await world.pass(1_000)
   book.forget(A)
   await world.pass(1_000)
@@ -62,9 +67,23 @@ test('a peer that left for good is forgotten', async () => {
 test('a stop saves what was noted a moment ago', async () => {
   const world = new NodeWorld()
   const book = await open(world)
-  book.note(A, at(1))
+  book.note(A, life(1))
   await world.settle(book.stop())
   assert.equal((await reopened(world)).entries(), [[A, at(1)]])
+})
+
+test('the newest life of a peer is remembered, whatever is said of older ones later', async () => {
+  const world = new NodeWorld()
+  const book = await open(world)
+  assert.is(book.lifeOf(A), null)
+  book.note(A, life(1, 3, 'third'))
+  book.note(A, life(2, 2, 'second'))
+  book.note(A, life(1, 0, ''))
+  book.note(B, life(1, 0, ''))
+  await world.pass(1_000)
+  const again = await reopened(world)
+  assert.equal(again.lifeOf(A), life(1, 3, 'third'))
+  assert.is(again.lifeOf(B), null)
 })
 
 test('many changes at once are one write', async () => {
@@ -80,8 +99,8 @@ test('many changes at once are one write', async () => {
     },
   }) as Effects['storage']
   const book = await open(world, { ...effects, storage })
-  for (let port = 1; port <= 100; port++) book.note(A, at(port))
-  book.note(A, at(100))
+  for (let port = 1; port <= 100; port++) book.note(A, life(port))
+  book.note(A, life(100))
   await world.pass(1_000)
   assert.is(writes, 2, 'both copies, once')
 })
@@ -89,9 +108,9 @@ test('many changes at once are one write', async () => {
 test('a full book takes no strangers, but follows those it knows', async () => {
   const world = new NodeWorld()
   const book = await open(world)
-  for (let i = 0; i < MAX_MEMBERS; i++) book.note(parseNodeId(`n${i}`), at(1))
-  book.note(A, at(1))
-  book.note(parseNodeId('n0'), at(2))
+  for (let i = 0; i < MAX_MEMBERS; i++) book.note(parseNodeId(`n${i}`), life(1))
+  book.note(A, life(1))
+  book.note(parseNodeId('n0'), life(2))
   assert.is(book.entries().length, MAX_MEMBERS)
   assert.equal(book.entries()[0], [parseNodeId('n0'), at(2)])
 })
@@ -118,11 +137,11 @@ test('a book that cannot be saved is logged, and saved with the next change', as
     },
   }) as Effects['storage']
   const book = await open(world, { ...effects, storage })
-  book.note(A, at(1))
+  book.note(A, life(1))
   await world.pass(1_000)
   assert.ok(world.logged.includes('addresses.unsaved'))
   isFull = false
-  book.note(B, at(2))
+  book.note(B, life(2))
   await world.pass(1_000)
   assert.is((await reopened(world)).entries().length, 2)
 })

@@ -12,8 +12,14 @@ const COPY = `${IDENTITY_FILE}.copy`
 const DAMAGED = Uint8Array.of(1, 2, 3)
 const host = '10.0.0.1'
 
+async function begun(loading: Promise<Identity>): Promise<Identity> {
+  const identity = await loading
+  await identity.begin()
+  return identity
+}
+
 function load(world: NodeWorld): Promise<Identity> {
-  return world.settle(Identity.load(world.boot(1)))
+  return world.settle(begun(Identity.load(world.boot(1))))
 }
 
 /** The power goes, and comes back. */
@@ -52,6 +58,28 @@ test('a generation is on disk before anyone hears of it', async () => {
   const after = world.sim.host(host).disk.image().files.get(IDENTITY_FILE)
   assert.is(again.generation, 2)
   assert.is.not(after?.join(), before?.join())
+})
+
+test('a start that does not begin leaves no trace; one that does is known by its nonce', async () => {
+  const world = new NodeWorld()
+  const first = await load(world)
+  world.sim.host(host).end('power')
+  const refused = await world.settle(Identity.load(world.boot(1)))
+  const second = await restart(world)
+  assert.equal([refused.generation, second.generation], [2, 2])
+  for (const { last } of [refused, second]) assert.is(last?.bootNonce, first.bootNonce)
+  assert.is(first.last, null)
+})
+
+test('a directory from the past goes on above the lives that it does not know', async () => {
+  const world = new NodeWorld()
+  await load(world)
+  world.sim.host(host).end('power')
+  const identity = await world.settle(Identity.load(world.boot(1)))
+  identity.outrank(7)
+  identity.outrank(3)
+  await world.settle(identity.begin())
+  assert.equal([identity.generation, (await restart(world)).generation], [8, 9])
 })
 
 test('the cluster it joined is remembered', async () => {
@@ -102,7 +130,7 @@ test('a crash at any moment of a start never takes the name or the generation ba
     const world = new NodeWorld(crashAfterMs)
     const first = await load(world)
     world.sim.host(host).end('power')
-    void Identity.load(world.boot(1)).catch(() => undefined)
+    void begun(Identity.load(world.boot(1))).catch(() => undefined)
     await world.pass(crashAfterMs)
     const last = await restart(world)
     assert.is(last.nodeId, first.nodeId)

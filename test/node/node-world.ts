@@ -1,4 +1,5 @@
 /** Peers on simulated hosts, started with the options that a test wants. */
+import type { KvError } from '../../src/base/error.ts'
 import { type Address, makeAddress } from '../../src/base/ids.ts'
 import { type Client, createClient } from '../../src/client/client.ts'
 import type { Effects } from '../../src/effects/effects.ts'
@@ -60,6 +61,8 @@ export class NodeWorld {
 export class TestPeer {
   readonly host: SimHost
   readonly address: Address
+  /** Why it ended itself, each time. */
+  readonly ends: KvError[] = []
   readonly #world: NodeWorld
   readonly #options: Partial<NodeOptions>
   #node: Node | null = null
@@ -82,7 +85,9 @@ export class TestPeer {
     const { effects } = this.host.boot()
     const rest = { ...DEFAULT_NODE_OPTIONS, listen: this.address, partitionCount: 16 }
     this.#effects = effects
-    this.#node = createNode({ ...rest, ...this.#options, ...options }, effects)
+    this.#node = createNode({ ...rest, ...this.#options, ...options }, effects, (error) =>
+      this.ends.push(error),
+    )
     return this.#node.start()
   }
 

@@ -1,6 +1,7 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { text, utf8 } from '../../src/base/bytes.ts'
+import type { KvError } from '../../src/base/error.ts'
 import type { ClusterId, NodeId } from '../../src/base/ids.ts'
 import { createPrng } from '../../src/base/prng.ts'
 import type { Client } from '../../src/client/client.ts'
@@ -21,10 +22,11 @@ const KEYS = 50
 const test = suite('mangled frames')
 
 test('never do more than close a link: nobody fails, nobody is blamed, nothing is written', async () => {
-  const { simulation, kv, recording, logged } = await startRecorded()
+  const { simulation, kv, recording, logged, ends } = await startRecorded()
   const before = await contentOf(simulation, kv)
   const number = simulation.peers[0]?.node?.configuration?.number
   await attack(simulation, recording, MANGLED_FRAMES, false)
+  assert.equal(ends, [])
 
   assert.ok(simulation.isFormed(), 'the peers are one cluster')
   for (const { node } of simulation.peers) {
@@ -42,10 +44,12 @@ test('never do more than close a link: nobody fails, nobody is blamed, nothing i
   await simulation.stop()
 })
 
-test('a well-formed lie, which nobody can tell from the truth, ends no peer and fills no log', async () => {
-  const { simulation, recording, logged } = await startRecorded()
+test('a well-formed lie, which nobody can tell from the truth, fails no peer and fills no log', async () => {
+  const { simulation, recording, logged, ends } = await startRecorded()
   await attack(simulation, recording, LIES, true)
   for (const peer of simulation.peers) assert.is(peer.state, 'ready')
+  // Who is told that it runs elsewhere ends in order.
+  for (const end of ends) assert.match(end.message, /stop one of the two/)
   const events = new Set(errorsIn(logged).map(({ event }) => event))
   for (const event of events) assert.ok(['node.outranked', 'configuration.foreign'].includes(event), event)
   assert.ok(errorsIn(logged).length < 50, `${errorsIn(logged).length} errors`)
@@ -55,6 +59,8 @@ interface Recorded {
   readonly simulation: Simulation
   readonly kv: Client
   readonly recording: Recording
+  /** Why peers ended themselves. */
+  readonly ends: readonly KvError[]
   /** Since the recording. */
   readonly logged: readonly LogEntry[]
 }
@@ -62,10 +68,12 @@ interface Recorded {
 async function startRecorded(): Promise<Recorded> {
   const recording = new Recording()
   const logged: LogEntry[] = []
+  const ends: KvError[] = []
   const simulation = createSimulation({
     seed: SEED,
     peers: PEERS,
     log: (entry) => logged.push(entry),
+    ended: (_host, error) => ends.push(error),
     frame: ({ from, to, frame }) => {
       recording.add([from, to].some((host) => host.startsWith('10.1.')) ? 'client' : 'peer', frame)
     },
@@ -76,7 +84,7 @@ async function startRecorded(): Promise<Recorded> {
   recording.finish()
   await simulation.run(SETTLE_MS)
   logged.length = 0
-  return { simulation, kv, recording, logged }
+  return { simulation, kv, recording, logged, ends }
 }
 
 async function attack(

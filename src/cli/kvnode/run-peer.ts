@@ -12,12 +12,14 @@ export interface PeerEvents {
   orphaned?(stop: () => void): void
 }
 
-/** Resolves when the peer has stopped. @throws what kept it from starting */
+/** Resolves when the peer has stopped. @throws what kept it from starting, or made it end by itself */
 export async function runPeer(options: PeerOptions, events: PeerEvents): Promise<void> {
   let peer: Peer | null = null
   let stopped = (): void => {}
-  const end = new Promise<void>((resolve) => {
+  let failed = (_error: Error): void => {}
+  const end = new Promise<void>((resolve, reject) => {
     stopped = resolve
+    failed = reject
   })
   const given = new AbortController()
   const stop = (): void => {
@@ -47,6 +49,7 @@ export async function runPeer(options: PeerOptions, events: PeerEvents): Promise
       maxHintBytes: options.maxHints,
       logLevel: options.logLevel,
       signal: given.signal,
+      onFatal: (error) => failed(error),
     })
     events.ready(peer.address)
     await end
