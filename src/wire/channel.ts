@@ -52,10 +52,6 @@ export class Channel<Out, In> implements LinkHandler {
     return this.#outboxBytes + (this.#link?.bufferedBytes ?? 0)
   }
 
-  get remote(): string {
-    return this.#link?.remote ?? 'nowhere'
-  }
-
   /** @param payloadBytes about how large the message is, when it carries a value */
   send(message: Out, payloadBytes = 0): void {
     this.#outbox.push(this.#outgoing.encode(message))

@@ -167,14 +167,6 @@ membership('a probe under way while we were stalled is not held against its targ
   assert.equal(lone.sent('pingReq'), [])
 })
 
-membership('lateness that was seen elsewhere counts too', () => {
-  const lone = new Lone(['a'])
-  lone.step({ type: 'loopLate', lateMs: 99 })
-  assert.is(lone.machine.healthScore, 0)
-  lone.step({ type: 'loopLate', lateMs: 101 })
-  assert.is(lone.machine.healthScore, 1)
-})
-
 membership('a loop that is always late still finds the dead', () => {
   const lone = new Lone(['a'])
   while (lone.state('a') !== 'dead' && lone.nowMs < 60_000) {

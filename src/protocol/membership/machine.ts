@@ -212,9 +212,6 @@ class Machine implements Membership {
         this.#view.configurationNumber = input.number
         this.#view.members = new Set(input.members)
         return
-      case 'loopLate':
-        if (input.lateMs > this.#view.options.ackTimeoutMs / 2) this.#stalled(input.lateMs)
-        return
       case 'leave':
         this.#leave()
         return

@@ -75,8 +75,6 @@ export type MembershipInput =
   | { readonly type: 'forget'; readonly nodeIds: readonly NodeId[] }
   /** The newest configuration that this peer has, and whom it names. */
   | { readonly type: 'configuration'; readonly number: number; readonly members: readonly NodeId[] }
-  /** The event loop ran late by this much, seen by something else than the machine's own timer. */
-  | { readonly type: 'loopLate'; readonly lateMs: number }
   /** This peer stops. */
   | { readonly type: 'leave' }
 
