@@ -68,6 +68,7 @@ export class Rpc {
     kind: LinkKind,
     timeoutMs: number,
     message: (id: number) => PeerMessage,
+    payloadBytes = 0,
   ): Promise<PeerReply> {
     return new Promise((resolve, reject) => {
       const settle = (finish: () => void): void => {
@@ -87,7 +88,7 @@ export class Rpc {
         },
         timeoutMs,
       )
-      if (!this.ask(to, kind, message(id))) {
+      if (!this.ask(to, kind, message(id), payloadBytes)) {
         settle(() => reject(new KvError('UNAVAILABLE', `peer ${to} cannot be reached`)))
       }
     })

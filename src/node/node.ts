@@ -102,6 +102,11 @@ export class Node {
     return this.#running.store.standIns.counts()
   }
 
+  /** What this peer holds. */
+  get store(): Store {
+    return this.#running.store
+  }
+
   /** The configuration in force here; null before the first. */
   get configuration(): Configuration | null {
     return this.#parts?.configuration.current ?? null
@@ -207,8 +212,11 @@ export class Node {
     }
   }
 
-  #begin({ configuration, membership, book, store, handoff }: Parts): void {
-    membership.onChange((nodeId, before, after) => this.#peerChanged(nodeId, before, after))
+  #begin({ configuration, membership, book, store, handoff, antiEntropy }: Parts): void {
+    membership.onChange((nodeId, before, after) => {
+      this.#peerChanged(nodeId, before, after)
+      if (hasReturned(before, after)) antiEntropy.peerReturned(nodeId)
+    })
     configuration.onAdopt((next) => this.#adopt(next))
     if (configuration.current !== null) {
       this.#adopt(configuration.current)
@@ -218,6 +226,7 @@ export class Node {
     membership.learn(book.entries().map(([nodeId, address]) => ({ nodeId, address })))
     configuration.start()
     handoff.start()
+    antiEntropy.start()
   }
 
   #requireRing(): Ring {
@@ -262,7 +271,7 @@ export class Node {
   #adopt(next: Configuration): void {
     const before = this.#ring?.configuration ?? null
     this.#ring = createRing(next)
-    const { membership, coordinator, handoff, store } = this.#running
+    const { membership, coordinator, handoff, antiEntropy, store } = this.#running
     membership.setConfiguration(
       next.number,
       next.members.map(({ nodeId }) => nodeId),
@@ -270,6 +279,7 @@ export class Node {
     if (next.removed.length > 0) membership.forget(next.removed)
     coordinator.configurationChanged()
     handoff.ringChanged()
+    antiEntropy.configurationChanged()
     if (before !== null) dropRecordsBetween(store, this.#effects.log, before, next)
     this.#topologyChanged()
   }
@@ -321,6 +331,7 @@ export class Node {
   async #end(parts: Parts): Promise<void> {
     parts.finder.stop()
     parts.coordinator.stop()
+    const repaired = parts.antiEntropy.stop()
     const isOutranked = this.#fatal !== null
     if (!isOutranked) await this.#drain(parts)
     await parts.handoff.stop(isOutranked ? 0 : FLUSH_MS)
@@ -329,6 +340,7 @@ export class Node {
     if (!isOutranked) parts.membership.leave()
     await parts.configuration.stop()
     parts.rpc.stop()
+    await repaired
     parts.links.stop()
     await parts.book.stop()
     await this.#listener?.close()
@@ -339,4 +351,10 @@ export class Node {
     const deadlineMs = clock.monotonic() + DRAIN_MS
     while (coordinator.inFlight > 0 && clock.monotonic() < deadlineMs) await this.#pauses.pause(DRAIN_STEP_MS)
   }
+}
+
+/** Up again, or up in another life. */
+function hasReturned(before: PeerView | null, after: PeerView | null): boolean {
+  if (after === null || !isUp(after.state)) return false
+  return before === null || !isUp(before.state) || before.generation !== after.generation
 }

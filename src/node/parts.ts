@@ -11,12 +11,14 @@ import type { ConfigurationRpc } from '../cluster/configuration-rpc.ts'
 import { Links, type SelfFacts } from '../cluster/links.ts'
 import { type ControlLinks, MembershipDriver } from '../cluster/membership-driver.ts'
 import { Rpc } from '../cluster/rpc.ts'
+import { AntiEntropy } from '../coordinator/anti-entropy.ts'
 import type { Coordination } from '../coordinator/coordination.ts'
 import { Coordinator } from '../coordinator/coordinator.ts'
 import { HedgeBudget } from '../coordinator/hedge-budget.ts'
 import { HintedHandoff } from '../coordinator/hinted-handoff.ts'
 import { LingerLimit } from '../coordinator/linger-limit.ts'
 import { Replica } from '../coordinator/replica.ts'
+import { TreeReplica } from '../coordinator/tree-replica.ts'
 import type { Effects } from '../effects/effects.ts'
 import type { MembershipMessage } from '../protocol/membership/messages.ts'
 import { isUp, type PeerView } from '../protocol/membership/peer.ts'
@@ -45,6 +47,7 @@ export interface Parts {
   readonly finder: ClusterFinder
   readonly coordinator: Coordinator
   readonly handoff: HintedHandoff
+  readonly antiEntropy: AntiEntropy
   readonly service: LocalService
 }
 
@@ -114,6 +117,7 @@ export function assembleParts(around: Surroundings): Parts {
   }
   const coordinator = new Coordinator(coordination, options)
   const handoff = new HintedHandoff(coordination)
+  const antiEntropy = new AntiEntropy(coordination, effects.random)
   const finder = new ClusterFinder({ effects, options, identity, book, links, membership, configuration })
   const service = new LocalService({
     selfId: nodeId,
@@ -135,13 +139,14 @@ export function assembleParts(around: Surroundings): Parts {
     configuration,
     coordinator,
     replica: new Replica(coordination),
+    treeReplica: new TreeReplica(coordination),
     finder,
     self: () => selfFacts(around),
     newestLife: (peer) => newestLife(membership.view(peer), book.lifeOf(peer)),
     outranked: (how) => around.outranked(how),
   }
   const cluster = { links, rpc, membership, configuration, finder }
-  return { identity, store, book, ...cluster, coordinator, handoff, service }
+  return { identity, store, book, ...cluster, coordinator, handoff, antiEntropy, service }
 }
 
 function metaOf({ zone, weight }: NodeOptions) {

@@ -8,6 +8,7 @@ import type { PeerLink } from '../cluster/peer-link.ts'
 import type { Rpc } from '../cluster/rpc.ts'
 import type { Coordinator } from '../coordinator/coordinator.ts'
 import type { Replica } from '../coordinator/replica.ts'
+import type { TreeReplica } from '../coordinator/tree-replica.ts'
 import type { Log } from '../effects/log.ts'
 import type { CloseCause } from '../effects/network.ts'
 import type { Store } from '../store/store.ts'
@@ -31,6 +32,7 @@ export interface TrafficParts {
   readonly configuration: ConfigurationDriver
   readonly coordinator: Coordinator
   readonly replica: Replica
+  readonly treeReplica: TreeReplica
   readonly finder: ClusterFinder
   self(): SelfFacts
   newestLife(nodeId: NodeId): KnownLife | null
@@ -92,6 +94,11 @@ export class PeerTraffic implements LinksHandler {
         return parts.replica.read(from, message, link)
       case 'replicate':
         return parts.replica.replicate(from, message, link)
+      case 'roots':
+      case 'slices':
+      case 'listKeys':
+      case 'digests':
+        return parts.treeReplica.serve(from, message, link)
       case 'forwardPut':
         if (parts.replica.refusesForward(from, message.id, message.number, link)) return
         return this.#coordinate(parts, message.id, message, link)

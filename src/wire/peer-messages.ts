@@ -3,10 +3,11 @@ import { configurationReplies, configurationRequests } from './configuration-mes
 import { dataReplies, dataRequests } from './data-messages.ts'
 import { type HandshakeMessage, handshakeMessages } from './handshake-messages.ts'
 import { membershipMessages } from './membership-messages.ts'
+import { repairReplies, repairRequests } from './repair-messages.ts'
 import { createMessageCodec, type MessageOf } from './schema.ts'
 
-const replies = { ...configurationReplies, ...dataReplies } as const
-const requests = { ...configurationRequests, ...dataRequests } as const
+const replies = { ...configurationReplies, ...dataReplies, ...repairReplies } as const
+const requests = { ...configurationRequests, ...dataRequests, ...repairRequests } as const
 const peerMessages = { ...handshakeMessages, ...membershipMessages, ...requests, ...replies } as const
 
 export const peerCodec = createMessageCodec(peerMessages)

@@ -1,0 +1,339 @@
+/**
+ * Two owners come to hold the same: this one compares its hash trees with a peer's and repairs both.
+ *
+ * Intuition: the roots of all partitions that both own go over in one message. Where two differ, their
+ * children tell where; of the leaves that differ the keys and digests are laid side by side. A write that is
+ * on its way looks like a difference, so each key found is looked at once more half a second later, and only
+ * what differs then too is repaired. By key, not by leaf: else a leaf with one busy key would never be
+ * repaired.
+ *
+ * A repair sends what is on disk at that moment, not what was compared, as every other write is sent: merged
+ * by its dots, refused under another configuration. So it does no harm when it comes late, twice, or not at
+ * all.
+ */
+import { type Bytes, compareBytes, equalBytes } from '../base/bytes.ts'
+import { KvError } from '../base/error.ts'
+import type { NodeId } from '../base/ids.ts'
+import type { Pauses } from '../cluster/pauses.ts'
+import type { Keyspace } from '../protocol/configuration.ts'
+import { type Digest, FANOUT, FANOUT_BITS, LEAF_BITS } from '../protocol/hash-tree.ts'
+import type { KeyDigest, Listing } from '../store/slice-listing.ts'
+import type { PeerMessage, PeerReply } from '../wire/peer-messages.ts'
+import { MAX_LISTED_KEYS } from '../wire/repair-messages.ts'
+import type { Coordination } from './coordination.ts'
+import type { Pace } from './pace.ts'
+import { sharedPartitions } from './shared-partitions.ts'
+import { EMPTY_TREE, heldDigest } from './tree-replica.ts'
+
+/** What can be watched while it runs, and remains of it. */
+export interface ExchangeProgress {
+  /** That both own. */
+  partitions: number
+  /** Of these, those that were found equal or were walked. */
+  compared: number
+  /** Keys that differed twice. */
+  differing: number
+  repaired: number
+  /** Keys whose record could not be read or stored. */
+  failed: number
+}
+
+const CALL_TIMEOUT_MS = 5000
+/** Between the two looks at a key that differs. */
+const SECOND_LOOK_MS = 500
+/** Until a peer that has too much to do is asked again, and how often. */
+const BUSY_PAUSE_MS = 250
+const MAX_BUSY_ANSWERS = 20
+/** Partitions, or keys, at work at once; how many of them may ask at once is the pace's. */
+const WORKERS = 16
+/** Keys that wait for their second look. More of them: first these. */
+const MAX_CANDIDATES = 16_384
+/** Of one partition. What is left is found by the next exchange. */
+const MAX_PARTITION_CANDIDATES = 8192
+/** Of a message without its keys and values. */
+const MESSAGE_BYTES = 40
+
+interface Candidate {
+  readonly keyspace: Keyspace
+  readonly key: Bytes
+}
+
+export class TreeExchange {
+  readonly progress: ExchangeProgress = { partitions: 0, compared: 0, differing: 0, repaired: 0, failed: 0 }
+  readonly #with: Coordination
+  readonly #pace: Pace
+  readonly #pauses: Pauses
+  readonly #peer: NodeId
+  readonly #number: number
+  #candidates: Candidate[] = []
+  #isCut = false
+
+  constructor(coordination: Coordination, pace: Pace, pauses: Pauses, peer: NodeId) {
+    this.#with = coordination
+    this.#pace = pace
+    this.#pauses = pauses
+    this.#peer = peer
+    this.#number = coordination.ring().number
+  }
+
+  /** False: there was more than it takes on; another exchange is to follow. */
+  get isComplete(): boolean {
+    return !this.#isCut && this.progress.failed === 0
+  }
+
+  /** @throws KvError when the peer cannot go on, or one of us has another configuration meanwhile */
+  async run(keyspaces: readonly Keyspace[]): Promise<void> {
+    for (const keyspace of keyspaces) await this.#compare(keyspace)
+    await this.#lookAgain()
+  }
+
+  async #compare(keyspace: Keyspace): Promise<void> {
+    const shared = sharedPartitions(this.#with.ring(), keyspace, this.#with.selfId, this.#peer)
+    if (shared.length === 0) return
+    this.progress.partitions += shared.length
+    const { partitions, roots } = await this.#ask('rootsDone', { type: 'roots', keyspaceId: keyspace.id })
+    const theirs = new Map(partitions.map((partition, i) => [partition, roots[i] ?? 0n]))
+    const trees = this.#trees
+    const differing = shared.filter((each) => trees.root(keyspace.id, each) !== (theirs.get(each) ?? 0n))
+    this.progress.compared += shared.length - differing.length
+    const walk = async (): Promise<void> => {
+      while (this.#candidates.length < MAX_CANDIDATES) {
+        const partition = differing.pop()
+        if (partition === undefined) return
+        await this.#walk(keyspace, partition)
+      }
+    }
+    while (differing.length > 0) {
+      await together(walk)
+      if (this.#candidates.length >= MAX_CANDIDATES) await this.#lookAgain()
+    }
+  }
+
+  /** From the root of a partition's tree to the keys that differ. */
+  async #walk(keyspace: Keyspace, partition: number): Promise<void> {
+    let places = [0]
+    for (let bits = 0; bits < LEAF_BITS && places.length > 0; bits += FANOUT_BITS) {
+      places = await this.#differingChildren(keyspace, partition, bits, places)
+    }
+    if (places.length > 0) await this.#compareKeys(keyspace, partition, places)
+    this.progress.compared += 1
+  }
+
+  /** @returns places among 2^(bits + FANOUT_BITS) slices */
+  async #differingChildren(
+    keyspace: Keyspace,
+    partition: number,
+    bits: number,
+    places: readonly number[],
+  ): Promise<number[]> {
+    const question = { type: 'slices', keyspaceId: keyspace.id, partition, bits, places } as const
+    const { children } = await this.#ask('slicesDone', question)
+    const tree = this.#trees.find(keyspace.id, partition) ?? EMPTY_TREE
+    const ours = tree.level(bits + FANOUT_BITS)
+    const all = places.flatMap((place) => Array.from({ length: FANOUT }, (_, i) => place * FANOUT + i))
+    return all.filter((child, i) => children[i] !== ours[child])
+  }
+
+  async #compareKeys(keyspace: Keyspace, partition: number, leaves: readonly number[]): Promise<void> {
+    const keyspaceId = keyspace.id
+    const place = { keyspaceId, partition, leaves: new Set(leaves) }
+    const ours = new Pages((after) => this.#with.store.list(place, after, MAX_LISTED_KEYS))
+    const theirs = new Pages(async (after) => {
+      const question = { type: 'listKeys', keyspaceId, partition, leaves, after } as const
+      const { keys, digests, last } = await this.#ask('keysDone', question)
+      return { entries: keys.map((key, i) => ({ key, digest: digests[i] ?? 0n })), last }
+    })
+    for (let found = 0; ; ) {
+      const a = await ours.peek()
+      const b = await theirs.peek()
+      if (a === null && b === null) return
+      const order = a === null ? 1 : b === null ? -1 : compareBytes(a.key, b.key)
+      const key = (order <= 0 ? a : b)?.key as Bytes
+      if (order !== 0 || a?.digest !== b?.digest) {
+        if (found++ >= MAX_PARTITION_CANDIDATES) {
+          this.#isCut = true
+          return
+        }
+        this.#candidates.push({ keyspace, key })
+      }
+      if (order <= 0) ours.take()
+      if (order >= 0) theirs.take()
+    }
+  }
+
+  async #lookAgain(): Promise<void> {
+    const candidates = this.#candidates
+    this.#candidates = []
+    if (candidates.length === 0) return
+    await this.#pauses.pause(SECOND_LOOK_MS)
+    for (let i = 0; i < candidates.length; ) {
+      const { keyspace } = candidates[i] as Candidate
+      const some: Bytes[] = []
+      for (; some.length < MAX_LISTED_KEYS && candidates[i]?.keyspace === keyspace; i++) {
+        some.push((candidates[i] as Candidate).key)
+      }
+      await this.#repairDiffering(keyspace, some)
+    }
+  }
+
+  async #repairDiffering(keyspace: Keyspace, keys: readonly Bytes[]): Promise<void> {
+    const { store } = this.#with
+    const keyspaceId = keyspace.id
+    const { digests } = await this.#ask('digestsDone', { type: 'digests', keyspaceId, keys })
+    const ring = this.#with.ring()
+    const rest = keys.flatMap((key, i) => {
+      const theirs = digests[i] ?? 0n
+      return theirs === heldDigest(store, keyspaceId, ring.partitionOf(key), key) ? [] : [{ key, theirs }]
+    })
+    this.progress.differing += rest.length
+    const work = async (): Promise<void> => {
+      for (let next = rest.pop(); next !== undefined; next = rest.pop()) {
+        if (await this.#repair(keyspace, next.key, next.theirs)) this.progress.repaired += 1
+        else this.progress.failed += 1
+      }
+    }
+    await together(work)
+  }
+
+  /** Brings both to the merge of the two. False: one of the copies cannot be read, or not be stored. */
+  async #repair(keyspace: Keyspace, key: Bytes, theirDigest: Digest): Promise<boolean> {
+    const partition = this.#with.ring().partitionOf(key)
+    const theirs = theirDigest === 0n ? null : await this.#fetch(keyspace, key)
+    if (theirs === undefined) return false
+    if (theirs !== null && !(await this.#mergeHere(keyspace, partition, key, theirs))) return false
+    const ours = this.#readHere(keyspace, partition, key)
+    if (ours === undefined) return false
+    if (ours === null || (theirs !== null && equalBytes(ours, theirs))) return true
+    const fields = { keyspaceId: keyspace.id, key, record: ours, mintedBy: null, standInFor: null }
+    return (await this.#askOrFail('stored', { type: 'replicate', ...fields }, ours.length)) !== null
+  }
+
+  /** Undefined: the peer cannot read it. */
+  async #fetch(keyspace: Keyspace, key: Bytes): Promise<Bytes | null | undefined> {
+    const question = { type: 'read', keyspaceId: keyspace.id, key, seenOnly: false, asStandIn: null } as const
+    return (await this.#askOrFail('record', question))?.record
+  }
+
+  /** Undefined: it cannot be read. */
+  #readHere(keyspace: Keyspace, partition: number, key: Bytes): Bytes | null | undefined {
+    try {
+      return this.#with.store.read(keyspace.id, partition, key)
+    } catch (error) {
+      if (!(error instanceof KvError)) throw error
+      return undefined
+    }
+  }
+
+  #mergeHere(keyspace: Keyspace, partition: number, key: Bytes, record: Bytes): Promise<boolean> {
+    this.#checkNumber()
+    return new Promise((resolve) => {
+      this.#with.store.merge(keyspace, partition, key, record, null, (error) => {
+        if (error !== null) this.#with.log.warn('repair.not-stored', { from: this.#peer, error })
+        resolve(error === null)
+      })
+    })
+  }
+
+  /** Null: a refusal that concerns this record alone. */
+  async #askOrFail<T extends PeerReply['type']>(
+    type: T,
+    question: Question,
+    sentBytes = 0,
+  ): Promise<Extract<PeerReply, { type: T }> | null> {
+    const reply = await this.#call(question, sentBytes)
+    if (reply.type === 'refused' && reply.reason === 'failed') return null
+    return this.#expect(type, reply)
+  }
+
+  async #ask<T extends PeerReply['type']>(
+    type: T,
+    question: Question,
+  ): Promise<Extract<PeerReply, { type: T }>> {
+    return this.#expect(type, await this.#call(question, 0))
+  }
+
+  #expect<T extends PeerReply['type']>(type: T, reply: PeerReply): Extract<PeerReply, { type: T }> {
+    if (reply.type === type) return reply as Extract<PeerReply, { type: T }>
+    if (reply.type !== 'refused')
+      throw new KvError('INTERNAL', `peer ${this.#peer} answered with ${reply.type}`)
+    if (reply.reason === 'stale') this.#with.sawNumber(this.#peer, reply.number)
+    throw new KvError('UNAVAILABLE', `peer ${this.#peer} will not compare now: ${reply.reason}`)
+  }
+
+  async #call(question: Question, sentBytes: number): Promise<PeerReply> {
+    for (let busy = 0; ; busy++) {
+      const call = (): Promise<PeerReply> => {
+        this.#checkNumber()
+        const message = (id: number): PeerMessage =>
+          ({ ...question, id, number: this.#number }) as PeerMessage
+        return this.#with.rpc.call(this.#peer, 'data', CALL_TIMEOUT_MS, message, sentBytes)
+      }
+      const reply = await this.#pace.run(call, (answer) => sentBytes + sizeOf(answer))
+      const isBusy = reply.type === 'refused' && reply.reason === 'overloaded'
+      if (!isBusy || busy >= MAX_BUSY_ANSWERS) return reply
+      this.#pace.slowDown()
+      await this.#pauses.pause(BUSY_PAUSE_MS)
+    }
+  }
+
+  #checkNumber(): void {
+    if (this.#with.ring().number === this.#number) return
+    throw new KvError('UNAVAILABLE', 'the configuration changed meanwhile')
+  }
+
+  get #trees() {
+    const trees = this.#with.store.hashTrees
+    if (trees === null) throw new KvError('UNAVAILABLE', 'the hash trees here are being built')
+    return trees
+  }
+}
+
+/** Several workers. Waits for all, also when one fails: nothing of an exchange goes on after its end. */
+async function together(work: () => Promise<void>): Promise<void> {
+  const results = await Promise.allSettled(Array.from({ length: WORKERS }, work))
+  for (const result of results) if (result.status === 'rejected') throw result.reason
+}
+
+type Asked<M> = M extends unknown ? Omit<M, 'id' | 'number'> : never
+type Question = Asked<Extract<PeerMessage, { readonly id: number; readonly number: number }>>
+
+/** A listing as one row of entries, of which a page at a time is in memory. */
+class Pages {
+  readonly #fetch: (after: Bytes | null) => Promise<Listing>
+  #page: Listing | null = null
+  #at = 0
+
+  constructor(fetch: (after: Bytes | null) => Promise<Listing>) {
+    this.#fetch = fetch
+  }
+
+  /** The first that was not taken; null: there are no more. */
+  async peek(): Promise<KeyDigest | null> {
+    for (;;) {
+      const entry = this.#page?.entries[this.#at]
+      if (entry !== undefined) return entry
+      if (this.#page !== null && this.#page.last === null) return null
+      this.#page = await this.#fetch(this.#page?.last ?? null)
+      this.#at = 0
+    }
+  }
+
+  take(): void {
+    this.#at += 1
+  }
+}
+
+function sizeOf(reply: PeerReply): number {
+  switch (reply.type) {
+    case 'rootsDone':
+      return MESSAGE_BYTES + 11 * reply.roots.length
+    case 'slicesDone':
+      return MESSAGE_BYTES + 8 * reply.children.length
+    case 'keysDone':
+      return reply.keys.reduce((sum, key) => sum + key.length + 12, MESSAGE_BYTES)
+    case 'record':
+      return MESSAGE_BYTES + (reply.record?.length ?? 0)
+    default:
+      return MESSAGE_BYTES
+  }
+}
