@@ -120,7 +120,7 @@ export class SimDisk {
     this.#files = new Map(image.files)
   }
 
-  /** The newest state of the log. For sessions. */
+  /** The newest state of the log. For sessions and checks. */
   get newest(): SimTree {
     return this.#tail.at(-1)?.tree ?? this.#durable
   }

@@ -1,5 +1,6 @@
 /** All checkers of a running cluster, wired to its disks, its peers and its clients' history. */
 
+import { present } from '../../base/assert.ts'
 import { text } from '../../base/bytes.ts'
 import type { Keyspace } from '../../protocol/configuration.ts'
 import { type HistoryObserver, type KeyspaceFacts, type Place, placeOf } from '../history.ts'
@@ -10,6 +11,7 @@ import { type ConfigurationChecker, createConfigurationChecker } from './configu
 import { createDotLedger, type DotLedger } from './dot-ledger.ts'
 import { createDurabilityChecker } from './durability.ts'
 import { decodeStored, type StoredKey, type StoredRecord, standInPlace } from './stored-record.ts'
+import { checkTrees } from './trees.ts'
 import { Violation } from './violation.ts'
 import { createVisibilityChecker } from './visibility.ts'
 import { createVotesChecker, type VotesChecker } from './votes.ts'
@@ -31,6 +33,8 @@ export interface ClusterChecks {
 }
 
 const LOOK_INTERVAL_MS = 50
+/** Reading all disks takes longer than anything else here. */
+const TREES_INTERVAL_MS = 5000
 
 export function createClusterChecks(): ClusterChecks {
   const dots = createDotLedger()
@@ -79,6 +83,12 @@ export function createClusterChecks(): ClusterChecks {
     simulation?.world.scheduler.after(LOOK_INTERVAL_MS, look)
   }
 
+  const lookAtTrees = (): void => {
+    const { world, peers } = present(simulation, 'it is watched')
+    for (const peer of peers) guarded(() => checkTrees(peer, world.host(peer.host).disk.newest))
+    world.scheduler.after(TREES_INTERVAL_MS, lookAtTrees)
+  }
+
   return {
     dots,
     configurations,
@@ -95,6 +105,7 @@ export function createClusterChecks(): ClusterChecks {
     watch(watched) {
       simulation = watched
       look()
+      lookAtTrees()
     },
     learnKeyspaces(keyspaces) {
       for (const { id, name } of keyspaces) names.set(id, name)
