@@ -10,8 +10,9 @@
  *
  * Invariants: beliefs only move up in the order of `peer.ts`; only a peer itself can outrank what is said of
  * it; somebody is always tried again while anybody is dead. So no healthy peer stays dead once it can be
- * reached, and nobody who was forgotten comes back. One who is down and is no member of the cluster is dropped
- * after a while, so that peers that came once do not fill the table; whoever of them comes again is met anew.
+ * reached, and nobody who was forgotten comes back. One who is down and is no member of the cluster is
+ * dropped after a while, so that peers that came once do not fill the table; whoever of them comes again is
+ * met anew.
  *
  * A peer that was stalled blames itself first: the time in which it did not run counts against nobody, its
  * health gets worse, and when it was away for longer than the shortest suspicion, it refutes its own death
