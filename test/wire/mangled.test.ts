@@ -97,7 +97,9 @@ async function attack(
   const clusterId = simulation.peers[0]?.node?.configuration?.clusterId as ClusterId
   const prng = createPrng(SEED)
   const attacker = new Attacker(effects, recording, prng, clusterId, lies)
-  while (attacker.counts.frames < frames) {
+  // A lie about a newer life may end whom it is about, and then there is nobody left to lie to.
+  const isAnyoneThere = (): boolean => simulation.peers.some(({ node }) => node?.isReady === true)
+  while (attacker.counts.frames < frames && isAnyoneThere()) {
     const targets = Array.from({ length: AT_ONCE }, () => simulation.peers[prng.int(PEERS)] as SimPeer)
     await simulation.settle(Promise.all(targets.map(({ address }) => attacker.strike(address))))
   }
