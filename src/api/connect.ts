@@ -5,6 +5,7 @@ import { createSystemClock } from '../platform/system-clock.ts'
 import { createSystemRandom } from '../platform/system-random.ts'
 import { createSystemNetwork } from '../platform/ws-network.ts'
 import { MAX_FRAME_BYTES } from '../wire/frame.ts'
+import { checkOptionNames, wrong } from '../wire/request-check.ts'
 
 export interface ConnectOptions extends Omit<ClientOptions, 'peers'> {}
 
@@ -18,7 +19,10 @@ export async function connect(
   addresses: string | readonly string[],
   options: ConnectOptions = {},
 ): Promise<Client> {
-  const peers = (typeof addresses === 'string' ? [addresses] : addresses).map(parseAddress)
+  const list = typeof addresses === 'string' ? [addresses] : addresses
+  if (!Array.isArray(list)) throw wrong('the address', addresses, 'host:port, or a list of them')
+  const peers = list.map(parseAddress)
+  checkOptionNames(options, ['pinned', 'keyspace', 'timeoutMs'], 'connect')
   const effects = {
     clock: createSystemClock(),
     network: createSystemNetwork({ maxFrameBytes: MAX_FRAME_BYTES }),

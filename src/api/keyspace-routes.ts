@@ -2,9 +2,9 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { strictText } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
-import { MAX_REPLICAS } from '../protocol/configuration.ts'
-import { DEFAULT_KEYSPACE_OPTIONS, type KeyspaceOptions } from '../wire/requests.ts'
-import { invalid, levelOf, Query } from './query.ts'
+import { completeKeyspaceOptions } from '../wire/request-check.ts'
+import type { KeyspaceOptions } from '../wire/requests.ts'
+import { invalid, Query } from './query.ts'
 import { type RouteContext, resource } from './routes.ts'
 
 export function addKeyspaceRoutes(app: FastifyInstance, { service }: RouteContext): void {
@@ -36,40 +36,10 @@ function nameOf(request: FastifyRequest): string {
   return (request.params as { readonly name: string }).name
 }
 
-type Check = (raw: unknown) => boolean
-const oneOf =
-  (...words: readonly string[]): Check =>
-  (raw) =>
-    words.includes(raw as string)
-const isLevel: Check = (raw) => levelOf(raw) !== null
-
-const FIELDS: Readonly<Record<keyof KeyspaceOptions, readonly [Check, allowed: string]>> = {
-  strategy: [oneOf('ring', 'full'), 'ring or full'],
-  replicas: [
-    (raw) => Number.isInteger(raw) && Number(raw) >= 1 && Number(raw) <= MAX_REPLICAS,
-    `a number from 1 to ${MAX_REPLICAS}`,
-  ],
-  conflicts: [oneOf('siblings', 'lww'), 'siblings or lww'],
-  quorum: [oneOf('sloppy', 'strict'), 'sloppy or strict'],
-  r: [isLevel, 'one, quorum, all, or a number from 1'],
-  w: [isLevel, 'one, quorum, all, or a number from 1'],
-  durability: [oneOf('disk', 'os'), 'disk or os'],
-}
-
-/** What is left out has its default; an empty body is all defaults. @throws INVALID_ARGUMENT */
+/** An empty body is all defaults. @throws INVALID_ARGUMENT */
 function parseKeyspaceOptions(body: unknown): KeyspaceOptions {
-  const given = body === undefined || (body as Buffer).length === 0 ? {} : parseJsonObject(body as Buffer)
-  for (const [name, value] of Object.entries(given)) {
-    const field = Object.hasOwn(FIELDS, name) ? FIELDS[name as keyof KeyspaceOptions] : undefined
-    if (field === undefined) {
-      throw invalid(
-        `a keyspace has no option '${name.slice(0, 64)}'; known: ${Object.keys(FIELDS).join(', ')}`,
-      )
-    }
-    const [check, allowed] = field
-    if (!check(value)) throw invalid(`'${name}' is ${allowed}`)
-  }
-  return { ...DEFAULT_KEYSPACE_OPTIONS, ...given }
+  const isEmpty = body === undefined || (body as Buffer).length === 0
+  return completeKeyspaceOptions(isEmpty ? {} : parseJsonObject(body as Buffer))
 }
 
 function parseJsonObject(body: Buffer): Readonly<Record<string, unknown>> {

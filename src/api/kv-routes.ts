@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type Bytes, fromHex, strictText, toHex } from '../base/bytes.ts'
 import { hash64 } from '../base/hash.ts'
 import { makeProblem } from '../wire/problem.ts'
+import { MAX_CONTENT_TYPE_LENGTH } from '../wire/request-check.ts'
 import { type FoundValue, type GetReply, MAX_KEY_BYTES, type PutReply } from '../wire/requests.ts'
 import { decodePercent, splitUrl } from './percent.ts'
 import { invalid, Query } from './query.ts'
@@ -11,7 +12,6 @@ import { siblingsAsJson, siblingsAsMultipart, usableContentType } from './siblin
 
 const PREFIX = '/v1/kv/'
 const CONTEXT_HEADER = 'x-kv-context'
-const MAX_CONTENT_TYPE_LENGTH = 255
 const MALFORMED = 'malformed'
 
 /**

@@ -17,6 +17,7 @@ import { createSystemNetwork } from '../platform/ws-network.ts'
 import { MAX_FRAME_BYTES } from '../wire/frame.ts'
 import type { KvService } from '../wire/requests.ts'
 import { createHttpFace, type HttpFace } from './http.ts'
+import { checkPeerOptions } from './peer-options.ts'
 
 const DEFAULT_PORT = 7001
 const DEFAULT_HOST = '127.0.0.1'
@@ -77,6 +78,7 @@ export interface Peer {
  * CONFLICT: the cluster will not have it; INTERNAL: the disk; UNAVAILABLE: given up
  */
 export async function createPeer(options: CreatePeerOptions): Promise<Peer> {
+  checkPeerOptions(options)
   const nodeOptions = nodeOptionsOf(options)
   const { signal } = options
   if (signal?.aborted) throw new KvError('UNAVAILABLE', 'the start was given up before it began')

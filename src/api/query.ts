@@ -4,7 +4,8 @@
  */
 import { type Bytes, strictText } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
-import { type Level, MAX_MEMBERS } from '../protocol/configuration.ts'
+import type { Level } from '../protocol/configuration.ts'
+import { levelOf } from '../wire/request-check.ts'
 import { DEFAULT_TIMEOUT_MS } from '../wire/requests.ts'
 import { parseTtl, TTL_HELP } from '../wire/ttl.ts'
 import { decodePercent, splitUrl } from './percent.ts'
@@ -71,12 +72,6 @@ export class Query {
     if (timeoutMs >= 1 && timeoutMs <= MAX_TIMEOUT_MS) return timeoutMs
     throw invalid(`?timeout= is a time such as 500ms or 5s, at most ${MAX_TIMEOUT_MS / 1000}s`)
   }
-}
-
-/** The level that a number or word means, or null. */
-export function levelOf(raw: unknown): Level | null {
-  if (raw === 'one' || raw === 'quorum' || raw === 'all') return raw
-  return typeof raw === 'number' && Number.isInteger(raw) && raw >= 1 && raw <= MAX_MEMBERS ? raw : null
 }
 
 export function invalid(message: string): KvError {

@@ -7,6 +7,7 @@ import { KvError } from '../base/error.ts'
 import type { Address } from '../base/ids.ts'
 import type { Random } from '../effects/random.ts'
 import type { Level } from '../protocol/configuration.ts'
+import { checkKeyspaceName, checkOptionNames, checkTimeout, wrong } from '../wire/request-check.ts'
 import { DEFAULT_KEYSPACE, DEFAULT_TIMEOUT_MS, type FoundValue, type KvService } from '../wire/requests.ts'
 import { RemoteService } from './remote-service.ts'
 import { type ClientEffects, Router } from './router.ts'
@@ -69,6 +70,13 @@ export interface Found {
   readonly standIns: number
 }
 
+const CLIENT_OPTIONS = ['peers', 'pinned', 'keyspace', 'timeoutMs']
+const REQUEST_OPTIONS = ['keyspace', 'timeoutMs']
+const GET_OPTIONS = [...REQUEST_OPTIONS, 'r']
+const WRITE_OPTIONS = [...REQUEST_OPTIONS, 'context', 'w', 'blind']
+const PUT_OPTIONS = [...WRITE_OPTIONS, 'contentType', 'ttlMs']
+
+/** @throws INVALID_ARGUMENT */
 export function createClient(options: ClientOptions, effects: ClientEffects): Client {
   return new Client(options, effects)
 }
@@ -82,12 +90,16 @@ export class Client {
   readonly #timeoutMs: number
 
   constructor(options: ClientOptions, effects: ClientEffects) {
+    checkOptionNames(options, CLIENT_OPTIONS, 'a client')
+    const { keyspace = DEFAULT_KEYSPACE, timeoutMs = DEFAULT_TIMEOUT_MS } = options
+    checkKeyspaceName(keyspace)
+    checkTimeout(timeoutMs)
     if (options.peers.length === 0)
       throw new KvError('INVALID_ARGUMENT', 'a client needs the address of at least one peer')
     this.#router = new Router(options.peers, effects, options.pinned)
     this.#random = effects.random
-    this.#keyspace = options.keyspace ?? DEFAULT_KEYSPACE
-    this.#timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS
+    this.#keyspace = keyspace
+    this.#timeoutMs = timeoutMs
     this.service = new RemoteService(this.#router)
   }
 
@@ -96,20 +108,25 @@ export class Client {
    * @throws UNAVAILABLE, OVERLOADED: nothing was written; TIMEOUT_UNKNOWN: it may have been;
    * INVALID_ARGUMENT, NOT_FOUND, TOO_LARGE, CONFLICT
    */
-  put(key: string | Bytes, value: string | Bytes, options: PutOptions = {}): Promise<Written> {
-    return this.#write(key, toBytes(value), options)
+  async put(key: string | Bytes, value: string | Bytes, options: PutOptions = {}): Promise<Written> {
+    checkOptionNames(options, PUT_OPTIONS, 'put')
+    if (value === undefined || value === null)
+      throw wrong('value', value, 'text or bytes; to remove a key use delete')
+    return this.#write(key, toBytes('value', value), options)
   }
 
   /** As `put`. Deleting what is not there is no error. */
-  delete(key: string | Bytes, options: WriteOptions = {}): Promise<Written> {
+  async delete(key: string | Bytes, options: WriteOptions = {}): Promise<Written> {
+    checkOptionNames(options, WRITE_OPTIONS, 'delete')
     return this.#write(key, null, options)
   }
 
   /** @throws UNAVAILABLE: R owners did not answer in time; INVALID_ARGUMENT, NOT_FOUND (the keyspace) */
   async get(key: string | Bytes, options: GetOptions = {}): Promise<Found> {
+    checkOptionNames(options, GET_OPTIONS, 'get')
     const reply = await this.service.get({
       keyspace: options.keyspace ?? this.#keyspace,
-      key: toBytes(key),
+      key: toBytes('key', key),
       r: options.r ?? null,
       timeoutMs: options.timeoutMs ?? this.#timeoutMs,
     })
@@ -133,7 +150,7 @@ export class Client {
   #write(key: string | Bytes, value: Bytes | null, options: PutOptions): Promise<Written> {
     return this.service.put({
       keyspace: options.keyspace ?? this.#keyspace,
-      key: toBytes(key),
+      key: toBytes('key', key),
       value,
       contentType: options.contentType ?? null,
       context: options.context ?? null,
@@ -146,6 +163,9 @@ export class Client {
   }
 }
 
-function toBytes(value: string | Bytes): Bytes {
-  return typeof value === 'string' ? utf8(value) : value
+/** @throws INVALID_ARGUMENT */
+function toBytes(what: 'key' | 'value', given: string | Bytes): Bytes {
+  if (typeof given === 'string') return utf8(given)
+  if (given instanceof Uint8Array) return given
+  throw wrong(what, given, 'text or bytes (a string, a Uint8Array or a Buffer)')
 }

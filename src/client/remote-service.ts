@@ -1,7 +1,11 @@
 /** What a peer does for others, asked over a link: the same words as the node's own service. */
-import { KvError } from '../base/error.ts'
-import { MAX_VALUE_BYTES } from '../protocol/record.ts'
-import { MAX_CARRIED_KEY_BYTES } from '../wire/fields.ts'
+import {
+  checkGet,
+  checkKey,
+  checkKeyspaceName,
+  checkPut,
+  completeKeyspaceOptions,
+} from '../wire/request-check.ts'
 import {
   type ClusterStatus,
   DEFAULT_TIMEOUT_MS,
@@ -27,11 +31,8 @@ export class RemoteService implements KvService {
   }
 
   async put(request: PutRequest): Promise<PutReply> {
+    checkPut(request)
     const { keyspace, key, value, timeoutMs } = request
-    if ((value?.length ?? 0) > MAX_VALUE_BYTES) {
-      throw new KvError('TOO_LARGE', `the value has ${value?.length} bytes; ${MAX_VALUE_BYTES} can be sent`)
-    }
-    checkKey(key)
     const answer = await this.#router.ask(
       { type: 'put', id: 0, ...request },
       {
@@ -48,8 +49,8 @@ export class RemoteService implements KvService {
   }
 
   async get(request: GetRequest): Promise<GetReply> {
+    checkGet(request)
     const { keyspace, key, timeoutMs } = request
-    checkKey(key)
     const question = { type: 'get', id: 0, ...request } as const
     const options = { route: { keyspace, key }, isWrite: false, isRepeatable: true, timeoutMs }
     return expect(await this.#router.ask(question, options), 'getDone')
@@ -64,6 +65,7 @@ export class RemoteService implements KvService {
   }
 
   async locate(keyspace: string, key: Uint8Array): Promise<KeyLocation> {
+    checkKeyspaceName(keyspace)
     checkKey(key)
     return expect(await this.#ask({ type: 'locate', id: 0, keyspace, key }), 'locateDone')
   }
@@ -76,12 +78,14 @@ export class RemoteService implements KvService {
     return expect(await this.#ask({ type: 'hints', id: 0 }), 'hintsDone').hints
   }
 
-  async createKeyspace(name: string, options: KeyspaceOptions): Promise<KeyspaceInfo> {
-    const question = { type: 'createKeyspace', id: 0, name, ...options } as const
+  async createKeyspace(name: string, options: Partial<KeyspaceOptions> = {}): Promise<KeyspaceInfo> {
+    checkKeyspaceName(name, 'name')
+    const question = { type: 'createKeyspace', id: 0, name, ...completeKeyspaceOptions(options) } as const
     return expect(await this.#ask(question, true), 'createKeyspaceDone').keyspace
   }
 
   async dropKeyspace(name: string): Promise<void> {
+    checkKeyspaceName(name, 'name')
     expect(await this.#ask({ type: 'dropKeyspace', id: 0, name }, true), 'dropKeyspaceDone')
   }
 
@@ -98,9 +102,4 @@ function expect<T extends Answer['type']>(
   if (answer.type !== type) throw unexpected(answer)
   const { type: _type, id: _id, ...result } = answer as Extract<Answer, { type: T }>
   return result
-}
-
-function checkKey(key: Uint8Array): void {
-  if (key.length <= MAX_CARRIED_KEY_BYTES) return
-  throw new KvError('INVALID_ARGUMENT', `the key has ${key.length} bytes; 1 to 1024 are allowed`)
 }

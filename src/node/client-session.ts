@@ -129,12 +129,14 @@ export class ClientSession implements ChannelHandler<ClientRequest> {
         return this.#reply(id, service.keyspaces(), (keyspaces) => ({ type: 'keyspacesDone', id, keyspaces }))
       case 'hints':
         return this.#reply(id, service.hints(), (hints) => ({ type: 'hintsDone', id, hints }))
-      case 'createKeyspace':
-        return this.#reply(id, service.createKeyspace(message.name, message), (keyspace) => ({
+      case 'createKeyspace': {
+        const { type: _type, id: _id, name, ...options } = message
+        return this.#reply(id, service.createKeyspace(name, options), (keyspace) => ({
           type: 'createKeyspaceDone',
           id,
           keyspace,
         }))
+      }
       case 'dropKeyspace':
         return this.#reply(id, service.dropKeyspace(message.name), () => ({ type: 'dropKeyspaceDone', id }))
     }

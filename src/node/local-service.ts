@@ -14,6 +14,13 @@ import { type Configuration, readLayout, targetLayout } from '../protocol/config
 import { createKeyspace, dropKeyspace } from '../protocol/configuration-change.ts'
 import type { Ring } from '../protocol/ring.ts'
 import type { Store } from '../store/store.ts'
+import {
+  checkGet,
+  checkKey,
+  checkKeyspaceName,
+  checkPut,
+  completeKeyspaceOptions,
+} from '../wire/request-check.ts'
 import type {
   ClusterStatus,
   GetReply,
@@ -57,6 +64,7 @@ export class LocalService implements KvService {
 
   put(request: PutRequest): Promise<PutReply> {
     return new Promise((resolve, reject) => {
+      checkPut(request)
       this.#parts.coordinator.put(request, false, (error, reply) => {
         if (reply === null) reject(error)
         else resolve(reply)
@@ -66,6 +74,7 @@ export class LocalService implements KvService {
 
   get(request: GetRequest): Promise<GetReply> {
     return new Promise((resolve, reject) => {
+      checkGet(request)
       this.#parts.coordinator.get(request, (error, reply) => {
         if (reply === null) reject(error)
         else resolve(reply)
@@ -104,6 +113,8 @@ export class LocalService implements KvService {
   }
 
   async locate(keyspaceName: string, key: Bytes): Promise<KeyLocation> {
+    checkKeyspaceName(keyspaceName)
+    checkKey(key)
     const ring = this.#parts.ring()
     const keyspace = ring.keyspace(keyspaceName)
     if (keyspace === null)
@@ -127,9 +138,9 @@ export class LocalService implements KvService {
     })
   }
 
-  async createKeyspace(name: string, options: KeyspaceOptions): Promise<KeyspaceInfo> {
-    const { strategy, replicas, conflicts, quorum, r, w, durability } = options
-    const wanted = { strategy, replicas, conflicts, quorum, r, w, durability }
+  async createKeyspace(name: string, options: Partial<KeyspaceOptions> = {}): Promise<KeyspaceInfo> {
+    checkKeyspaceName(name, 'name')
+    const wanted = completeKeyspaceOptions(options)
     const same = this.#parts.ring().keyspace(name)
     if (same !== null && isSame(same, wanted)) return same
     const changed = await this.#parts.change((configuration, nowMs) =>
@@ -141,6 +152,7 @@ export class LocalService implements KvService {
   }
 
   async dropKeyspace(name: string): Promise<void> {
+    checkKeyspaceName(name, 'name')
     await this.#parts.change((configuration, nowMs) => dropKeyspace(configuration, name, nowMs))
   }
 

@@ -10,7 +10,7 @@ import { bool, bytes, type Field, MalformedMessage, optional, parsed, string, ui
 
 const MAX_LEVEL = 4096
 /** Keys that are too long get an answer that says so, up to this. */
-export const MAX_CARRIED_KEY_BYTES = 64 * 1024
+const MAX_CARRIED_KEY_BYTES = 64 * 1024
 
 export const requestId = uint(0xffff_ffff)
 export const configurationNumber = uint()

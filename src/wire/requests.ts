@@ -138,8 +138,11 @@ export interface KvService {
   keyspaces(): Promise<readonly KeyspaceInfo[]>
   /** Who keeps how much for whom, of the peers that answer in time. */
   hints(): Promise<readonly HintCount[]>
-  /** @throws CONFLICT when the name is taken with other options (the same ones: it succeeds) */
-  createKeyspace(name: string, options: KeyspaceOptions): Promise<KeyspaceInfo>
+  /**
+   * Options that are left out have their defaults.
+   * @throws CONFLICT when the name is taken with other options (the same ones: it succeeds)
+   */
+  createKeyspace(name: string, options?: Partial<KeyspaceOptions>): Promise<KeyspaceInfo>
   /** @throws NOT_FOUND; INVALID_ARGUMENT for the default keyspace */
   dropKeyspace(name: string): Promise<void>
 }

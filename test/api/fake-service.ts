@@ -5,6 +5,7 @@
 import { toHex } from '../../src/base/bytes.ts'
 import { KvError } from '../../src/base/error.ts'
 import type { KeyspaceId } from '../../src/base/ids.ts'
+import { completeKeyspaceOptions } from '../../src/wire/request-check.ts'
 import {
   DEFAULT_KEYSPACE_OPTIONS,
   type FoundValue,
@@ -108,7 +109,7 @@ export function createFakeService(): FakeService {
     },
     async createKeyspace(name, options) {
       if (keyspaces.has(name)) throw new KvError('CONFLICT', `keyspace '${name}' exists with other options`)
-      const made = { ...options, id: (keyspaces.size + 1) as KeyspaceId, name }
+      const made = { ...completeKeyspaceOptions(options ?? {}), id: (keyspaces.size + 1) as KeyspaceId, name }
       keyspaces.set(name, made)
       return made
     },

@@ -72,6 +72,33 @@ test('a port or a directory in use is an error, and leaves nothing behind', asyn
   peers.push(await createPeer({ ...other, port: 0 }))
 })
 
+test('wrong options of a peer or a client are named, with what is allowed', async ({ directory }) => {
+  const anything = (value: unknown) => value as never
+  const attempts: readonly [() => Promise<unknown>, string][] = [
+    [() => createPeer(anything(undefined)), 'options is undefined'],
+    [() => createPeer(anything({})), 'dataDir is undefined; allowed: the path of a directory'],
+    [() => createPeer({ dataDir: directory, port: 70_000 }), 'port is 70000; allowed: a whole number from 0'],
+    [() => createPeer({ dataDir: directory, port: anything('7001') }), "port is '7001'"],
+    [() => createPeer({ dataDir: directory, weight: 0 }), 'weight is 0'],
+    [() => createPeer({ dataDir: directory, maxValueBytes: 2 ** 30 }), 'maxValueBytes is 1073741824'],
+    [() => createPeer({ dataDir: directory, join: anything('10.0.0.5:7001') }), 'a list of addresses'],
+    [() => createPeer({ dataDir: directory, join: ['nonsense'] }), "'nonsense' is not an address"],
+    [() => createPeer({ dataDir: directory, logLevel: anything('loud') }), "logLevel is 'loud'"],
+    [() => createPeer(anything({ dataDir: directory, data: 'x' })), "createPeer has no option 'data'"],
+    [() => connect(anything(undefined)), 'the address is undefined'],
+    [() => connect([]), 'at least one peer'],
+    [() => connect('127.0.0.1:1', anything(null)), 'options is null'],
+  ]
+  for (const [attempt, said] of attempts) {
+    const error = await attempt().then(
+      () => assert.unreachable(said),
+      (thrown: unknown) => thrown,
+    )
+    assert.ok(error instanceof KvError && error.code === 'INVALID_ARGUMENT', String(error))
+    assert.ok(error.message.includes(said), `'${said}' is not in: ${error.message}`)
+  }
+})
+
 test('a join that nobody answers goes on until it is given up', async ({ directory, peers }) => {
   const gone = await createPeer({ dataDir: join(directory, 'gone'), port: 0, logLevel: 'silent' })
   const other = await createPeer({ dataDir: join(directory, 'other'), port: 0, logLevel: 'silent' })

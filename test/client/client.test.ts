@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert'
 import { text, utf8 } from '../../src/base/bytes.ts'
 import { KvError } from '../../src/base/error.ts'
 import { type Client, createClient, type Found } from '../../src/client/client.ts'
-import { DEFAULT_KEYSPACE_OPTIONS, type KeyspaceInfo } from '../../src/wire/requests.ts'
+import type { KeyspaceInfo } from '../../src/wire/requests.ts'
 import {
   type AnswerBody,
   ClientWorld,
@@ -76,12 +76,17 @@ test('a put’s options go with it', async () => {
     timeoutMs: 100,
     context: 'c',
     w: 'all',
-    blind: true,
     contentType: 'text/plain',
+    ttlMs: 60_000,
   } as const
   const question = (await asked((kv) => kv.put(utf8('k'), utf8('v'), options))) as unknown as typeof options
   for (const name of Object.keys(options) as (keyof typeof options)[])
     assert.is(question[name], options[name])
+})
+
+test('a put may be told not to look for what there is to replace', async () => {
+  const question = await asked((kv) => kv.put('k', 'v', { blind: true }))
+  assert.ok(question.type === 'put' && question.blind)
 })
 
 test('a delete is a put without a value', async () => {
@@ -152,6 +157,68 @@ test('what no message can carry is refused here', async () => {
   assert.is(await world.code(kv.get(long), 0), 'INVALID_ARGUMENT')
 })
 
+/** What a program written without types may hand over. */
+const anything = (value: unknown) => value as never
+
+test('wrong arguments are refused before anything is sent, and say what is allowed', async () => {
+  const { world, peer, kv } = one(() => PUT_DONE)
+  const attempts: readonly [() => Promise<unknown>, string][] = [
+    [() => kv.put('k', anything(5)), 'value is 5; allowed: text or bytes'],
+    [() => kv.put('k', anything({ a: 1 })), 'value is of type Object'],
+    [() => kv.put('k', anything(new Uint16Array(2))), 'value is of type Uint16Array'],
+    [() => kv.put('k', anything(undefined)), 'to remove a key use delete'],
+    [() => kv.put('k', anything(null)), 'to remove a key use delete'],
+    [() => kv.put('', 'v'), 'the key is empty; a key has 1 to 1024 bytes'],
+    [() => kv.put('k'.repeat(1025), 'v'), 'the key has 1025 bytes'],
+    [() => kv.put(anything(undefined), 'v'), 'key is undefined; allowed: text or bytes'],
+    [() => kv.get(anything(7)), 'key is 7'],
+    [() => kv.delete(anything(null)), 'key is null'],
+    [() => kv.put('k', 'v', { w: anything('banana') }), "w is 'banana'; allowed: one, quorum, all"],
+    [() => kv.put('k', 'v', { w: 0 }), 'w is 0'],
+    [() => kv.delete('k', { w: 1.5 }), 'w is 1.5'],
+    [() => kv.get('k', { r: anything({}) }), 'r is of type Object'],
+    [() => kv.put('k', 'v', { context: anything(5) }), 'context is 5'],
+    [() => kv.put('k', 'v', { context: '' }), "context is ''"],
+    [() => kv.put('k', 'v', { context: 'c', blind: true }), 'exclude each other'],
+    [() => kv.put('k', 'v', { blind: anything('yes') }), "blind is 'yes'; allowed: true or false"],
+    [() => kv.put('k', 'v', { ttlMs: anything('60s') }), "ttlMs is '60s'; allowed: a whole number"],
+    [() => kv.put('k', 'v', { ttlMs: -1 }), 'ttlMs is -1'],
+    [() => kv.put('k', 'v', { contentType: 'x'.repeat(256) }), 'contentType is text of 256 characters'],
+    [() => kv.put('k', 'v', { keyspace: anything(5) }), 'keyspace is 5'],
+    [() => kv.get('k', { keyspace: '' }), "keyspace is ''"],
+    [() => kv.get('k', { timeoutMs: Number.NaN }), 'timeoutMs is NaN'],
+    [() => kv.get('k', anything('quorum')), "options is 'quorum'"],
+    [() => kv.put('k', 'v', anything({ ttl: 5 })), "put has no option 'ttl'; known: keyspace, timeoutMs"],
+    [() => kv.delete('k', anything({ ttlMs: 5 })), "delete has no option 'ttlMs'"],
+    [() => kv.service.createKeyspace('x', { replicas: 9 }), 'replicas is 9; allowed: a whole number'],
+    [() => kv.service.createKeyspace('x', anything({ replica: 3 })), "no option 'replica'"],
+    [() => kv.service.createKeyspace(anything(5)), 'name is 5'],
+    [() => kv.service.dropKeyspace(anything(undefined)), 'name is undefined'],
+    [() => kv.service.locate('default', anything('k')), "key is 'k'; allowed: 1 to 1024 bytes"],
+    [() => kv.service.get(anything(undefined)), 'the request is undefined'],
+  ]
+  for (const [attempt, said] of attempts) {
+    const error = await attempt().then(
+      () => assert.unreachable(said),
+      (thrown: unknown) => thrown,
+    )
+    assert.ok(error instanceof KvError && error.code === 'INVALID_ARGUMENT', String(error))
+    assert.ok(error.message.includes(said), `'${said}' is not in: ${error.message}`)
+  }
+  await world.pass(20)
+  assert.equal(peer.asked, [])
+})
+
+test('a client’s own options are checked when it is made', () => {
+  const { world } = one()
+  for (const wrong of [{ keyspace: '' }, { timeoutMs: 0 }, { keySpace: 'x' }]) {
+    assert.throws(
+      () => world.client(anything(wrong)),
+      (error: unknown) => error instanceof KvError && error.code === 'INVALID_ARGUMENT',
+    )
+  }
+})
+
 test('an answer to another question is an error of the peer, not a value', async () => {
   const { world, kv } = one(() => PUT_DONE)
   assert.is(await world.code(kv.get('k')), 'INTERNAL')
@@ -165,7 +232,7 @@ test('keyspaces are listed, made and dropped by way of the service', async () =>
     return { type: 'dropKeyspaceDone' }
   })
   assert.equal(await world.outcome(kv.service.keyspaces()), [DEFAULT])
-  const made = await world.outcome(kv.service.createKeyspace('new', DEFAULT_KEYSPACE_OPTIONS))
+  const made = await world.outcome(kv.service.createKeyspace('new'))
   assert.is((made as KeyspaceInfo).name, 'new')
   assert.is(await world.code(kv.service.dropKeyspace('new')), 'fulfilled')
 })

@@ -1,0 +1,39 @@
+/** What a program says of the peer it wants, checked: the limits are those of the flags of `kvnode start`. */
+import type { Option } from '../config/option.ts'
+import { PEER_OPTIONS } from '../config/option-table.ts'
+import { LOG_LEVELS } from '../platform/log.ts'
+import { checkOptionNames, wrong } from '../wire/request-check.ts'
+import type { CreatePeerOptions } from './peer.ts'
+
+/** Those that are flags too. */
+const COMMON: Readonly<Partial<Record<keyof CreatePeerOptions, Option<unknown>>>> = {
+  port: PEER_OPTIONS.port,
+  host: PEER_OPTIONS.host,
+  zone: PEER_OPTIONS.zone,
+  weight: PEER_OPTIONS.weight,
+  maxValueBytes: PEER_OPTIONS.maxValue,
+  enableFaults: PEER_OPTIONS.enableFaults,
+  maxHintBytes: PEER_OPTIONS.maxHints,
+}
+const OTHERS = ['dataDir', 'advertise', 'join', 'logLevel', 'signal', 'onFatal']
+
+/** Addresses are checked where they are parsed. @throws INVALID_ARGUMENT */
+export function checkPeerOptions(options: CreatePeerOptions): void {
+  checkOptionNames(options, [...OTHERS, ...Object.keys(COMMON)], 'createPeer')
+  const { dataDir, join, logLevel, signal, onFatal } = options
+  if (typeof dataDir !== 'string' || dataDir === '')
+    throw wrong('dataDir', dataDir, 'the path of a directory')
+  for (const [name, option] of Object.entries(COMMON)) {
+    const value = options[name as keyof CreatePeerOptions]
+    if (value === undefined) continue
+    // The table also takes text for numbers and switches, as flags and variables are.
+    const isOfType = typeof value === typeof option.default
+    if (!isOfType || !option.schema.safeParse(value).success) throw wrong(name, value, option.allowed)
+  }
+  if (join !== undefined && !Array.isArray(join)) throw wrong('join', join, 'a list of addresses host:port')
+  if (logLevel !== undefined && !LOG_LEVELS.includes(logLevel))
+    throw wrong('logLevel', logLevel, `one of ${LOG_LEVELS.join(', ')}`)
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw wrong('signal', signal, 'an AbortSignal')
+  if (onFatal !== undefined && typeof onFatal !== 'function') throw wrong('onFatal', onFatal, 'a function')
+}
