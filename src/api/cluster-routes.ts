@@ -1,10 +1,14 @@
-/** `/v1/status`, `/v1/hints` and `/v1/ring`: the cluster as the peer asked sees it. */
+/**
+ * `/v1/status`, `/v1/hints`, `/v1/tasks` and `/v1/ring`: the cluster as the peer asked sees it. `/v1/repair`.
+ */
 import type { FastifyInstance } from 'fastify'
+import { checkOptionNames } from '../wire/request-check.ts'
 import { DEFAULT_KEYSPACE, MAX_KEY_BYTES } from '../wire/requests.ts'
+import type { RepairRequest } from '../wire/tasks.ts'
 import { invalid, Query } from './query.ts'
-import { type RouteContext, resource } from './routes.ts'
+import { jsonOf, type RouteContext, resource } from './routes.ts'
 
-export function addClusterRoutes(app: FastifyInstance, { service }: RouteContext): void {
+export function addClusterRoutes(app: FastifyInstance, { service, random }: RouteContext): void {
   resource(app, '/v1/status', {
     async GET(request, reply) {
       new Query(request.originalUrl, [])
@@ -15,6 +19,19 @@ export function addClusterRoutes(app: FastifyInstance, { service }: RouteContext
     async GET(request, reply) {
       new Query(request.originalUrl, [])
       return reply.send({ hints: await service.hints() })
+    },
+  })
+  resource(app, '/v1/tasks', {
+    async GET(request, reply) {
+      new Query(request.originalUrl, [])
+      return reply.send(await service.tasks())
+    },
+  })
+  resource(app, '/v1/repair', {
+    async POST(request, reply) {
+      new Query(request.originalUrl, [])
+      const start = await service.repair(completeRepair(jsonOf(request), random.id()))
+      return reply.code(202).send(start)
     },
   })
   resource(app, '/v1/ring', {
@@ -30,4 +47,10 @@ export function addClusterRoutes(app: FastifyInstance, { service }: RouteContext
       return reply.send(await service.locate(keyspace ?? DEFAULT_KEYSPACE, key))
     },
   })
+}
+
+/** What is left out: all keyspaces, and a name chosen here. @throws INVALID_ARGUMENT */
+function completeRepair(given: unknown, round: string): RepairRequest {
+  checkOptionNames(given as object, ['keyspace', 'round'], 'a repair')
+  return { keyspace: null, round, ...(given as Partial<RepairRequest>) }
 }

@@ -156,6 +156,14 @@ const faultCommand = {
     delayMs: { type: 'number', minimum: 0, maximum: MAX_FAULT_DELAY_MS },
   },
 }
+const repairRequest = {
+  type: 'object',
+  additionalProperties: false,
+  properties: {
+    keyspace: text('Of which keyspace; without it of all.'),
+    round: text('Names the round: begun once, however often it is asked for. Without it a new name.'),
+  },
+}
 const namePath = [parameter('path', 'name', { type: 'string' }, 'Name of a keyspace.')]
 const anObject = { type: 'object' }
 
@@ -192,6 +200,23 @@ export function openApiDocument(maxValueBytes: number): Json {
         get: operation('Writes that peers keep for others that are down.', {
           200: json('A row per peer and peer it keeps them for.', anObject),
         }),
+      },
+      '/v1/tasks': {
+        get: operation('Long operations of all peers: repair, rebuilding of hash trees, delivery of hints.', {
+          200: json('`{ tasks, silent }`: a row per task, and members that did not answer.', anObject),
+        }),
+      },
+      '/v1/repair': {
+        post: operation(
+          'Begins a round of repair at every member: each pair of owners compares what both own, once.',
+          {
+            202: json(
+              'The name of the round, by which /v1/tasks tells its tasks, and a row per member.',
+              anObject,
+            ),
+          },
+          { requestBody: { content: { 'application/json': { schema: repairRequest } } } },
+        ),
       },
       '/v1/ring': {
         get: operation(

@@ -1,10 +1,12 @@
 /** What the resources of the HTTP face have in common. */
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify'
+import { strictText } from '../base/bytes.ts'
 import type { Log } from '../effects/log.ts'
 import type { Random } from '../effects/random.ts'
 import type { FaultControl } from '../wire/faults.ts'
 import { makeProblem, PROBLEM_CONTENT_TYPE, type Problem } from '../wire/problem.ts'
 import type { KvService } from '../wire/requests.ts'
+import { invalid } from './query.ts'
 
 export interface RouteContext {
   readonly service: KvService
@@ -45,4 +47,19 @@ export function sendProblem(reply: FastifyReply, problem: Problem): FastifyReply
   // As bytes: text of a type that is not exactly JSON's would get a charset, or be encoded again.
   const body = Buffer.from(JSON.stringify(problem))
   return reply.code(problem.status).header('content-type', PROBLEM_CONTENT_TYPE).send(body)
+}
+
+/** The body of a request. @throws INVALID_ARGUMENT */
+export function jsonOf(request: FastifyRequest): unknown {
+  // Browsers let any web page post text to any host, but ask first before they send JSON: nobody here says
+  // yes.
+  const type = request.headers['content-type'] ?? ''
+  if (!/^application\/json\b/i.test(type))
+    throw invalid('the body is application/json; say so in Content-Type')
+  const text = strictText((request.body as Buffer | undefined) ?? Buffer.alloc(0))
+  try {
+    return JSON.parse(text ?? '')
+  } catch {
+    throw invalid('the body is not JSON')
+  }
 }

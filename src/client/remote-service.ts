@@ -4,6 +4,7 @@ import {
   checkKey,
   checkKeyspaceName,
   checkPut,
+  checkRepair,
   completeKeyspaceOptions,
 } from '../wire/request-check.ts'
 import {
@@ -20,6 +21,7 @@ import {
   type PutRequest,
   type RingInfo,
 } from '../wire/requests.ts'
+import type { RepairRequest, RepairStart, TaskList } from '../wire/tasks.ts'
 import { type Answer, type Question, unexpected } from './connection.ts'
 import type { Router } from './router.ts'
 
@@ -76,6 +78,15 @@ export class RemoteService implements KvService {
 
   async hints(): Promise<readonly HintCount[]> {
     return expect(await this.#ask({ type: 'hints', id: 0 }), 'hintsDone').hints
+  }
+
+  async repair(request: RepairRequest): Promise<RepairStart> {
+    checkRepair(request)
+    return expect(await this.#ask({ type: 'repair', id: 0, ...request }), 'repairDone')
+  }
+
+  async tasks(): Promise<TaskList> {
+    return expect(await this.#ask({ type: 'tasks', id: 0 }), 'tasksDone')
   }
 
   async createKeyspace(name: string, options: Partial<KeyspaceOptions> = {}): Promise<KeyspaceInfo> {

@@ -1,15 +1,17 @@
 /**
- * When owners compare what they hold: soon after one of them came back, and every few minutes. Of each pair
- * the peer with the smaller id does it, one peer at a time.
+ * When owners compare what they hold: soon after one of them came back, every few minutes, and when somebody
+ * asks. Of each pair the peer with the smaller id does it, one peer at a time.
  */
 
 import { KvError } from '../base/error.ts'
-import type { NodeId } from '../base/ids.ts'
+import type { KeyspaceId, NodeId } from '../base/ids.ts'
 import { Pauses } from '../cluster/pauses.ts'
 import type { Random } from '../effects/random.ts'
+import type { Keyspace } from '../protocol/configuration.ts'
 import type { Coordination } from './coordination.ts'
 import { Pace } from './pace.ts'
-import { coOwners } from './shared-partitions.ts'
+import { MAX_ROUNDS, RepairJob, type RepairTask } from './repair-task.ts'
+import { coOwners, sharedPartitions } from './shared-partitions.ts'
 import { TreeExchange } from './tree-exchange.ts'
 
 export interface AntiEntropyTiming {
@@ -30,18 +32,16 @@ export const ANTI_ENTROPY_TIMING: AntiEntropyTiming = {
 /** The schedule leaves each exchange this much at least. */
 const SHARE_MS = 1000
 
-interface Schedule {
-  dueMs: number
-  retryMs: number
-}
-
 export class AntiEntropy {
   readonly #with: Coordination
   readonly #random: Random
   readonly #timing: AntiEntropyTiming
   readonly #pace: Pace
   readonly #pauses: Pauses
-  readonly #schedules = new Map<NodeId, Schedule>()
+  /** One for each peer with which we begin, for ever. */
+  readonly #schedule = new Map<NodeId, RepairJob>()
+  /** By the round's name, the oldest first: one job for each of these peers. */
+  readonly #rounds = new Map<string, RepairJob[]>()
   #isStopped = false
   #running: Promise<void> = Promise.resolve()
 
@@ -68,17 +68,58 @@ export class AntiEntropy {
   /** Who owns what together with us is another matter now. */
   configurationChanged(): void {
     const peers = this.#peers()
-    for (const peer of this.#schedules.keys()) {
-      if (!peers.includes(peer)) this.#schedules.delete(peer)
+    for (const peer of this.#schedule.keys()) if (!peers.includes(peer)) this.#schedule.delete(peer)
+    for (const job of this.#requested()) {
+      if (!peers.includes(job.peer)) this.#end(job, 'the two own nothing together any more')
     }
-    for (const peer of peers) if (!this.#schedules.has(peer)) this.#plan(peer, this.#timing.recoveryMs)
+    for (const peer of peers) {
+      if (!this.#schedule.has(peer)) this.#schedule.set(peer, this.#scheduled(peer, this.#timing.recoveryMs))
+    }
     this.#pauses.wake()
   }
 
   /** A peer came back, or one of its lives was followed by another. */
   peerReturned(peer: NodeId): void {
-    if (this.#schedules.has(peer)) this.#plan(peer, this.#timing.recoveryMs)
+    const job = this.#schedule.get(peer)
+    if (job !== undefined) job.dueMs = this.#later(this.#timing.recoveryMs)
     this.#pauses.wake()
+  }
+
+  /**
+   * Compares now, once, with every peer with which this one begins. The same round again changes nothing.
+   * @param only null: every keyspace
+   * @returns with how many peers
+   * @throws OVERLOADED: too many rounds are under way
+   */
+  begin(round: string, only: KeyspaceId | null): number {
+    const same = this.#rounds.get(round)
+    if (same !== undefined) return same.length
+    this.#makeRoom()
+    const nowMs = this.#with.clock.monotonic()
+    const jobs = this.#peers().map((peer) => {
+      const place = { peer, round, only, partitions: this.#partitionsWith(peer, only) }
+      return new RepairJob(place, nowMs, nowMs, this.#timing.retryMs)
+    })
+    this.#rounds.set(round, jobs)
+    this.#pauses.wake()
+    return jobs.length
+  }
+
+  /** Those that wait, run, or ran last. */
+  get tasks(): readonly RepairTask[] {
+    return [...this.#rounds.values(), [...this.#schedule.values()]].flat()
+  }
+
+  /** @throws OVERLOADED */
+  #makeRoom(): void {
+    if (this.#rounds.size < MAX_ROUNDS) return
+    for (const [round, jobs] of this.#rounds) {
+      if (jobs.some(({ isOpen }) => isOpen)) continue
+      this.#rounds.delete(round)
+      return
+    }
+    const advice = "'kvctl tasks' shows them; try again when one has ended"
+    throw new KvError('OVERLOADED', `${MAX_ROUNDS} rounds of repair are under way here: ${advice}`)
   }
 
   /** Those with whom we begin. */
@@ -88,63 +129,91 @@ export class AntiEntropy {
     return coOwners(this.#with.ring(), selfId).filter((peer) => selfId < peer)
   }
 
+  #keyspaces(only: KeyspaceId | null): readonly Keyspace[] {
+    return this.#with.ring().configuration.keyspaces.filter(({ id }) => only === null || id === only)
+  }
+
+  #partitionsWith(peer: NodeId, only: KeyspaceId | null): number {
+    const ring = this.#with.ring()
+    return this.#keyspaces(only).reduce((sum, keyspace) => {
+      return sum + sharedPartitions(ring, keyspace, this.#with.selfId, peer).length
+    }, 0)
+  }
+
+  #scheduled(peer: NodeId, afterMs: number): RepairJob {
+    const place = { peer, round: null, only: null, partitions: this.#partitionsWith(peer, null) }
+    return new RepairJob(place, this.#with.clock.monotonic(), this.#later(afterMs), this.#timing.retryMs)
+  }
+
   /** After `ms` and up to half as much again: peers that started together do not go on together. */
-  #plan(peer: NodeId, ms: number): void {
-    const dueMs = this.#with.clock.monotonic() + ms * (1 + this.#random.float() / 2)
-    const schedule = this.#schedules.get(peer)
-    if (schedule === undefined) this.#schedules.set(peer, { dueMs, retryMs: this.#timing.retryMs })
-    else schedule.dueMs = dueMs
+  #later(ms: number): number {
+    return this.#with.clock.monotonic() + ms * (1 + this.#random.float() / 2)
+  }
+
+  #requested(): RepairJob[] {
+    return [...this.#rounds.values()].flat().filter(({ isOpen }) => isOpen)
   }
 
   async #run(): Promise<void> {
     while (!this.#isStopped) {
-      const [peer, schedule] = this.#next()
-      const waitMs = (schedule?.dueMs ?? Number.POSITIVE_INFINITY) - this.#with.clock.monotonic()
-      if (peer === null || schedule === null || waitMs > 0) {
-        await this.#pauses.pause(Math.min(waitMs, this.#timing.intervalMs))
-      } else await this.#exchange(peer, schedule)
+      const job = this.#next()
+      const waitMs = (job?.dueMs ?? Number.POSITIVE_INFINITY) - this.#with.clock.monotonic()
+      if (job === null || waitMs > 0) await this.#pauses.pause(Math.min(waitMs, this.#timing.intervalMs))
+      else await this.#exchange(job)
     }
+    for (const job of this.#requested()) this.#end(job, 'this peer is stopping')
   }
 
-  /** Of those that are up: the others are planned again when they return. */
-  #next(): readonly [NodeId, Schedule] | readonly [null, null] {
-    let first: readonly [NodeId, Schedule] | readonly [null, null] = [null, null]
-    for (const entry of this.#schedules) {
-      if (!this.#with.isAlive(entry[0])) continue
-      if (first[1] === null || entry[1].dueMs < first[1].dueMs) first = entry
+  /** With a peer that is up: the others are planned again when they return. */
+  #next(): RepairJob | null {
+    let first: RepairJob | null = null
+    for (const job of [...this.#requested(), ...this.#schedule.values()]) {
+      if (this.#with.isAlive(job.peer)) {
+        if (first === null || job.dueMs < first.dueMs) first = job
+      } else if (job.round !== null) this.#end(job, 'it is down; the two compare when it is back')
     }
     return first
   }
 
-  async #exchange(peer: NodeId, schedule: Schedule): Promise<void> {
+  async #exchange(job: RepairJob): Promise<void> {
     const { clock, log } = this.#with
-    const startedMs = clock.monotonic()
-    const { keyspaces } = this.#with.ring().configuration
-    const exchange = new TreeExchange(this.#with, this.#pace, this.#pauses, peer)
-    const { progress } = exchange
+    const startMs = clock.monotonic()
+    const { peer, progress, round } = job
+    job.begin(startMs)
+    // Before it runs: the peer may come back meanwhile, and is then compared once more, sooner.
+    if (round === null)
+      job.dueMs = this.#later(Math.max(this.#timing.intervalMs, SHARE_MS * this.#schedule.size))
+    const exchange = new TreeExchange(this.#with, this.#pace, this.#pauses, peer, progress)
     let failure: string | null = null
-    this.#plan(peer, Math.max(this.#timing.intervalMs, SHARE_MS * this.#schedules.size))
     try {
-      await exchange.run(keyspaces)
-      if (exchange.isComplete) schedule.retryMs = this.#timing.retryMs
-      else this.#retry(peer, schedule, progress.repaired > 0)
+      await exchange.run(this.#keyspaces(job.only))
+      if (exchange.isComplete) this.#completed(job)
+      else this.#retry(job, 'some keys are still to be repaired', progress.repaired > 0)
     } catch (error) {
       if (!(error instanceof KvError)) throw error
       failure = error.message
-      this.#retry(peer, schedule, false)
+      this.#retry(job, failure, false)
     }
-    const fields = { peer, ...progress, tookMs: Math.round(clock.monotonic() - startedMs), failure }
-    if (progress.differing > 0) log.info('repair.ended', fields)
+    const fields = { peer, ...progress, tookMs: Math.round(clock.monotonic() - startMs), failure }
+    if (progress.differing > 0 || round !== null) log.info('repair.ended', { ...fields, round })
     else log.debug('repair.ended', fields)
   }
 
-  /** Soon; but sooner when the peer came back meanwhile, and never when it is no co-owner any more. */
-  #retry(peer: NodeId, schedule: Schedule, hasProgress: boolean): void {
-    if (this.#schedules.get(peer) !== schedule) return
-    if (hasProgress) schedule.retryMs = this.#timing.retryMs
-    const { dueMs, retryMs } = schedule
-    this.#plan(peer, retryMs)
-    schedule.dueMs = Math.min(dueMs, schedule.dueMs)
-    if (!hasProgress) schedule.retryMs = Math.min(2 * retryMs, this.#timing.intervalMs)
+  #completed(job: RepairJob): void {
+    job.retryMs = this.#timing.retryMs
+    this.#end(job, null)
+  }
+
+  #end(job: RepairJob, failure: string | null): void {
+    job.end(this.#with.clock.monotonic(), failure)
+  }
+
+  /** Soon; but sooner when the peer came back meanwhile. */
+  #retry(job: RepairJob, why: string, hasProgress: boolean): void {
+    if (!job.postpone(this.#with.clock.monotonic(), why, hasProgress)) return
+    if (hasProgress) job.retryMs = this.#timing.retryMs
+    const dueMs = this.#later(job.retryMs)
+    job.dueMs = job.round === null ? Math.min(job.dueMs, dueMs) : dueMs
+    if (!hasProgress) job.retryMs = Math.min(2 * job.retryMs, this.#timing.intervalMs)
   }
 }

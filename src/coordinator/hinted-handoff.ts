@@ -35,6 +35,25 @@ const SLOWEST = 8
 const FIRST = 1024
 const RECOVERY = 1.25
 
+/** One walk along all that is kept for others. */
+export interface HandoffWalk {
+  /** Monotonic ms. */
+  readonly startedMs: number
+  /** Null: it goes on. */
+  readonly endedMs: number | null
+  /** Records kept when it began. */
+  readonly total: number
+  /** Of these, those that were looked at. */
+  readonly done: number
+  /** A record counts for each owner that has it now. */
+  readonly delivered: number
+  readonly bytes: number
+  /** Why it did not come to its end. */
+  readonly failure: string | null
+}
+
+type MutableWalk = { -readonly [K in keyof HandoffWalk]: HandoffWalk[K] }
+
 export class HintedHandoff {
   readonly #with: Coordination
   readonly #pauses: Pauses
@@ -48,10 +67,16 @@ export class HintedHandoff {
   #endsAtMs = Number.POSITIVE_INFINITY
   #running: Promise<void> = Promise.resolve()
   #stopped: Promise<void> | null = null
+  #lastWalk: MutableWalk | null = null
 
   constructor(coordination: Coordination) {
     this.#with = coordination
     this.#pauses = new Pauses(coordination.clock)
+  }
+
+  /** The one that goes on, or the last one; null: there was nothing to deliver yet. */
+  get lastWalk(): HandoffWalk | null {
+    return this.#lastWalk
   }
 
   start(): void {
@@ -99,15 +124,24 @@ export class HintedHandoff {
   async #walk(): Promise<void> {
     if (!this.#hasWork()) return
     this.#ringIsNew = false
+    const { clock, store, log } = this.#with
+    const walk: MutableWalk = {
+      ...{ startedMs: clock.monotonic(), endedMs: null, total: store.standIns.total.records },
+      ...{ done: 0, delivered: 0, bytes: 0, failure: null },
+    }
+    this.#lastWalk = walk
     const silent = new Set<NodeId>()
     try {
       let after: Uint8Array | null = null
-      do after = await this.#deliverSlice(after, silent)
+      do after = await this.#deliverSlice(after, silent, walk)
       while (after !== null && this.#remainingMs > 0)
+      if (silent.size > 0) walk.failure = `${silent.size} of its owners did not take what was sent`
     } catch (error) {
       if (!(error instanceof KvError)) throw error
-      this.#with.log.warn('handoff.interrupted', { error }) // The disk is away.
+      walk.failure = error.message
+      log.warn('handoff.interrupted', { error }) // The disk is away.
     }
+    walk.endedMs = clock.monotonic()
   }
 
   /** True when a record may be meant for somebody who is up, or is no owner any more. */
@@ -122,13 +156,18 @@ export class HintedHandoff {
   }
 
   /** @returns where the next slice begins; null: this was the last one */
-  async #deliverSlice(after: Uint8Array | null, silent: Set<NodeId>): Promise<Uint8Array | null> {
+  async #deliverSlice(
+    after: Uint8Array | null,
+    silent: Set<NodeId>,
+    walk: MutableWalk,
+  ): Promise<Uint8Array | null> {
     const { clock, store } = this.#with
     const startMs = clock.monotonic()
     const maxRecords = Math.max(1, Math.min(MAX_SLICE_RECORDS, Math.floor(this.#ratePerSecond / 8)))
     const { standIns, next } = await store.standIns.slice(after, maxRecords, MAX_SLICE_BYTES)
     const silentBefore = silent.size
-    const sent = await Promise.all(standIns.map((standIn) => this.#deliver(standIn, silent)))
+    const sent = await Promise.all(standIns.map((standIn) => this.#deliver(standIn, silent, walk)))
+    walk.done += standIns.length
     const sentCount = sent.reduce((sum, count) => sum + count, 0)
     if (silent.size > silentBefore) this.#ratePerSecond = Math.max(SLOWEST, this.#ratePerSecond / 2)
     else if (sentCount > 0) this.#ratePerSecond = Math.min(FASTEST, this.#ratePerSecond * RECOVERY)
@@ -138,7 +177,7 @@ export class HintedHandoff {
   }
 
   /** @returns to how many it was sent */
-  async #deliver(standIn: StandInRecord, silent: Set<NodeId>): Promise<number> {
+  async #deliver(standIn: StandInRecord, silent: Set<NodeId>, walk: MutableWalk): Promise<number> {
     const ring = this.#with.ring()
     const keyspace = ring.keyspaceById(standIn.keyspaceId)
     if (keyspace === null) return 0 // It was dropped, and its records are about to be.
@@ -149,6 +188,8 @@ export class HintedHandoff {
       reachable.map((target) => this.#hand(keyspace, standIn, target, ring.number, silent)),
     )
     const reached = new Set(reachable.filter((_, i) => answers[i]))
+    walk.delivered += reached.size
+    walk.bytes += reachable.length * (standIn.key.length + standIn.record.length)
     if (reached.size > 0 || targets !== standIn.targets) {
       this.#with.store.standIns.delivered(standIn, targets, reached)
     }

@@ -36,6 +36,8 @@ export interface ExchangeProgress {
   repaired: number
   /** Keys whose record could not be read or stored. */
   failed: number
+  /** That went either way, records included: about as many. */
+  bytes: number
 }
 
 const CALL_TIMEOUT_MS = 5000
@@ -59,7 +61,7 @@ interface Candidate {
 }
 
 export class TreeExchange {
-  readonly progress: ExchangeProgress = { partitions: 0, compared: 0, differing: 0, repaired: 0, failed: 0 }
+  readonly #progress: ExchangeProgress
   readonly #with: Coordination
   readonly #pace: Pace
   readonly #pauses: Pauses
@@ -68,34 +70,45 @@ export class TreeExchange {
   #candidates: Candidate[] = []
   #isCut = false
 
-  constructor(coordination: Coordination, pace: Pace, pauses: Pauses, peer: NodeId) {
+  /** @param progress what it does is added to it */
+  constructor(
+    coordination: Coordination,
+    pace: Pace,
+    pauses: Pauses,
+    peer: NodeId,
+    progress: ExchangeProgress,
+  ) {
     this.#with = coordination
     this.#pace = pace
     this.#pauses = pauses
     this.#peer = peer
+    this.#progress = progress
     this.#number = coordination.ring().number
   }
 
   /** False: there was more than it takes on; another exchange is to follow. */
   get isComplete(): boolean {
-    return !this.#isCut && this.progress.failed === 0
+    return !this.#isCut && this.#progress.failed === 0
   }
 
   /** @throws KvError when the peer cannot go on, or one of us has another configuration meanwhile */
   async run(keyspaces: readonly Keyspace[]): Promise<void> {
-    for (const keyspace of keyspaces) await this.#compare(keyspace)
+    const ring = this.#with.ring()
+    const plan = keyspaces.map((keyspace) => {
+      return { keyspace, shared: sharedPartitions(ring, keyspace, this.#with.selfId, this.#peer) }
+    })
+    this.#progress.partitions = plan.reduce((sum, { shared }) => sum + shared.length, 0)
+    for (const { keyspace, shared } of plan) await this.#compare(keyspace, shared)
     await this.#lookAgain()
   }
 
-  async #compare(keyspace: Keyspace): Promise<void> {
-    const shared = sharedPartitions(this.#with.ring(), keyspace, this.#with.selfId, this.#peer)
+  async #compare(keyspace: Keyspace, shared: readonly number[]): Promise<void> {
     if (shared.length === 0) return
-    this.progress.partitions += shared.length
     const { partitions, roots } = await this.#ask('rootsDone', { type: 'roots', keyspaceId: keyspace.id })
     const theirs = new Map(partitions.map((partition, i) => [partition, roots[i] ?? 0n]))
     const trees = this.#trees
     const differing = shared.filter((each) => trees.root(keyspace.id, each) !== (theirs.get(each) ?? 0n))
-    this.progress.compared += shared.length - differing.length
+    this.#progress.compared += shared.length - differing.length
     const walk = async (): Promise<void> => {
       while (this.#candidates.length < MAX_CANDIDATES) {
         const partition = differing.pop()
@@ -116,7 +129,7 @@ export class TreeExchange {
       places = await this.#differingChildren(keyspace, partition, bits, places)
     }
     if (places.length > 0) await this.#compareKeys(keyspace, partition, places)
-    this.progress.compared += 1
+    this.#progress.compared += 1
   }
 
   /** @returns places among 2^(bits + FANOUT_BITS) slices */
@@ -185,11 +198,11 @@ export class TreeExchange {
       const theirs = digests[i] ?? 0n
       return theirs === heldDigest(store, keyspaceId, ring.partitionOf(key), key) ? [] : [{ key, theirs }]
     })
-    this.progress.differing += rest.length
+    this.#progress.differing += rest.length
     const work = async (): Promise<void> => {
       for (let next = rest.pop(); next !== undefined; next = rest.pop()) {
-        if (await this.#repair(keyspace, next.key, next.theirs)) this.progress.repaired += 1
-        else this.progress.failed += 1
+        if (await this.#repair(keyspace, next.key, next.theirs)) this.#progress.repaired += 1
+        else this.#progress.failed += 1
       }
     }
     await together(work)
@@ -268,7 +281,10 @@ export class TreeExchange {
           ({ ...question, id, number: this.#number }) as PeerMessage
         return this.#with.rpc.call(this.#peer, 'data', CALL_TIMEOUT_MS, message, sentBytes)
       }
-      const reply = await this.#pace.run(call, (answer) => sentBytes + sizeOf(answer))
+      const asked = sizeOfQuestion(question) + sentBytes
+      this.#progress.bytes += asked
+      const reply = await this.#pace.run(call, (answer) => asked + sizeOf(answer))
+      this.#progress.bytes += sizeOf(reply)
       const isBusy = reply.type === 'refused' && reply.reason === 'overloaded'
       if (!isBusy || busy >= MAX_BUSY_ANSWERS) return reply
       this.#pace.slowDown()
@@ -320,6 +336,20 @@ class Pages {
 
   take(): void {
     this.#at += 1
+  }
+}
+
+/** Without a record, which is counted by whoever sends it. */
+function sizeOfQuestion(question: Question): number {
+  switch (question.type) {
+    case 'slices':
+      return MESSAGE_BYTES + 2 * question.places.length
+    case 'listKeys':
+      return MESSAGE_BYTES + 2 * question.leaves.length
+    case 'digests':
+      return question.keys.reduce((sum, key) => sum + key.length + 2, MESSAGE_BYTES)
+    default:
+      return MESSAGE_BYTES
   }
 }
 

@@ -129,6 +129,13 @@ export class ClientSession implements ChannelHandler<ClientRequest> {
         return this.#reply(id, service.keyspaces(), (keyspaces) => ({ type: 'keyspacesDone', id, keyspaces }))
       case 'hints':
         return this.#reply(id, service.hints(), (hints) => ({ type: 'hintsDone', id, hints }))
+      case 'repair': {
+        const { keyspace, round } = message
+        const begun = service.repair({ keyspace, round })
+        return this.#reply(id, begun, (start) => ({ type: 'repairDone', id, ...start }))
+      }
+      case 'tasks':
+        return this.#reply(id, service.tasks(), (tasks) => ({ type: 'tasksDone', id, ...tasks }))
       case 'createKeyspace': {
         const { type: _type, id: _id, name, ...options } = message
         return this.#reply(id, service.createKeyspace(name, options), (keyspace) => ({

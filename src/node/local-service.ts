@@ -19,6 +19,7 @@ import {
   checkKey,
   checkKeyspaceName,
   checkPut,
+  checkRepair,
   completeKeyspaceOptions,
 } from '../wire/request-check.ts'
 import type {
@@ -37,6 +38,8 @@ import type {
   PutRequest,
   RingInfo,
 } from '../wire/requests.ts'
+import type { RepairRequest, RepairStart, TaskList } from '../wire/tasks.ts'
+import type { ClusterTasks } from './cluster-tasks.ts'
 import { askReport, type PeerReport, reportOf } from './peer-reports.ts'
 
 export interface ServiceParts {
@@ -45,6 +48,7 @@ export interface ServiceParts {
   readonly store: Store
   readonly rpc: Rpc
   readonly membership: MembershipDriver
+  readonly tasks: ClusterTasks
   /** @throws UNAVAILABLE before there is a configuration */
   ring(): Ring
   /** Why the open change of the ring does not go on, in words; null: it does, or there is none. */
@@ -136,6 +140,15 @@ export class LocalService implements KvService {
         return { holder, holderAddress, target, targetAddress: this.#addressOf(target), records, bytes }
       })
     })
+  }
+
+  async repair(request: RepairRequest): Promise<RepairStart> {
+    checkRepair(request)
+    return this.#parts.tasks.repair(request)
+  }
+
+  tasks(): Promise<TaskList> {
+    return this.#parts.tasks.tasks()
   }
 
   async createKeyspace(name: string, options: Partial<KeyspaceOptions> = {}): Promise<KeyspaceInfo> {

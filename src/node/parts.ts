@@ -29,9 +29,11 @@ import type { KnownLife } from '../wire/handshake-messages.ts'
 import type { PeerMessage } from '../wire/peer-messages.ts'
 import type { AddressBook, NotedLife } from './address-book.ts'
 import { ClusterFinder } from './cluster-finder.ts'
+import { ClusterTasks } from './cluster-tasks.ts'
 import type { Identity } from './identity.ts'
 import { LocalService } from './local-service.ts'
 import type { NodeOptions } from './node-options.ts'
+import { PeerTasks } from './peer-tasks.ts'
 import { PeerTraffic, type TrafficParts } from './peer-traffic.ts'
 
 const CHANGE_TIMEOUT_MS = 8000
@@ -119,8 +121,14 @@ export function assembleParts(around: Surroundings): Parts {
   const handoff = new HintedHandoff(coordination)
   const antiEntropy = new AntiEntropy(coordination, effects.random)
   const finder = new ClusterFinder({ effects, options, identity, book, links, membership, configuration })
+  const tasks = new PeerTasks(coordination, antiEntropy, handoff)
   const service = new LocalService({
     selfId: nodeId,
+    tasks: new ClusterTasks({
+      ...{ selfId: nodeId, rpc, own: tasks, isAlive },
+      ring: () => around.requireRing(),
+      addressOf: (peer) => membership.addressOf(peer) ?? peer,
+    }),
     coordinator,
     store,
     rpc,
@@ -141,6 +149,7 @@ export function assembleParts(around: Surroundings): Parts {
     replica: new Replica(coordination),
     treeReplica: new TreeReplica(coordination),
     finder,
+    tasks,
     self: () => selfFacts(around),
     newestLife: (peer) => newestLife(membership.view(peer), book.lifeOf(peer)),
     outranked: (how) => around.outranked(how),

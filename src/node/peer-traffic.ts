@@ -23,6 +23,7 @@ import {
 import type { PutRequest } from '../wire/requests.ts'
 import type { ClusterFinder } from './cluster-finder.ts'
 import { reportOf } from './peer-reports.ts'
+import type { PeerTasks } from './peer-tasks.ts'
 
 export interface TrafficParts {
   readonly log: Log
@@ -34,6 +35,7 @@ export interface TrafficParts {
   readonly replica: Replica
   readonly treeReplica: TreeReplica
   readonly finder: ClusterFinder
+  readonly tasks: PeerTasks
   self(): SelfFacts
   newestLife(nodeId: NodeId): KnownLife | null
   /** A peer will not have us: it knows a newer life of ours, as the sentence says. */
@@ -99,6 +101,9 @@ export class PeerTraffic implements LinksHandler {
       case 'listKeys':
       case 'digests':
         return parts.treeReplica.serve(from, message, link)
+      case 'beginRepair':
+      case 'listTasks':
+        return parts.tasks.serve(from, message, link)
       case 'forwardPut':
         if (parts.replica.refusesForward(from, message.id, message.number, link)) return
         return this.#coordinate(parts, message.id, message, link)

@@ -13,10 +13,25 @@ import { MalformedBytes } from './byte-cursor.ts'
 import { Census } from './census.ts'
 import type { SavedInventory } from './clean-stop.ts'
 import { HashTrees, TREES_FILE } from './hash-trees.ts'
-import { keyspaceOf, userKey } from './keys.ts'
+import { keyspaceOf, partitionOf, userKey } from './keys.ts'
 import type { Life } from './life.ts'
 import type { PendingWrite } from './pending-writes.ts'
 import { RecordScan } from './record-scan.ts'
+
+/** A reading of the disk that makes hash trees anew: the one that goes on, or the last one. */
+export interface RebuildProgress {
+  /** Monotonic ms. */
+  readonly startedMs: number
+  /** Null: it goes on. */
+  readonly endedMs: number | null
+  readonly failure: string | null
+  /** What it reads now; null: it has not begun. */
+  readonly at: { readonly keyspaceId: KeyspaceId; readonly partition: number } | null
+  /** Leaves that were not as kept. */
+  readonly differingLeaves: number
+}
+
+type MutableRebuild = { -readonly [K in keyof RebuildProgress]: RebuildProgress[K] }
 
 export class Inventory {
   readonly #effects: Pick<Effects, 'clock' | 'log' | 'storage'>
@@ -27,6 +42,7 @@ export class Inventory {
   #scan: RecordScan | null = null
   /** Whether there were records when the scan began. */
   #heldRecords = false
+  #rebuilding: MutableRebuild | null = null
 
   constructor(effects: Pick<Effects, 'clock' | 'log' | 'storage'>) {
     this.#effects = effects
@@ -53,6 +69,11 @@ export class Inventory {
 
   get isExact(): boolean {
     return this.#scan === null
+  }
+
+  /** Null: none was needed yet. */
+  get rebuild(): RebuildProgress | null {
+    return this.#rebuilding
   }
 
   get counts(): Census {
@@ -98,20 +119,29 @@ export class Inventory {
 
   #rebuild(database: Database): void {
     const { clock, log } = this.#effects
+    const startedMs = clock.monotonic()
+    const none = { endedMs: null, failure: null, at: null, differingLeaves: 0 }
+    const progress: MutableRebuild = { startedMs, ...none }
+    this.#rebuilding = progress
     const scan = new RecordScan(clock, (databaseKey, record) => {
       if (this.#scan !== scan) return
+      progress.at = { keyspaceId: keyspaceOf(databaseKey), partition: partitionOf(databaseKey) }
       this.#note(hash32(userKey(databaseKey)), databaseKey, null, record)
     })
     this.#scan = scan
-    const startMs = clock.monotonic()
     scan.run(database).then(
       (isComplete) => {
         if (!isComplete || this.#scan !== scan) return
         this.#scan = null
+        progress.endedMs = clock.monotonic()
         const { records } = this.#census.total
-        log.info('store.counted', { records, tookMs: Math.round(clock.monotonic() - startMs) })
+        log.info('store.counted', { records, tookMs: Math.round(progress.endedMs - startedMs) })
       },
-      (error: unknown) => log.error('store.count-failed', { error }),
+      (error: unknown) => {
+        progress.endedMs = clock.monotonic()
+        progress.failure = 'the disk could not be read; the log says more'
+        log.error('store.count-failed', { error })
+      },
     )
   }
 }

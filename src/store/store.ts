@@ -24,7 +24,7 @@ import type { KeyCount } from './census.ts'
 import { CLEAN_STOP_FILE, encodeCleanStop } from './clean-stop.ts'
 import { COMMIT_LIMITS, type CommitLimits, type Committed, GroupCommit } from './group-commit.ts'
 import type { HashTrees } from './hash-trees.ts'
-import { Inventory } from './inventory.ts'
+import { Inventory, type RebuildProgress } from './inventory.ts'
 import { KEYSPACE_KINDS, keyspaceRange, recordKey } from './keys.ts'
 import { beginLife, holdsAnyRecord, keyspacesHeld, type Life, syncDatabase } from './life.ts'
 import { type Minted, mintDot, type NewValue, putUnder } from './minting.ts'
@@ -129,10 +129,7 @@ export class Store {
     }
   }
 
-  /**
-   * Takes no more writes, brings those it took to the disk, and leaves the marker of a clean stop.
-   * Idempotent.
-   */
+  /** Takes no more writes, brings those it took to the disk, and leaves a clean stop's marker. Idempotent. */
   close(): Promise<void> {
     this.#isClosing = true
     this.#closed ??= this.#close()
@@ -262,6 +259,11 @@ export class Store {
   /** Of what is on disk; null for a while after a stop that was not clean. */
   get hashTrees(): HashTrees | null {
     return this.#inventory.trees
+  }
+
+  /** Of the reading that makes them anew; null: none was needed yet. */
+  get rebuild(): RebuildProgress | null {
+    return this.#inventory.rebuild
   }
 
   /** True when any record, be it a tombstone or kept for others, is on disk or on its way. Always right. */

@@ -19,11 +19,13 @@ import {
   uint,
   word,
 } from './schema.ts'
+import { MAX_TASKS, peerTaskShape, roundName } from './task-messages.ts'
 
 const MAX_SIBLINGS = 1000
 const MAX_PARTITIONS = 65_536
 const MAX_WARNINGS = 1000
 const MAX_HINT_ROWS = 65_536
+const MAX_TASK_ROWS = 16 * MAX_TASKS
 const id = field.requestId
 /** An id or an address, for people. */
 const name = string(300)
@@ -73,6 +75,22 @@ const hintCount = struct({
   bytes: uint(),
 })
 
+const taskInfo = struct({
+  ...peerTaskShape,
+  peer: name,
+  peerAddress: name,
+  with: optional(name),
+  withAddress: optional(name),
+  leftMs: optional(uint()),
+})
+
+const repairPart = struct({
+  peer: name,
+  peerAddress: name,
+  exchanges: uint(),
+  refusal: optional(string(1024)),
+})
+
 export const clientRequests = {
   clientHello: [1, { protocolVersion: uint(0xffff) }],
   put: [2, { id, ...field.putRequestShape }],
@@ -95,6 +113,8 @@ export const clientRequests = {
   /** The configuration and who is where, so that the client can ask a replica itself. */
   topology: [10, { id }],
   hints: [20, { id }],
+  repair: [21, { id, keyspace: optional(field.keyspaceName), round: roundName }],
+  tasks: [22, { id }],
 } as const satisfies MessageTable
 
 export const clientReplies = {
@@ -144,6 +164,8 @@ export const clientReplies = {
     },
   ],
   hintsDone: [20, { id, hints: list(hintCount, MAX_HINT_ROWS) }],
+  repairDone: [21, { id, round: roundName, parts: list(repairPart, MAX_MEMBERS) }],
+  tasksDone: [22, { id, tasks: list(taskInfo, MAX_TASK_ROWS), silent: list(name, MAX_MEMBERS) }],
   /** The request was not done, or not known to be done; `code` says which. */
   failed: [11, { id, ...field.errorShape }],
   /** Unasked: the configuration or somebody's liveness changed; ask for the topology again. */

@@ -5,9 +5,10 @@ import { type HandshakeMessage, handshakeMessages } from './handshake-messages.t
 import { membershipMessages } from './membership-messages.ts'
 import { repairReplies, repairRequests } from './repair-messages.ts'
 import { createMessageCodec, type MessageOf } from './schema.ts'
+import { taskReplies, taskRequests } from './task-messages.ts'
 
-const replies = { ...configurationReplies, ...dataReplies, ...repairReplies } as const
-const requests = { ...configurationRequests, ...dataRequests, ...repairRequests } as const
+const replies = { ...configurationReplies, ...dataReplies, ...repairReplies, ...taskReplies } as const
+const requests = { ...configurationRequests, ...dataRequests, ...repairRequests, ...taskRequests } as const
 const peerMessages = { ...handshakeMessages, ...membershipMessages, ...requests, ...replies } as const
 
 export const peerCodec = createMessageCodec(peerMessages)

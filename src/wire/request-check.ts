@@ -15,6 +15,7 @@ import {
   MAX_KEY_BYTES,
   type PutRequest,
 } from './requests.ts'
+import { parseRoundName, type RepairRequest } from './tasks.ts'
 import { MAX_TTL_MS } from './ttl.ts'
 
 export const MAX_CONTENT_TYPE_LENGTH = 255
@@ -66,6 +67,13 @@ const KEY_RULE = `a key has 1 to ${MAX_KEY_BYTES} bytes`
 export function checkKeyspaceName(name: string, option = 'keyspace'): void {
   if (!isText(name, 1, MAX_NAME_LENGTH))
     throw wrong(option, name, `the name of a keyspace, 1 to ${MAX_NAME_LENGTH} characters`)
+}
+
+/** @throws INVALID_ARGUMENT */
+export function checkRepair(request: RepairRequest): void {
+  checkOptionNames(request, ['keyspace', 'round'], 'a repair')
+  if (request.keyspace !== null) checkKeyspaceName(request.keyspace)
+  parseRoundName(request.round)
 }
 
 export function checkTimeout(timeoutMs: number): void {

@@ -5,6 +5,7 @@
  */
 import type { Bytes } from '../base/bytes.ts'
 import type { Keyspace, KeyspaceOptions, Level, Phase } from '../protocol/configuration.ts'
+import type { RepairRequest, RepairStart, TaskList } from './tasks.ts'
 
 export { DEFAULT_KEYSPACE_OPTIONS, type KeyspaceOptions } from '../protocol/configuration.ts'
 
@@ -138,6 +139,13 @@ export interface KvService {
   keyspaces(): Promise<readonly KeyspaceInfo[]>
   /** Who keeps how much for whom, of the peers that answer in time. */
   hints(): Promise<readonly HintCount[]>
+  /**
+   * Begins a round of repair at every member that is up: each pair of owners compares what both own, once.
+   * Comes back when they have begun; `tasks` tells the rest. @throws NOT_FOUND (the keyspace)
+   */
+  repair(request: RepairRequest): Promise<RepairStart>
+  /** Long operations of all peers that answer in time: under way, waiting, and those that ended last. */
+  tasks(): Promise<TaskList>
   /**
    * Options that are left out have their defaults.
    * @throws CONFLICT when the name is taken with other options (the same ones: it succeeds)

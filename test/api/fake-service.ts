@@ -5,7 +5,7 @@
 import { toHex } from '../../src/base/bytes.ts'
 import { KvError } from '../../src/base/error.ts'
 import type { KeyspaceId } from '../../src/base/ids.ts'
-import { completeKeyspaceOptions } from '../../src/wire/request-check.ts'
+import { checkRepair, completeKeyspaceOptions } from '../../src/wire/request-check.ts'
 import {
   DEFAULT_KEYSPACE_OPTIONS,
   type FoundValue,
@@ -106,6 +106,14 @@ export function createFakeService(): FakeService {
     },
     async hints() {
       return []
+    },
+    async repair(request) {
+      checkRepair(request)
+      const { round } = request
+      return { round, parts: [{ peer: 'node', peerAddress: '127.0.0.1:7001', exchanges: 2, refusal: null }] }
+    },
+    async tasks() {
+      return { tasks: [], silent: [] }
     },
     async createKeyspace(name, options) {
       if (keyspaces.has(name)) throw new KvError('CONFLICT', `keyspace '${name}' exists with other options`)

@@ -396,4 +396,33 @@ test('stopping answers what is in flight, refuses the rest, and waits no longer 
   await stopped
 })
 
+test('a repair is begun by JSON, and by nothing that a page elsewhere could post', async ({ server }) => {
+  const url = `${server.url}/v1/repair`
+  const post = (body: string, type = 'application/json'): Promise<Response> =>
+    fetch(url, { method: 'POST', body, headers: { 'content-type': type } })
+  const begun = await post('{"keyspace":"default","round":"mine"}')
+  assert.is(begun.status, 202)
+  const { round, parts } = (await begun.json()) as { round: string; parts: readonly unknown[] }
+  assert.is(round, 'mine')
+  assert.is(parts.length, 1)
+  const named = (await (await post('{}')).json()) as { round: string }
+  assert.ok(named.round.length > 5, 'without a name it gets one')
+  for (const [body, type] of [
+    ['{}', 'text/plain'],
+    ['', 'application/json'],
+    ['[]', 'application/json'],
+    ['{"keyspace":7}', 'application/json'],
+    ['{"round":"not a name"}', 'application/json'],
+    ['{"rounds":"x"}', 'application/json'],
+  ] as const) {
+    await problemOf(await post(body, type), 400, 'INVALID_ARGUMENT')
+  }
+  assert.is((await fetch(url)).status, 405)
+})
+
+test('tasks are told as JSON', async ({ server }) => {
+  const response = await fetch(`${server.url}/v1/tasks`)
+  assert.equal(await response.json(), { tasks: [], silent: [] })
+})
+
 test.run()

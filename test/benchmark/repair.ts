@@ -175,9 +175,10 @@ function transported(message: PeerMessage): PeerMessage {
 async function exchange(what: string, { coordination }: Side): Promise<void> {
   bytes = 0
   const startMs = clock.monotonic()
-  const run = new TreeExchange(coordination, new Pace(clock), new Pauses(clock), NAMES[1])
+  const progress = { partitions: 0, compared: 0, differing: 0, repaired: 0, failed: 0, bytes: 0 }
+  const run = new TreeExchange(coordination, new Pace(clock), new Pauses(clock), NAMES[1], progress)
   await run.run([KEYSPACE])
-  const { differing, repaired } = run.progress
+  const { differing, repaired } = progress
   say(`${what}: ${differing} differed, ${repaired} repaired, ${(bytes / 1024).toFixed(0)} KiB moved`, startMs)
 }
 

@@ -30,7 +30,7 @@ class FakeCluster {
       keyspaces: async () => [{ name: 'default' }] as unknown as KeyspaceInfo[],
       status: async () => ({ clusterId: this.clusterId }) as unknown as ClusterStatus,
     },
-    newWriteId: () => `write-${this.requests.length}`,
+    newId: () => `write-${this.requests.length}`,
   } as unknown as KvClient
 
   async #put(request: PutRequest): Promise<PutReply> {

@@ -8,6 +8,7 @@ import { partitionOf } from '../../src/protocol/ring.ts'
 import { findUnequal } from '../../src/simulator/checker/trees.ts'
 import { createSimulation, type SimPeer, type Simulation } from '../../src/simulator/simulation.ts'
 import { unpackFrame } from '../../src/wire/frame.ts'
+import type { TaskInfo } from '../../src/wire/tasks.ts'
 
 const test = suite('anti-entropy')
 
@@ -100,6 +101,89 @@ for (const place of [0, 1, 2]) {
     await simulation.stop()
   })
 }
+
+/** What kvctl does: asks one peer, then looks until nothing of the round is open. */
+async function repairRound(simulation: Simulation, asked: SimPeer, round: string): Promise<TaskInfo[]> {
+  const { service } = present(asked.node, 'it runs')
+  const { parts } = await simulation.settle(service.repair({ keyspace: null, round }))
+  const exchanges = parts.reduce((sum, part) => sum + part.exchanges, 0)
+  for (let looks = 0; looks < 300; looks++) {
+    const { tasks } = await simulation.settle(service.tasks())
+    const ended = tasks.filter((task) => task.round === round && task.endedAgoMs !== null)
+    if (ended.length === exchanges) return ended
+    await simulation.run(100)
+  }
+  throw new Error('the round does not end')
+}
+
+function sum(tasks: readonly TaskInfo[], figure: 'differing' | 'repaired' | 'failed' | 'bytes'): number {
+  return tasks.reduce((total, task) => total + task[figure], 0)
+}
+
+test('a round compares each pair of owners once, whoever is asked, and tells what it repaired', async () => {
+  const simulation = await cluster('round')
+  await simulation.run(20_000)
+  for (const [place, asked] of simulation.peers.entries()) {
+    for (const peer of simulation.peers) writeHere(peer, utf8(`round ${place} of ${peer.host}`), 'x')
+    await simulation.run(100)
+    assert.not(areEqual(simulation))
+    const tasks = await repairRound(simulation, asked, `round-${place}`)
+    assert.ok(areEqual(simulation))
+    assert.is(new Set(tasks.map((task) => [task.peer, task.with].sort().join())).size, 3)
+    for (const task of tasks) {
+      assert.is(task.state, 'done')
+      assert.equal([task.done, task.total], [PARTITIONS, PARTITIONS])
+    }
+    // Each of three keys is brought to two peers, maybe by way of one of them.
+    assert.ok(sum(tasks, 'repaired') >= 6 && sum(tasks, 'repaired') === sum(tasks, 'differing'))
+    assert.is(sum(tasks, 'failed'), 0)
+    assert.ok(sum(tasks, 'bytes') > 6 * 50)
+  }
+  await simulation.stop()
+})
+
+test('a round asked for twice under one name is begun once', async () => {
+  const simulation = await cluster('twice')
+  const [a, b] = simulation.peers as [SimPeer, SimPeer, SimPeer]
+  await repairRound(simulation, a, 'same')
+  const [first] = await repairRound(simulation, b, 'same')
+  assert.ok(present(first, 'there are tasks').endedAgoMs !== null)
+  const all = await simulation.settle(present(a.node, 'it runs').service.tasks())
+  assert.is(all.tasks.filter(({ round }) => round === 'same').length, 3)
+  await simulation.stop()
+})
+
+test('a round says which peers take no part because they are down', async () => {
+  const simulation = await cluster('absent')
+  const [a, b] = simulation.peers as [SimPeer, SimPeer, SimPeer]
+  b.crash()
+  await simulation.run(10_000)
+  const { service } = present(a.node, 'it runs')
+  const { parts } = await simulation.settle(service.repair({ keyspace: null, round: 'absent' }))
+  assert.equal(
+    parts.filter(({ refusal }) => refusal !== null).map(({ peerAddress }) => peerAddress),
+    [b.address],
+  )
+  const tasks = await repairRound(simulation, a, 'absent')
+  const { silent } = await simulation.settle(service.tasks())
+  assert.equal(silent, [b.address])
+  for (const task of tasks) assert.is(task.state, task.withAddress === b.address ? 'failed' : 'done')
+  await simulation.stop()
+})
+
+test('so many rounds are under way at once, and no more; what ended makes room', async () => {
+  const simulation = await cluster('many')
+  const [a] = simulation.peers as [SimPeer, SimPeer, SimPeer]
+  const { service } = present(a.node, 'it runs')
+  const begin = (i: number) => service.repair({ keyspace: null, round: `round-${i}` })
+  const starts = await simulation.settle(Promise.all(Array.from({ length: 20 }, (_, i) => begin(i))))
+  const refused = starts.filter(({ parts }) => parts.some(({ refusal }) => refusal !== null))
+  assert.ok(refused.length > 0 && refused.length < 20, `${refused.length} were refused`)
+  await simulation.run(20_000)
+  const later = await simulation.settle(begin(20))
+  assert.ok(later.parts.every(({ refusal }) => refusal === null))
+  await simulation.stop()
+})
 
 test('owners that hold the same say only their roots', async () => {
   const tags: number[] = []

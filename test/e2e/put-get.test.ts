@@ -140,4 +140,20 @@ test('stopped and started again, the cluster has its data', async () => {
   for (const { stdout } of reads) assert.is(stdout, 'still here')
 })
 
+test('a repair says what it compared, and tasks shows it afterwards', async () => {
+  await kvctl(0, ['put', 'repaired', 'x'])
+  const { code, stdout, stderr } = await kvctl(1, ['repair', '--keyspace', 'default'])
+  assert.equal([code, stderr], [0, ''])
+  assert.match(stdout, /^compared {2}1,536 of 1,536 partitions, by 3 pairs of peers$/m)
+  assert.match(stdout, /^moved {5}/m)
+  const { tasks, silent } = JSON.parse((await kvctl(2, ['tasks', '--json'])).stdout)
+  assert.equal(silent, [])
+  const ended = tasks.filter((task: { round: string | null }) => task.round !== null)
+  assert.is(ended.length, 3)
+  assert.match((await kvctl(2, ['tasks'])).stdout, /^repair .* default .*done .*512 of 512 partitions/m)
+  const unknown = await kvctl(0, ['repair', '--keyspace', 'none'])
+  assert.is(unknown.code, 2)
+  assert.match(unknown.stderr, /there is no keyspace 'none'/)
+})
+
 test.run()

@@ -154,7 +154,7 @@ class Bench {
     const { keyspace, timeoutMs } = this.#words
     const value = this.#values[index % this.#values.length] as Bytes
     const common = { keyspace, contentType: null, blind: false, w: null, timeoutMs, ttlMs: null }
-    await client.service.put({ ...common, key: keyOf(index), value, context, writeId: client.newWriteId() })
+    await client.service.put({ ...common, key: keyOf(index), value, context, writeId: client.newId() })
   }
 
   #histogram(operation: Operation): Histogram {

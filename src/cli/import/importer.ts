@@ -62,7 +62,7 @@ export interface ImportRun {
 
 interface Writer {
   readonly service: Pick<KvService, 'put'>
-  newWriteId(): string
+  newId(): string
 }
 
 export class Importer {
@@ -171,7 +171,7 @@ export class Importer {
   async #put(entry: Entry): Promise<KvError | null> {
     const { keyspace, blind, w, timeoutMs, retryMs } = this.#rule
     const { key, value, contentType } = entry
-    const writeId = this.#writer.newWriteId()
+    const writeId = this.#writer.newId()
     const request: PutRequest = {
       keyspace,
       key,

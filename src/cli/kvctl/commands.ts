@@ -9,8 +9,10 @@ import KeyspaceCreate from './keyspace-create.ts'
 import KeyspaceDrop from './keyspace-drop.ts'
 import KeyspaceList from './keyspace-list.ts'
 import Put from './put.ts'
+import Repair from './repair.ts'
 import Ring from './ring.ts'
 import Status from './status.ts'
+import Tasks from './tasks.ts'
 
 export const COMMANDS = {
   put: Put,
@@ -20,6 +22,8 @@ export const COMMANDS = {
   ring: Ring,
   fault: Fault,
   hints: Hints,
+  repair: Repair,
+  tasks: Tasks,
   import: Import,
   bench: Bench,
   'keyspace:create': KeyspaceCreate,

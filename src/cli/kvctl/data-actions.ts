@@ -40,7 +40,7 @@ export async function put(words: PutWords, manner: Manner, withClient: WithClien
       context: words.context ?? null,
       blind: words.blind,
       w,
-      writeId: client.newWriteId(),
+      writeId: client.newId(),
       timeoutMs: manner.timeoutMs,
       ttlMs,
     }),
@@ -98,7 +98,7 @@ export async function del(words: DelWords, manner: Manner, withClient: WithClien
   await withClient((client) =>
     Promise.all(
       keys.map((key) =>
-        client.service.put({ ...common, key, writeId: client.newWriteId(), timeoutMs: manner.timeoutMs }),
+        client.service.put({ ...common, key, writeId: client.newId(), timeoutMs: manner.timeoutMs }),
       ),
     ),
   )

@@ -11,8 +11,8 @@ import { AdvisedError } from '../failure.ts'
 
 export interface KvClient {
   readonly service: KvService
-  /** A name for one write, under which it may be sent again. */
-  newWriteId(): string
+  /** A name for one write, or one round of repair, under which it may be sent again. */
+  newId(): string
 }
 
 /** @throws INVALID_ARGUMENT; UNAVAILABLE when none of the peers answers */
@@ -30,7 +30,7 @@ export async function withClients<T>(
   }
   const clients = Array.from({ length: count }, () => createClient({ peers: addresses }, effects))
   try {
-    return await action(clients.map(({ service }) => ({ service, newWriteId: random.id })))
+    return await action(clients.map(({ service }) => ({ service, newId: random.id })))
   } catch (error) {
     throw advised(error, peers)
   } finally {
