@@ -45,14 +45,6 @@ export class ReplicaReader {
     return found
   }
 
-  /** Reads every key from all of its owners: those that are behind are put right before the answer comes. */
-  async repairByReading(keys: readonly string[]): Promise<void> {
-    const [client] = this.#clients.values()
-    await inParallel(keys, async (key) => {
-      await client?.get(key, { r: 'all' })
-    })
-  }
-
   close(): void {
     for (const client of this.#clients.values()) client.close()
   }

@@ -1,9 +1,10 @@
 /**
  * What the partition scripts have in common: `npm run partition:NAME -- [--backend faults|namespaces] [--keys
- * 200]`. The exit code is 1 when replicas differ in the end or something acknowledged is lost.
+ * 2000]`. The exit code is 1 when replicas differ in the end, are equal too late, or something acknowledged is
+ * lost.
  */
 import { parseArgs } from 'node:util'
-import { runExperiment, type Scenario } from './experiment.ts'
+import { RECONCILED_WITHIN_MS, runExperiment, type Scenario } from './experiment.ts'
 import { FaultNetwork } from './fault-network.ts'
 import { missingForNamespaces, NamespaceNetwork, reenterInNamespaces } from './namespace-network.ts'
 import type { PartitionNetwork } from './partition-network.ts'
@@ -12,7 +13,7 @@ export async function runScript(scenario: Scenario): Promise<void> {
   const { values } = parseArgs({
     options: {
       backend: { type: 'string', default: 'faults' },
-      keys: { type: 'string', default: '200' },
+      keys: { type: 'string', default: '2000' },
     },
   })
   const print = (line: string): void => {
@@ -20,8 +21,10 @@ export async function runScript(scenario: Scenario): Promise<void> {
   }
   const network = networkOf(values.backend, print)
   if (network === null) return
-  const { unequal, lost } = await runExperiment(scenario, network, { keys: Number(values.keys), print })
-  process.exitCode = unequal.length + lost.length === 0 ? 0 : 1
+  const keys = Number(values.keys)
+  const { unequal, faults, replicasAgreeMs } = await runExperiment(scenario, network, { keys, print })
+  const isGood = unequal.length + faults.length === 0 && replicasAgreeMs <= RECONCILED_WITHIN_MS
+  process.exitCode = isGood ? 0 : 1
 }
 
 /** Null: there is nothing left to do here. */
