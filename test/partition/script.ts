@@ -1,7 +1,7 @@
 /**
- * What the partition scripts have in common: `npm run partition:NAME -- [--backend faults|namespaces] [--keys
- * 2000]`. The exit code is 1 when replicas differ in the end, are equal too late, or something acknowledged is
- * lost.
+ * What the partition scripts have in common: `npm run partition:NAME -- [--backend faults|namespaces]
+ * [--keys 2000]`. The exit code is 1 when replicas differ in the end, or are equal too late, or something
+ * acknowledged is lost.
  */
 import { parseArgs } from 'node:util'
 import { RECONCILED_WITHIN_MS, runExperiment, type Scenario } from './experiment.ts'
