@@ -1,6 +1,7 @@
 /** One link to one peer, and the requests under way on it. Answers come in any order. */
 import { KvError } from '../base/error.ts'
 import type { Address } from '../base/ids.ts'
+import { SlotTable } from '../base/slot-table.ts'
 import type { Clock, Timer } from '../effects/clock.ts'
 import type { CloseCause, Network } from '../effects/network.ts'
 import { Channel, type ChannelHandler } from '../wire/channel.ts'
@@ -39,7 +40,7 @@ export class Connection implements ChannelHandler<ClientReply> {
   readonly address: Address
   readonly #owner: ConnectionOwner
   readonly #channel: Channel<ClientRequest, ClientReply>
-  readonly #askers = new Map<number, Asker>()
+  readonly #askers = new SlotTable<Asker>()
   readonly #connectTimer: Timer
   readonly #clock: Clock
   #watchTimer: Timer | null = null
@@ -49,7 +50,6 @@ export class Connection implements ChannelHandler<ClientReply> {
   readonly #waiting = new Map<number, { readonly question: Question; readonly payloadBytes: number }>()
   #isOpen = false
   #isClosed = false
-  #nextId = 1
   #goodbye: string | null = null
 
   constructor(address: Address, effects: { clock: Clock; network: Network }, owner: ConnectionOwner) {
@@ -81,8 +81,7 @@ export class Connection implements ChannelHandler<ClientReply> {
    * `forget`
    */
   ask(question: Question, payloadBytes: number, asker: Asker): number {
-    const id = this.#nextId++
-    this.#askers.set(id, asker)
+    const id = this.#askers.add(asker)
     if (this.#isOpen) this.#channel.send({ ...question, id }, payloadBytes)
     else this.#waiting.set(id, { question, payloadBytes })
     this.#watchTimer ??= this.#clock.setTimer(WATCH_INTERVAL_MS, this.#watch)
@@ -91,7 +90,7 @@ export class Connection implements ChannelHandler<ClientReply> {
 
   /** The asker is told nothing any more. True: the peer may have the request. */
   forget(id: number): boolean {
-    this.#askers.delete(id)
+    this.#askers.take(id)
     return !this.#waiting.delete(id)
   }
 
@@ -115,11 +114,8 @@ export class Connection implements ChannelHandler<ClientReply> {
         this.#goodbye = message.reason
         this.#isOpen = false
         return this.#channel.close()
-      default: {
-        const asker = this.#askers.get(message.id)
-        this.#askers.delete(message.id)
-        asker?.answered(message)
-      }
+      default:
+        this.#askers.take(message.id)?.answered(message)
     }
   }
 
@@ -132,7 +128,7 @@ export class Connection implements ChannelHandler<ClientReply> {
     this.#watchTimer = null
     const unsent = new Set(this.#waiting.keys())
     this.#waiting.clear()
-    const askers = [...this.#askers]
+    const askers = this.#askers.entries()
     this.#askers.clear()
     this.#owner.closed(this)
     const why =
@@ -156,7 +152,7 @@ export class Connection implements ChannelHandler<ClientReply> {
     const nowMs = this.#clock.monotonic()
     const { lastReceivedMs } = this.#channel
     if (this.#probe !== null && lastReceivedMs > this.#probe.sentMs) {
-      this.#askers.delete(this.#probe.id)
+      this.#askers.take(this.#probe.id)
       this.#probe = null
     }
     if (this.#isClosed || this.#askers.size === 0) return

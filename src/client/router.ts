@@ -4,10 +4,11 @@
  */
 import { KvError } from '../base/error.ts'
 import type { Address } from '../base/ids.ts'
+import { SlotTable } from '../base/slot-table.ts'
 import type { Timer } from '../effects/clock.ts'
 import { Deadlines } from '../effects/deadlines.ts'
 import type { Effects } from '../effects/effects.ts'
-import { randomInt } from '../effects/random.ts'
+import { type Random, randomInt } from '../effects/random.ts'
 import { type Answer, type Asker, Connection, type ConnectionOwner, type Question } from './connection.ts'
 import { Topology } from './topology.ts'
 
@@ -40,27 +41,52 @@ export interface AskOptions {
   readonly timeoutMs: number
 }
 
-interface Call extends Asker {
-  readonly id: number
+/** One request, through all its attempts. */
+class Call implements Asker {
+  id = 0
   readonly question: Question
-  readonly payloadBytes: number
-  readonly route: Route | null
-  readonly isWrite: boolean
-  readonly isRepeatable: boolean
+  readonly options: AskOptions
   readonly resolve: (answer: Answer) => void
   readonly reject: (error: KvError) => void
-  readonly tried: Set<Address>
-  attempts: number
+  readonly tried: Address[] = []
   /** A write that some peer may have taken. */
-  mayBeDone: boolean
-  isOver: boolean
-  connection: Connection | null
-  handle: number
+  mayBeDone = false
+  isOver = false
+  connection: Connection | null = null
+  handle = 0
   /** Runs between two attempts. */
-  retryTimer: Timer | null
+  retryTimer: Timer | null = null
+  readonly #router: CallOwner
+
+  constructor(
+    router: CallOwner,
+    question: Question,
+    options: AskOptions,
+    resolve: (answer: Answer) => void,
+    reject: (error: KvError) => void,
+  ) {
+    this.#router = router
+    this.question = question
+    this.options = options
+    this.resolve = resolve
+    this.reject = reject
+  }
+
+  answered(answer: Answer): void {
+    this.#router.answered(this, answer)
+  }
+
+  disconnected(wasSent: boolean, reason: string): void {
+    this.#router.disconnected(this, wasSent, reason)
+  }
 }
 
-export class Router implements ConnectionOwner {
+interface CallOwner {
+  answered(call: Call, answer: Answer): void
+  disconnected(call: Call, wasSent: boolean, reason: string): void
+}
+
+export class Router implements ConnectionOwner, CallOwner {
   readonly #effects: ClientEffects
   readonly #seeds: readonly Address[]
   readonly #isPinned: boolean
@@ -68,8 +94,7 @@ export class Router implements ConnectionOwner {
   readonly #avoidedUntilMs = new Map<Address, number>()
   /** Ids, because an item stays until its time: a call that is over must not stay with it. */
   readonly #deadlines: Deadlines<number>
-  readonly #calls = new Map<number, Call>()
-  #nextId = 1
+  readonly #calls = new SlotTable<Call>()
   #topology: Topology | null = null
   #topologyIsWanted = false
   #topologyIsAsked = false
@@ -82,7 +107,7 @@ export class Router implements ConnectionOwner {
     this.#isPinned = isPinned
     this.#deadlines = new Deadlines(effects.clock, (id) => {
       const call = this.#calls.get(id)
-      if (call !== undefined) this.#giveUp(call, 'no answer in time; try again')
+      if (call !== null) this.#giveUp(call, 'no answer in time; try again')
     })
   }
 
@@ -92,26 +117,8 @@ export class Router implements ConnectionOwner {
       if (this.#isClosed) return reject(new KvError('UNAVAILABLE', 'this client is closed'))
       if (this.#calls.size >= MAX_IN_FLIGHT)
         return reject(new KvError('OVERLOADED', 'too many requests under way in this client'))
-      const call: Call = {
-        id: this.#nextId++,
-        question,
-        payloadBytes: options.payloadBytes ?? 0,
-        route: options.route ?? null,
-        isWrite: options.isWrite,
-        isRepeatable: options.isRepeatable,
-        resolve,
-        reject,
-        tried: new Set(),
-        attempts: 0,
-        mayBeDone: false,
-        isOver: false,
-        connection: null,
-        handle: 0,
-        retryTimer: null,
-        answered: (answer) => this.#answered(call, answer),
-        disconnected: (wasSent, reason) => this.#disconnected(call, wasSent, reason),
-      }
-      this.#calls.set(call.id, call)
+      const call = new Call(this, question, options, resolve, reject)
+      call.id = this.#calls.add(call)
       this.#deadlines.add(call.id, options.timeoutMs + GRACE_MS)
       this.#attempt(call)
     })
@@ -121,7 +128,7 @@ export class Router implements ConnectionOwner {
   close(): void {
     this.#isClosed = true
     this.#deadlines.stop()
-    for (const call of [...this.#calls.values()]) this.#giveUp(call, 'this client was closed')
+    for (const call of this.#calls.values()) this.#giveUp(call, 'this client was closed')
     for (const connection of [...this.#connections.values()]) connection.close()
   }
 
@@ -170,12 +177,11 @@ export class Router implements ConnectionOwner {
   }
 
   #attempt(call: Call): void {
-    call.attempts += 1
     const address = this.#choose(call)
-    call.tried.add(address)
+    call.tried.push(address)
     const connection = this.#connect(address)
     call.connection = connection
-    call.handle = connection.ask(call.question, call.payloadBytes, call)
+    call.handle = connection.ask(call.question, call.options.payloadBytes ?? 0, call)
   }
 
   /**
@@ -185,17 +191,18 @@ export class Router implements ConnectionOwner {
   #choose(call: Call): Address {
     const now = this.#effects.clock.monotonic()
     const usable = (address: Address): boolean => (this.#avoidedUntilMs.get(address) ?? 0) <= now
-    const owners =
-      call.route === null ? [] : (this.#topology?.ownersOf(call.route.keyspace, call.route.key) ?? [])
-    const fresh = owners.filter((owner) => usable(owner) && !call.tried.has(owner))
-    if (fresh.length > 0) {
-      // The first owner coordinates writes, so that a key's writes meet in one place; reads spread.
-      return fresh[call.isWrite ? 0 : randomInt(this.#effects.random, fresh.length)] as Address
-    }
+    const { route } = call.options
+    const owners = route === undefined ? [] : (this.#topology?.ownersOf(route.keyspace, route.key) ?? [])
+    const isFresh = (owner: Address): boolean => usable(owner) && !call.tried.includes(owner)
+    // The first owner coordinates writes, so that a key's writes meet in one place; reads spread.
+    const fresh = call.options.isWrite
+      ? owners.find(isFresh)
+      : pick(owners.filter(isFresh), this.#effects.random)
+    if (fresh !== undefined) return fresh
     const open = [...this.#connections.values()].filter((each) => each.isOpen).map((each) => each.address)
     const everybody = [...open, ...this.#seeds, ...(this.#topology?.addresses() ?? [])]
-    const untried = everybody.filter((address) => !call.tried.has(address))
-    return (untried.find(usable) ?? untried[0] ?? everybody[call.attempts % everybody.length]) as Address
+    const untried = everybody.filter((address) => !call.tried.includes(address))
+    return (untried.find(usable) ?? untried[0] ?? everybody[call.tried.length % everybody.length]) as Address
   }
 
   #connect(address: Address): Connection {
@@ -206,29 +213,33 @@ export class Router implements ConnectionOwner {
     return connection
   }
 
-  #answered(call: Call, answer: Answer): void {
+  answered(call: Call, answer: Answer): void {
     if (answer.type !== 'failed') {
       this.#settle(call)
       return call.resolve(answer)
     }
     if (answer.code === 'TIMEOUT_UNKNOWN') call.mayBeDone = true
     const error = new KvError(answer.code, answer.message)
-    this.#retry(call, error.retryable || (answer.code === 'TIMEOUT_UNKNOWN' && call.isRepeatable), error)
+    this.#retry(
+      call,
+      error.retryable || (answer.code === 'TIMEOUT_UNKNOWN' && call.options.isRepeatable),
+      error,
+    )
   }
 
-  #disconnected(call: Call, wasSent: boolean, reason: string): void {
-    if (wasSent && call.isWrite) call.mayBeDone = true
+  disconnected(call: Call, wasSent: boolean, reason: string): void {
+    if (wasSent && call.options.isWrite) call.mayBeDone = true
     const error = new KvError('UNAVAILABLE', `no peer answered; ${reason}; is kvnode running there?`)
-    this.#retry(call, !wasSent || call.isRepeatable, error)
+    this.#retry(call, !wasSent || call.options.isRepeatable, error)
   }
 
   #retry(call: Call, again: boolean, error: KvError): void {
     if (call.isOver) return
     const peers = new Set([...this.#seeds, ...(this.#topology?.addresses() ?? [])]).size
-    if (!again || this.#isClosed || call.attempts >= Math.max(MAX_ATTEMPTS, peers + 1))
+    if (!again || this.#isClosed || call.tried.length >= Math.max(MAX_ATTEMPTS, peers + 1))
       return this.#fail(call, error)
     call.connection = null
-    const delayMs = RETRY_AFTER_MS * call.attempts * (0.5 + this.#effects.random.float())
+    const delayMs = RETRY_AFTER_MS * call.tried.length * (0.5 + this.#effects.random.float())
     call.retryTimer = this.#effects.clock.setTimer(delayMs, () => {
       call.retryTimer = null
       this.#attempt(call)
@@ -238,7 +249,7 @@ export class Router implements ConnectionOwner {
   #giveUp(call: Call, why: string): void {
     if (call.isOver) return
     const wasSent = call.connection?.forget(call.handle) ?? false
-    if (wasSent && call.isWrite) call.mayBeDone = true
+    if (wasSent && call.options.isWrite) call.mayBeDone = true
     this.#fail(call, new KvError('UNAVAILABLE', why))
   }
 
@@ -257,6 +268,10 @@ export class Router implements ConnectionOwner {
     call.isOver = true
     call.retryTimer?.cancel()
     call.retryTimer = null
-    this.#calls.delete(call.id)
+    this.#calls.take(call.id)
   }
+}
+
+function pick(addresses: readonly Address[], random: Random): Address | undefined {
+  return addresses[randomInt(random, addresses.length)]
 }

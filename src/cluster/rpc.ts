@@ -5,6 +5,7 @@
  */
 import { KvError } from '../base/error.ts'
 import type { Address, NodeId } from '../base/ids.ts'
+import { SlotTable } from '../base/slot-table.ts'
 import type { Clock } from '../effects/clock.ts'
 import { Deadlines } from '../effects/deadlines.ts'
 import type { PeerMessage, PeerReply } from '../wire/peer-messages.ts'
@@ -25,9 +26,8 @@ export type LinkKind = 'control' | 'data'
 export class Rpc {
   readonly #links: Links
   readonly #addressOf: (nodeId: NodeId) => Address | null
-  readonly #exchanges = new Map<number, Exchange>()
+  readonly #exchanges = new SlotTable<Exchange>()
   readonly #deadlines: Deadlines<number>
-  #nextId = 1
 
   constructor(links: Links, clock: Clock, addressOf: (nodeId: NodeId) => Address | null) {
     this.#links = links
@@ -41,15 +41,13 @@ export class Rpc {
 
   /** @returns the id for the exchange's messages */
   begin(exchange: Exchange, timeoutMs: number): number {
-    const id = this.#nextId
-    this.#nextId = id === 0xffff_ffff ? 1 : id + 1
-    this.#exchanges.set(id, exchange)
+    const id = this.#exchanges.add(exchange)
     this.#deadlines.add(id, timeoutMs)
     return id
   }
 
   end(id: number): void {
-    this.#exchanges.delete(id)
+    this.#exchanges.take(id)
   }
 
   /** False: there is no link and none can be had now. Otherwise an answer, `lost` or `expired` follows. */
@@ -100,22 +98,19 @@ export class Rpc {
 
   /** A link of this kind to a peer ended. */
   lost(nodeId: NodeId, kind: LinkKind): void {
-    for (const exchange of [...this.#exchanges.values()]) if (exchange.kind === kind) exchange.lost(nodeId)
+    for (const exchange of this.#exchanges.values()) if (exchange.kind === kind) exchange.lost(nodeId)
   }
 
   /** Ends every exchange as expired. */
   stop(): void {
     this.#deadlines.stop()
-    const exchanges = [...this.#exchanges.values()]
+    const exchanges = this.#exchanges.values()
     this.#exchanges.clear()
     for (const exchange of exchanges) exchange.expired()
   }
 
   #expire(id: number): void {
-    const exchange = this.#exchanges.get(id)
-    if (exchange === undefined) return
-    this.#exchanges.delete(id)
-    exchange.expired()
+    this.#exchanges.take(id)?.expired()
   }
 }
 

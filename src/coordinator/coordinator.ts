@@ -3,6 +3,7 @@
  * owner of the key, or a stand-in when no owner can be reached, and handed on to one from anywhere else.
  */
 import { KvError } from '../base/error.ts'
+import { SlotTable } from '../base/slot-table.ts'
 import type { Level } from '../protocol/configuration.ts'
 import { contextSeed, decodeContext } from '../protocol/context.ts'
 import type { GetReply, GetRequest, PutReply, PutRequest } from '../wire/requests.ts'
@@ -30,7 +31,7 @@ const MAX_TIMEOUT_MS = 60_000
 export class Coordinator {
   readonly #with: Coordination
   readonly #limits: CoordinatorLimits
-  readonly #operations = new Set<Operation>()
+  readonly #operations = new SlotTable<Operation>()
   #isStopped = false
 
   constructor(coordination: Coordination, limits: CoordinatorLimits) {
@@ -77,7 +78,7 @@ export class Coordinator {
    * happens.
    */
   configurationChanged(): void {
-    for (const operation of [...this.#operations]) operation.restart()
+    for (const operation of this.#operations.values()) operation.restart()
   }
 
   /** Takes no more requests. Those under way go on. */
@@ -104,10 +105,10 @@ export class Coordinator {
 
   #track<T>(done: Done<T>, make: (end: Done<T>) => Operation): void {
     const operation = make((error, result) => {
-      this.#operations.delete(operation)
+      this.#operations.take(id)
       done(error, result)
     })
-    this.#operations.add(operation)
+    const id = this.#operations.add(operation)
     operation.start()
   }
 

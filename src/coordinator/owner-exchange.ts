@@ -22,7 +22,8 @@ export abstract class OwnerExchange implements Exchange {
   protected readonly deadlineMs: number
   /** Under which all answers must be given. */
   protected number = 0
-  readonly #outstanding = new Set<NodeId>()
+  /** Owners are few: searching an array beats a set, and costs nothing to make. */
+  #outstanding: NodeId[] = []
   #id = 0
   #isOver = false
   #askAgain: NodeId[] = []
@@ -51,7 +52,7 @@ export abstract class OwnerExchange implements Exchange {
 
   protected begin(): void {
     this.number = this.with.ring().number
-    this.#outstanding.clear()
+    this.#outstanding = []
     this.#askAgain = []
     this.#askAgainMs = FIRST_ASK_AGAIN_MS
     this.with.rpc.end(this.#id) // A new id: answers given under the old number find nobody.
@@ -71,10 +72,10 @@ export abstract class OwnerExchange implements Exchange {
 
   protected ask(nodeId: NodeId): void {
     if (this.#isOver) return
-    this.#outstanding.add(nodeId)
+    if (!this.#outstanding.includes(nodeId)) this.#outstanding.push(nodeId)
     const message = this.question(this.#id, nodeId)
     if (this.with.rpc.ask(nodeId, 'data', message, this.questionBytes)) return
-    this.#outstanding.delete(nodeId)
+    this.#settle(nodeId)
     this.missed(nodeId)
   }
 
@@ -96,11 +97,11 @@ export abstract class OwnerExchange implements Exchange {
   }
 
   protected get outstandingCount(): number {
-    return this.#outstanding.size + this.#askAgain.length
+    return this.#outstanding.length + this.#askAgain.length
   }
 
   answered(from: NodeId, reply: PeerReply): void {
-    if (!this.#outstanding.delete(from)) return
+    if (!this.#settle(from)) return
     if (reply.type !== 'refused') this.took(from, reply)
     else if (reply.reason === 'stale') {
       this.turnedStale()
@@ -111,7 +112,15 @@ export abstract class OwnerExchange implements Exchange {
   }
 
   lost(nodeId: NodeId): void {
-    if (this.#outstanding.delete(nodeId)) this.missed(nodeId)
+    if (this.#settle(nodeId)) this.missed(nodeId)
+  }
+
+  /** True when an answer of this peer was outstanding; it is not any more. */
+  #settle(nodeId: NodeId): boolean {
+    const place = this.#outstanding.indexOf(nodeId)
+    if (place < 0) return false
+    this.#outstanding.splice(place, 1)
+    return true
   }
 
   expired(): void {

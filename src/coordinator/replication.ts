@@ -43,7 +43,7 @@ export class Replication extends OwnerExchange {
    * Told how much of `mintedBy` a replica had seen, when that is anything; says whether its answer counts.
    */
   readonly #sawActor: (seenUpTo: number) => boolean
-  readonly #holders: Set<NodeId>
+  #holders: NodeId[]
   /** Whom each stand-in stands in for; null: everybody is up. */
   #standsInFor: Map<NodeId, NodeId> | null = null
   /** Those that stood in, counted for an owner. */
@@ -51,7 +51,7 @@ export class Replication extends OwnerExchange {
   /** Who may still stand in; null: nobody had to yet. */
   #standIns: NodeId[] | null = null
   /** Owners that were asked once more after the quorum was met. */
-  readonly #retried = new Set<NodeId>()
+  readonly #retried: NodeId[] = []
   #quorum: Quorum
   #hasFailedHere = false
   /** All owners are asked the same: made, and encoded, once. */
@@ -69,7 +69,7 @@ export class Replication extends OwnerExchange {
     this.#task = task
     this.#sawActor = sawActor
     this.#done = done
-    this.#holders = new Set(task.holders)
+    this.#holders = [...task.holders]
     this.#quorum = this.#makeQuorum()
   }
 
@@ -82,7 +82,7 @@ export class Replication extends OwnerExchange {
     this.#standIns = null
     const { keyspace, partition } = this.#task.place
     for (const owner of this.with.ring().allOwners(keyspace, partition)) {
-      if (this.#holders.has(owner)) this.#quorum.ack(owner)
+      if (this.#holders.includes(owner)) this.#quorum.ack(owner)
       else if (owner === this.with.selfId) this.#waitForSelf()
       else if (this.with.isAlive(owner)) this.ask(owner)
       else this.#replaceOwner(owner)
@@ -115,9 +115,8 @@ export class Replication extends OwnerExchange {
       this.finish()
       return this.#answer('the keyspace was dropped meanwhile')
     }
-    const isHeldHere = this.#holders.has(this.with.selfId)
-    this.#holders.clear()
-    if (isHeldHere) this.#holders.add(this.with.selfId)
+    const isHeldHere = this.#holders.includes(this.with.selfId)
+    this.#holders = isHeldHere ? [this.with.selfId] : []
     this.start()
   }
 
@@ -152,9 +151,9 @@ export class Replication extends OwnerExchange {
 
   protected override missed(nodeId: NodeId): void {
     const isStandIn = this.#standsInFor?.has(nodeId) === true
-    const wasRetried = this.#isAnswered && this.#retried.has(nodeId)
+    const wasRetried = this.#isAnswered && this.#retried.includes(nodeId)
     if (isStandIn || wasRetried || !this.with.isAlive(nodeId)) return this.declined(nodeId)
-    if (this.#isAnswered) this.#retried.add(nodeId)
+    if (this.#isAnswered) this.#retried.push(nodeId)
     this.askAgainLater(nodeId)
   }
 
@@ -190,7 +189,7 @@ export class Replication extends OwnerExchange {
 
   #stored(nodeId: NodeId): void {
     if (this.isOver) return
-    this.#holders.add(nodeId)
+    if (!this.#holders.includes(nodeId)) this.#holders.push(nodeId)
     const owner = this.#standsInFor?.get(nodeId)
     if (owner === undefined) this.#quorum.ack(nodeId)
     else this.#ackFor(owner)
@@ -207,7 +206,7 @@ export class Replication extends OwnerExchange {
     }
     this.#standsInFor ??= new Map()
     this.#standsInFor.set(standIn, owner)
-    if (this.#holders.has(standIn)) this.#ackFor(owner)
+    if (this.#holders.includes(standIn)) this.#ackFor(owner)
     else if (standIn !== this.with.selfId) this.ask(standIn)
   }
 

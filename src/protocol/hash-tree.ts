@@ -39,7 +39,17 @@ const PAGE_LEAVES = 16
 
 /** @param record its bytes; equal records have equal bytes (`store/record-codec.ts`) */
 export function recordDigest(keyspaceId: KeyspaceId, key: Bytes, record: Bytes): Digest {
-  return hash64(record, hash64(key, BigInt(keyspaceId)))
+  return hash64(record, keyDigest(keyspaceId, key))
+}
+
+/** What the digest says when `after` comes in the place of `before`: one out, the other in. */
+export function replacedDigest(keyspaceId: KeyspaceId, key: Bytes, before: Bytes, after: Bytes): Digest {
+  const seed = keyDigest(keyspaceId, key)
+  return hash64(before, seed) ^ hash64(after, seed)
+}
+
+function keyDigest(keyspaceId: KeyspaceId, key: Bytes): Digest {
+  return hash64(key, BigInt(keyspaceId))
 }
 
 /** Which of 2^bits slices a key belongs to. */

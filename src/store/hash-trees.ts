@@ -4,7 +4,14 @@
  */
 import { type Bytes, equalBytes } from '../base/bytes.ts'
 import type { KeyspaceId } from '../base/ids.ts'
-import { type Digest, HashTree, LEAF_BITS, recordDigest, sliceOf } from '../protocol/hash-tree.ts'
+import {
+  type Digest,
+  HashTree,
+  LEAF_BITS,
+  recordDigest,
+  replacedDigest,
+  sliceOf,
+} from '../protocol/hash-tree.ts'
 import { ByteReader, ByteWriter, MAX_NUMBER_BYTES, MalformedBytes } from './byte-cursor.ts'
 import { keyspaceOf, partitionOf, userKey } from './keys.ts'
 
@@ -32,9 +39,12 @@ export class HashTrees {
     const keyspaceId = keyspaceOf(databaseKey)
     if (before !== null && equalBytes(before, record)) return
     const key = userKey(databaseKey)
-    const out = before === null ? 0n : recordDigest(keyspaceId, key, before)
+    const digest =
+      before === null
+        ? recordDigest(keyspaceId, key, record)
+        : replacedDigest(keyspaceId, key, before, record)
     const tree = this.#treeOf(keyspaceId, partitionOf(databaseKey))
-    tree.toggle(sliceOf(keyHash, tree.leafBits), out ^ recordDigest(keyspaceId, key, record))
+    tree.toggle(sliceOf(keyHash, tree.leafBits), digest)
   }
 
   drop(keyspaceId: KeyspaceId): void {

@@ -16,41 +16,52 @@ export interface PendingWrite extends Keyed {
   readonly before: Bytes | null
 }
 
+/** A power of two: at most 16,384 writes wait (`group-commit.ts`). */
+const BUCKETS = 4096
+
 /**
- * By the hash that is computed anyway: it costs no text of the key. The rare keys that share one follow each
- * other in a list.
+ * By the hash that is computed anyway, in buckets that stay: it costs no text of the key, and no growing
+ * table (see `base/slot-table.ts`).
  */
 export class PendingWrites<W extends Keyed> {
-  readonly #byHash = new Map<number, W[]>()
+  readonly #buckets: W[][] = Array.from({ length: BUCKETS }, () => [])
 
   find(keyHash: number, databaseKey: Bytes): W | null {
-    const writes = this.#byHash.get(keyHash)
-    if (writes === undefined) return null
-    for (const write of writes) {
-      if (equalBytes(write.key, databaseKey)) return write
-    }
-    return null
+    const bucket = this.#bucketOf(keyHash)
+    const place = placeOf(bucket, keyHash, databaseKey)
+    return place < 0 ? null : (bucket[place] as W)
   }
 
   /** In place of the one before of the same key. */
   set(write: W): void {
-    const writes = this.#byHash.get(write.keyHash)
-    const place = writes?.findIndex((other) => equalBytes(other.key, write.key)) ?? -1
-    if (writes === undefined) this.#byHash.set(write.keyHash, [write])
-    else if (place < 0) writes.push(write)
-    else writes[place] = write
+    const bucket = this.#bucketOf(write.keyHash)
+    const place = placeOf(bucket, write.keyHash, write.key)
+    if (place < 0) bucket.push(write)
+    else bucket[place] = write
   }
 
   /** It is on disk; a newer one of its key stays. */
   settle(write: W): void {
-    const writes = this.#byHash.get(write.keyHash)
-    const place = writes?.indexOf(write) ?? -1
-    if (writes === undefined || place < 0) return
-    if (writes.length === 1) this.#byHash.delete(write.keyHash)
-    else writes.splice(place, 1)
+    const bucket = this.#bucketOf(write.keyHash)
+    const place = bucket.indexOf(write)
+    if (place < 0) return
+    const last = bucket.pop() as W
+    if (last !== write) bucket[place] = last
   }
 
   clear(): void {
-    this.#byHash.clear()
+    for (const bucket of this.#buckets) bucket.length = 0
   }
+
+  #bucketOf(keyHash: number): W[] {
+    return this.#buckets[keyHash & (BUCKETS - 1)] as W[]
+  }
+}
+
+function placeOf<W extends Keyed>(bucket: readonly W[], keyHash: number, databaseKey: Bytes): number {
+  for (let place = 0; place < bucket.length; place++) {
+    const write = bucket[place] as W
+    if (write.keyHash === keyHash && equalBytes(write.key, databaseKey)) return place
+  }
+  return -1
 }

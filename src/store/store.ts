@@ -22,6 +22,7 @@ import type { Dot, DotSet, KeyRecord } from '../protocol/record.ts'
 import { Actor } from './actor.ts'
 import type { KeyCount } from './census.ts'
 import { CLEAN_STOP_FILE, encodeCleanStop } from './clean-stop.ts'
+import { DiskRecords } from './disk-records.ts'
 import { COMMIT_LIMITS, type CommitLimits, type Committed, GroupCommit } from './group-commit.ts'
 import type { HashTrees } from './hash-trees.ts'
 import { Inventory, type RebuildProgress } from './inventory.ts'
@@ -29,7 +30,7 @@ import { KEYSPACE_KINDS, keyspaceRange, recordKey } from './keys.ts'
 import { beginLife, holdsAnyRecord, keyspacesHeld, type Life, syncDatabase } from './life.ts'
 import { type Minted, mintDot, type NewValue, putUnder } from './minting.ts'
 import { type PendingWrite, PendingWrites } from './pending-writes.ts'
-import { decodeSeeded, encodeSeeded, verifyRecord } from './record-codec.ts'
+import { decodeSeeded, encodeSeeded } from './record-codec.ts'
 import { includesRecord, seenUpTo } from './record-merge.ts'
 import { type Listing, listSlices, type SlicePlace } from './slice-listing.ts'
 import { DEFAULT_MAX_STAND_IN_BYTES, type StandInHost, StandIns, type StandInWrite } from './stand-ins.ts'
@@ -73,6 +74,7 @@ export class Store {
   readonly standIns: StandIns
   readonly #commit: GroupCommit<PendingWrite | StandInWrite>
   readonly #pending = new PendingWrites<PendingWrite>()
+  readonly #disk: DiskRecords
   readonly #inventory: Inventory
   readonly #dropped = new Set<KeyspaceId>()
   /** The last look of `newest`, until anything changes: a put that follows needs no second one. */
@@ -97,6 +99,7 @@ export class Store {
     const { storeId, cleanStop } = life
     this.#effects = effects
     this.#database = database
+    this.#disk = new DiskRecords(effects.log, database)
     this.#storeId = storeId
     this.#actor = cleanStop === null ? Actor.create(random) : Actor.resume(cleanStop.actor, cleanStop.counter)
     const listener = {
@@ -171,7 +174,7 @@ export class Store {
   /** What is on disk, decoded. @throws as `read` */
   readRecord(keyspaceId: KeyspaceId, partition: number, key: Bytes): KeyRecord | null {
     const record = this.read(keyspaceId, partition, key)
-    return record === null ? null : this.#decoded(hash32(key), record)
+    return record === null ? null : this.#disk.decode(hash32(key), record)
   }
 
   /** What the disk will hold once all that waits is on it. @throws as `read` */
@@ -181,7 +184,7 @@ export class Store {
     const pending = this.#pending.find(keyHash, databaseKey)
     if (pending !== null) return pending.record
     const before = this.#onDisk(keyHash, databaseKey)
-    const record = before === null ? null : this.#decoded(keyHash, before)
+    const record = before === null ? null : this.#disk.decode(keyHash, before)
     this.#look = { databaseKey, before, record }
     return record
   }
@@ -283,6 +286,7 @@ export class Store {
     for (const kind of KEYSPACE_KINDS) await this.#database.clear(keyspaceRange(kind, keyspaceId))
     await syncDatabase(this.#database, this.#storeId) // Clearing does not.
     this.#look = null
+    this.#disk.forget()
     this.standIns.dropped(keyspaceId)
     this.#inventory.drop(keyspaceId, await holdsAnyRecord(this.#database))
   }
@@ -330,33 +334,12 @@ export class Store {
   #held({ keyHash, pending, before }: Slot): KeyRecord | null {
     if (pending !== null) return pending.record
     if (this.#look !== null && this.#look.before === before) return this.#look.record
-    return before === null ? null : this.#decoded(keyHash, before)
+    return before === null ? null : this.#disk.decode(keyHash, before)
   }
 
   #onDisk(keyHash: number, databaseKey: Bytes): Bytes | null {
     if (!this.#isOpen) throw this.#unavailable()
-    try {
-      const record = this.#database.getSync(databaseKey)
-      if (record === undefined) return null
-      verifyRecord(keyHash, record)
-      return record
-    } catch (error) {
-      throw this.#damaged(error)
-    }
-  }
-
-  #decoded(keyHash: number, record: Bytes): KeyRecord {
-    try {
-      return decodeSeeded(keyHash, record)
-    } catch (error) {
-      throw this.#damaged(error)
-    }
-  }
-
-  #damaged(error: unknown): KvError {
-    this.#effects.log.error('store.damaged', { error })
-    const message = "nothing was written: this peer's copy of the key cannot be read; try another peer"
-    return new KvError('UNAVAILABLE', message, { cause: error })
+    return this.#disk.read(keyHash, databaseKey)
   }
 
   #unavailable(): KvError {
@@ -395,7 +378,7 @@ export class Store {
     if (pending !== null && this.#commit.join(pending, sync, done, seen)) return
     const isDurable = pending === null && !(sync && this.#commit.hasUnsynced)
     if (isDurable) this.#answer(() => done(null, seen))
-    else this.#enqueue(slot, pending?.record ?? this.#decoded(keyHash, before), before, done, seen)
+    else this.#enqueue(slot, pending?.record ?? this.#disk.decode(keyHash, before), before, done, seen)
   }
 
   #enqueue(slot: Slot, record: KeyRecord, value: Bytes, done: Committed, detail: number): void {
@@ -428,6 +411,7 @@ export class Store {
         this.standIns.committed(write)
         continue
       }
+      this.#disk.wrote(write.keyHash, write.key, write.value)
       this.#inventory.wrote(write)
       this.#pending.settle(write)
     }
@@ -456,6 +440,7 @@ export class Store {
         await this.#inventory.stop()
         await this.#database.close()
         this.#database = await storage.openDatabase()
+        this.#disk.begin(this.#database)
         const life = await beginLife(storage, this.#database, random)
         this.#storeId = life.storeId
         await this.standIns.load(this.#database)

@@ -12,7 +12,7 @@ const MAX_LEVEL = 4096
 /** Keys that are too long get an answer that says so, up to this. */
 const MAX_CARRIED_KEY_BYTES = 64 * 1024
 
-export const requestId = uint(0xffff_ffff)
+export const requestId = uint()
 export const configurationNumber = uint()
 export const keyspaceId = uint(0xffff_ffff) as Field<number> as Field<KeyspaceId>
 export const keyspaceName = string(1024)

@@ -4,7 +4,6 @@
  */
 import { randomBytes } from 'node:crypto'
 import { Histogram } from '../../src/cli/bench/histogram.ts'
-import { connect } from '../../src/index.ts'
 
 const IN_FLIGHT = 256
 const KEYS = 100_000
@@ -17,6 +16,8 @@ interface Setting {
   readonly warmUpSeconds: number
 }
 
+// As users have it: built.
+const { connect } = (await import('kvnode' as string)) as typeof import('../../src/index.ts')
 const setting = JSON.parse(process.argv[2] ?? '') as Setting
 const client = await connect(setting.addresses, { keyspace: setting.keyspace })
 const value = randomBytes(setting.valueBytes)

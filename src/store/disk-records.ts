@@ -1,0 +1,67 @@
+/** Records as they are on disk: from the cache, or else from the database, checked against their checksum. */
+import type { Bytes } from '../base/bytes.ts'
+import { KvError } from '../base/error.ts'
+import type { Log } from '../effects/log.ts'
+import type { Database } from '../effects/storage.ts'
+import type { KeyRecord } from '../protocol/record.ts'
+import { RecordCache } from './record-cache.ts'
+import { decodeSeeded, verifyRecord } from './record-codec.ts'
+
+const CACHE_BYTES = 32 * 1024 * 1024
+
+export class DiskRecords {
+  readonly #log: Log
+  readonly #cache = new RecordCache(CACHE_BYTES)
+  #database: Database
+
+  constructor(log: Log, database: Database) {
+    this.#log = log
+    this.#database = database
+  }
+
+  /** Another database, of which nothing is known. */
+  begin(database: Database): void {
+    this.#database = database
+    this.#cache.clear()
+  }
+
+  /** Null: none. @throws UNAVAILABLE when it is damaged, or the disk fails */
+  read(keyHash: number, databaseKey: Bytes): Bytes | null {
+    const cached = this.#cache.get(keyHash, databaseKey)
+    if (cached !== null) return cached
+    try {
+      const record = this.#database.getSync(databaseKey)
+      if (record === undefined) return null
+      verifyRecord(keyHash, record)
+      this.#cache.put(keyHash, databaseKey, record)
+      return record
+    } catch (error) {
+      throw this.#damaged(error)
+    }
+  }
+
+  /** @throws UNAVAILABLE when it is damaged */
+  decode(keyHash: number, record: Bytes): KeyRecord {
+    try {
+      return decodeSeeded(keyHash, record)
+    } catch (error) {
+      throw this.#damaged(error)
+    }
+  }
+
+  /** This is on disk now. */
+  wrote(keyHash: number, databaseKey: Bytes, record: Bytes): void {
+    this.#cache.put(keyHash, databaseKey, record)
+  }
+
+  /** Records went from the disk without a word here. */
+  forget(): void {
+    this.#cache.clear()
+  }
+
+  #damaged(error: unknown): KvError {
+    this.#log.error('store.damaged', { error })
+    const message = "nothing was written: this peer's copy of the key cannot be read; try another peer"
+    return new KvError('UNAVAILABLE', message, { cause: error })
+  }
+}
