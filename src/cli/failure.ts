@@ -58,14 +58,29 @@ function missingArguments(thrown: unknown): string | null {
   return `missing: ${args.map(({ name }: { name: string }) => name.toUpperCase()).join(', ')}`
 }
 
-/** oclif's messages have several lines: those that list what is missing are worth keeping. */
+/**
+ * oclif's messages have several lines: those that list what is missing are worth keeping. What it says of a
+ * flag's value is put as our own checks put it.
+ */
 function usageMessage(message: string): string {
   const lines = message
     .replace(/^Parsing (--\S+)/, '$1:')
     .split('\n')
     .map((line) => line.trim())
-    .filter((line) => line !== '' && !line.startsWith('See more help') && !line.startsWith('Note: '))
-  return oneLine(lines.join(' ')).replace(/^[A-Z](?=[a-z])/, (letter) => letter.toLowerCase())
+    .filter((line) => !/^(See more help|Note: |The following errors? occurred:|$)/.test(line))
+  return oneLine(lines.join(' '))
+    .replace(/^(--\S+): Expected an integer(.*) but received: (.*)$/, (_, flag, bounds, given) => {
+      const limit = bounds
+        .replace(' greater than or equal to', ', at least')
+        .replace(' less than or equal to', ', at most')
+      return `${flag} is '${given}'; allowed: a whole number${limit}`
+    })
+    .replace(/^Expected (--[\w-]+)=(.*) to be one of: (.*)$/, "$1 is '$2'; allowed: $3")
+    .replace(
+      /(--[\w-]+)=.* cannot also be provided when using (--[\w-]+).*/,
+      '$2 and $1 exclude each other; give one of them',
+    )
+    .replace(/^[A-Z](?=[a-z])/, (letter) => letter.toLowerCase())
 }
 
 function oneLine(message: string): string {

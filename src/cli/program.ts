@@ -23,17 +23,16 @@ export async function runProgram(program: Program, argv: readonly string[]): Pro
   settings.enableAutoTranspile = false
   const words = argv[0] === 'help' ? [...argv.slice(1), '--help'] : [...argv]
   const config = await loadConfig(program)
-  const usage = [program.name, ...(knownCommand(config, words)?.id.split(':') ?? [])].join(' ')
+  const command = knownCommand(config, words)
+  const usage = [program.name, ...(command?.id.split(':') ?? [])].join(' ')
   try {
-    if (isUnknown(config, words)) {
-      fail(program.name, [
-        `unknown command '${named(config, words)}'; there are: ${commandList(config)}`,
-        `see '${program.name} --help'`,
-      ])
+    const fault = faultOf(program.name, config, words)
+    if (fault !== null) {
+      fail(program.name, [fault, `see '${program.name} --help'`])
       process.exitCode = EXIT_USAGE
-      return
-    }
-    await run(words, config)
+    } else if (command === undefined || wantsHelp(words)) await run(words, config)
+    // Not by `run`: it takes every word for a part of the command's name when the command has no arguments.
+    else await config.runCommand(command.id, words.slice(command.id.split(':').length))
   } catch (error) {
     if (isSilentExit(error)) return
     if (words.includes('--debug'))
@@ -54,6 +53,7 @@ function loadConfig(program: Program): Promise<Config> {
       bin: program.name,
       dirname: 'kvnode',
       topicSeparator: ' ',
+      additionalHelpFlags: ['-h'],
       topics: program.topics,
       commands: { strategy: 'explicit', target: `./${program.name}-commands.js`, identifier: 'COMMANDS' },
     },
@@ -68,12 +68,23 @@ function knownCommand(config: Config, words: readonly string[]): { readonly id: 
   return config.findCommand(`${first}:${second}`) ?? config.findCommand(first)
 }
 
-function isUnknown(config: Config, words: readonly string[]): boolean {
-  const first = words[0]
-  if (first === undefined || first.startsWith('-')) return false
-  return (
-    knownCommand(config, words) === undefined && (config.findTopic(first) === undefined || isWord(words[1]))
-  )
+/** What is wrong with the words that should name a command; null: nothing, or they ask for help. */
+function faultOf(name: string, config: Config, words: readonly string[]): string | null {
+  const [first, second] = words
+  if (first === undefined || knownCommand(config, words) !== undefined) return null
+  if (first.startsWith('-')) {
+    const isAsking = wantsHelp(words) || first === '--version'
+    return isAsking ? null : `the command comes first, then its flags: ${name} COMMAND ${first} …`
+  }
+  const isTopic = config.findTopic(first) !== undefined
+  if (isTopic && (second === undefined || wantsHelp(words))) return null
+  if (isTopic && !isWord(second)) return `'${first}' is followed by one of: ${commandList(config, first)}`
+  return `unknown command '${named(config, words)}'; there are: ${commandList(config)}`
+}
+
+function wantsHelp(words: readonly string[]): boolean {
+  const end = words.indexOf('--')
+  return words.slice(0, end === -1 ? undefined : end).some((word) => word === '--help' || word === '-h')
 }
 
 /** As much of a command as there is: two words only after a topic such as `keyspace`. */
@@ -86,8 +97,11 @@ function isWord(argument: string | undefined): boolean {
   return argument !== undefined && !argument.startsWith('-')
 }
 
-function commandList(config: Config): string {
-  return config.commandIDs.map((id) => id.replaceAll(':', ' ')).join(', ')
+/** @param topic only those of one group, without its name */
+function commandList(config: Config, topic?: string): string {
+  const prefix = topic === undefined ? '' : `${topic}:`
+  const ids = config.commandIDs.filter((id) => id.startsWith(prefix)).map((id) => id.slice(prefix.length))
+  return ids.map((id) => id.replaceAll(':', ' ')).join(', ')
 }
 
 /** A command that has said everything and only ends: oclif's `exit()`. */

@@ -41,6 +41,13 @@ export interface AskOptions {
   readonly timeoutMs: number
 }
 
+/** UNAVAILABLE because of the way there: no peer has said so. */
+export class NoAnswer extends KvError {
+  constructor(message: string) {
+    super('UNAVAILABLE', message)
+  }
+}
+
 /** One request, through all its attempts. */
 class Call implements Asker {
   id = 0
@@ -229,7 +236,7 @@ export class Router implements ConnectionOwner, CallOwner {
 
   disconnected(call: Call, wasSent: boolean, reason: string): void {
     if (wasSent && call.options.isWrite) call.mayBeDone = true
-    const error = new KvError('UNAVAILABLE', `no peer answered; ${reason}; is kvnode running there?`)
+    const error = new NoAnswer(`no peer answered; ${reason}; is kvnode running there?`)
     this.#retry(call, !wasSent || call.options.isRepeatable, error)
   }
 
@@ -250,7 +257,7 @@ export class Router implements ConnectionOwner, CallOwner {
     if (call.isOver) return
     const wasSent = call.connection?.forget(call.handle) ?? false
     if (wasSent && call.options.isWrite) call.mayBeDone = true
-    this.#fail(call, new KvError('UNAVAILABLE', why))
+    this.#fail(call, new NoAnswer(why))
   }
 
   /** What may have been done is never called undone, whatever the last attempt met with. */

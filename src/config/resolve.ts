@@ -75,6 +75,12 @@ function fileKeys(table: OptionTable, file: OptionSources['file']): Readonly<Rec
 function check(option: Option<unknown>, raw: unknown, where: string): unknown {
   const result = option.schema.safeParse(raw)
   if (result.success) return result.data
-  const shown = typeof raw === 'string' ? `'${raw}'` : (JSON.stringify(raw) ?? String(raw))
-  throw new KvError('INVALID_ARGUMENT', `${where} is ${shown}; allowed: ${option.allowed}`)
+  throw new KvError('INVALID_ARGUMENT', `${where} is ${shown(option, raw)}; allowed: ${option.allowed}`)
+}
+
+/** Of a list only the part that is wrong. */
+function shown(option: Option<unknown>, raw: unknown): string {
+  const isList = option.shape === 'list' && Array.isArray(raw)
+  const wrong = isList ? raw.find((part) => !option.schema.safeParse([part]).success) : raw
+  return typeof wrong === 'string' ? `'${wrong}'` : (JSON.stringify(wrong) ?? String(wrong))
 }

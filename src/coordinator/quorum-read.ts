@@ -187,10 +187,9 @@ export class QuorumRead extends OwnerExchange {
   #fail(why: string): void {
     if (this.isOver) return
     this.#end()
-    this.#done(
-      new KvError('UNAVAILABLE', `the read quorum was not met: ${why}; try again, or ask with a lower r`),
-      null,
-    )
+    // For a write it was about what there is to replace: that has no r, and can be done without.
+    const advice = this.#seenOnly ? 'try again, or write blind' : 'try again, or ask with a lower r'
+    this.#done(new KvError('UNAVAILABLE', `the read quorum was not met: ${why}; ${advice}`), null)
   }
 
   #end(): void {

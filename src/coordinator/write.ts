@@ -103,7 +103,7 @@ export class Write {
       const up = owners.filter((owner) => this.#isUp(owner)).length
       if (up < needed && up + this.#standInCount(owners) < needed) {
         const why = `${up} of ${owners.length} owners of this key are up, ${needed} are needed`
-        return new KvError('UNAVAILABLE', `nothing was written: ${why}; try again, or write with a lower w`)
+        return new KvError('UNAVAILABLE', `nothing was written: ${why}; try again, or write ${this.#easier}`)
       }
     }
     return null
@@ -133,6 +133,13 @@ export class Write {
 
   get #level() {
     return this.#request.w ?? this.#place.keyspace.w
+  }
+
+  /** What fewer peers are needed for. Otherwise a read quorum is asked first, whatever w is. */
+  get #easier(): string {
+    const { context, blind } = this.#request
+    const looksFirst = context === null && !blind && this.#place.keyspace.conflicts !== 'lww'
+    return looksFirst ? 'blind and with a lower w' : 'with a lower w'
   }
 
   get #owners(): readonly NodeId[] {

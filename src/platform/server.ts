@@ -90,19 +90,17 @@ function bindError(error: NodeJS.ErrnoException, host: string, port: number): Kv
   const fail = (message: string): KvError => new KvError('INVALID_ARGUMENT', message, { cause: error })
   switch (error.code) {
     case 'EADDRINUSE':
-      return fail(`port ${port} on ${host} is taken; choose another with --port, or stop what uses it`)
+      return fail(`port ${port} on ${host} is taken; choose another one, or stop what uses it`)
     case 'EADDRNOTAVAIL':
     case 'EINVAL':
-      return fail(
-        `${host} is not an address of this machine; choose one that is with --host, or 0.0.0.0 for all`,
-      )
+      return fail(`${host} is not an address of this machine; listen at one that is, or at 0.0.0.0 for all`)
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
-      return fail(`the host name ${host} does not resolve; choose an address of this machine with --host`)
+      return fail(`the host name ${host} does not resolve; listen at an address of this machine`)
     case 'EACCES':
-      return fail(`no permission to listen at port ${port} on ${host}; choose one above 1023 with --port`)
+      return fail(`no permission to listen at port ${port} on ${host}; choose one above 1023`)
     case 'EAFNOSUPPORT':
-      return fail(`this machine does not speak the protocol of ${host}; choose another address with --host`)
+      return fail(`this machine does not speak the protocol of ${host}; listen at another address`)
     default:
       return fail(`cannot listen at port ${port} on ${host}: ${error.message}`)
   }

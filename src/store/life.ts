@@ -15,6 +15,8 @@ const SYNC: object = { sync: true }
 
 export interface Life {
   readonly storeId: StoreId
+  /** This is its first one. */
+  readonly isNew: boolean
   readonly holdsRecords: boolean
   /** Null when the stop before was not clean. */
   readonly cleanStop: CleanStop | null
@@ -33,7 +35,7 @@ export async function beginLife(storage: Storage, database: Database, random: Ra
   const isOurs = cleanStop !== null && cleanStop.storeId === storeId
   const trees = isOurs ? await storage.readFile(TREES_FILE) : null
   const holdsRecords = await holdsAnyRecord(database)
-  return { storeId, cleanStop: isOurs ? cleanStop : null, trees, holdsRecords }
+  return { storeId, isNew: known === undefined, cleanStop: isOurs ? cleanStop : null, trees, holdsRecords }
 }
 
 /** Writes the store's id, and with it brings everything written before onto the disk. */

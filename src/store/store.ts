@@ -111,7 +111,8 @@ export class Store {
     this.#inventory = new Inventory(effects)
     this.#inventory.begin(database, life)
     this.standIns = new StandIns(this.#standInHost(), limits.maxStandInBytes)
-    const fields = { storeId, clean: cleanStop !== null, directory: effects.storage.name }
+    const lastStop = cleanStop === null ? 'unclean' : 'clean'
+    const fields = { storeId, lastStop: life.isNew ? 'none' : lastStop, directory: effects.storage.name }
     effects.log.info('store.opened', fields)
   }
 

@@ -166,10 +166,16 @@ test('a put into an lww keyspace skips the round', async () => {
 test('a write with too few owners up is unavailable before anything is written', async () => {
   const world = await CoordinatorWorld.open()
   world.dead.add(N1).add(N2)
-  for (const request of [{}, { blind: true }, { context: contextOf(dots(dot('a', 1))) }]) {
+  const attempts = [
+    [{}, 'write blind and with a lower w'],
+    [{ blind: true }, 'write with a lower w'],
+    [{ context: contextOf(dots(dot('a', 1))) }, 'write with a lower w'],
+  ] as const
+  for (const [request, advice] of attempts) {
     const told = world.put(request)
     assert.is(told.error?.code, 'UNAVAILABLE')
     assert.match(told.error?.message ?? '', 'nothing was written')
+    assert.match(told.error?.message ?? '', advice)
   }
   await world.settle()
   assert.is(world.onDisk(), null)

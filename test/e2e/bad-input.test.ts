@@ -44,8 +44,15 @@ test('unknown commands and flags, missing and superfluous words are named: exit 
     [['get', 'a', 'b'], 'unexpected argument: b'],
     [['get', 'a', '--colour'], '--colour'],
     [['get', 'a', '-r', 'most'], "-r is 'most'; allowed: a number, one, quorum or all"],
-    [['get', 'a', '--timeout', 'soon'], '--timeout'],
-    [['keyspace', 'create', 'x', '--strategy', 'star'], 'ring, full'],
+    [['get', 'a', '--timeout', 'soon'], "--timeout is 'soon'; allowed: a whole number"],
+    [['get', 'a', '--timeout', '0'], "--timeout is '0'; allowed: a whole number, at least 1"],
+    [['status', 'now'], 'unexpected argument: now'],
+    [['keyspace', 'list', 'all'], 'unexpected argument: all'],
+    [['keyspace', '--json', 'list'], "'keyspace' is followed by one of: create, drop, list"],
+    [['--json', 'status'], 'the command comes first, then its flags: kvctl COMMAND --json'],
+    [['put', 'a', 'b', '--blind', '--context', 'c'], '--blind and --context exclude each other'],
+    [['keyspace', 'create', 'x', '--replicas', '9'], "--replicas is '9'; allowed: a whole number, at most 7"],
+    [['keyspace', 'create', 'x', '--strategy', 'star'], "--strategy is 'star'; allowed: ring, full"],
     [['bench', '--workload', 'e'], 'not available yet'],
     [['import', join(directory, 'nothing.csv')], 'there is no file'],
   ]
@@ -71,6 +78,12 @@ test('a peer that is not there: exit code 3, and how to name another', async () 
 
 test('bad options of a peer are named with what is allowed', async () => {
   assertRefused(await kvnode('start', '--port', '70000'), 2, '--port', '0 to 65535')
+  assertRefused(await kvnode('start', 'now'), 2, 'unexpected argument: now', 'kvnode start --help')
+  assertRefused(
+    await kvnode('start', '--join', '127.0.0.1:1', '--join', 'nonsense'),
+    2,
+    "--join is 'nonsense'; allowed: addresses host:port",
+  )
   const variable = await run('kvnode', ['start'], {
     cwd: directory,
     env: { KVNODE_PORT: 'tcp://10.0.0.1:1' },
@@ -80,18 +93,21 @@ test('bad options of a peer are named with what is allowed', async () => {
   assertRefused(await kvnode('start', '--config', 'odd.yaml'), 2, "'prot' in odd.yaml", 'allowed: port, host')
   writeFileSync(join(directory, 'broken.yaml'), 'port: [1\n')
   assertRefused(await kvnode('start', '--config', 'broken.yaml'), 2, 'broken.yaml is not YAML')
-  assertRefused(await kvnode('start', '--config', 'missing.yaml'), 2, 'missing.yaml')
+  assertRefused(
+    await kvnode('start', '--config', 'missing.yaml'),
+    2,
+    'missing.yaml: there is none',
+    '--config',
+  )
+  assertRefused(await kvnode('start', '--config', '.'), 2, 'it is a directory')
 })
 
 test('a port that is taken is said, and the one who has it goes on', async () => {
   const port = peer.address.split(':')[1] as string
   assertRefused(await kvnode('start', '--port', port, '--data', 'second'), 2, `port ${port}`, '--port')
-  assertRefused(
-    await kvnode('cluster', '--port', port, '--data', 'third'),
-    2,
-    `port ${port} is taken`,
-    '--port 7101',
-  )
+  const cluster = await kvnode('cluster', '--port', port, '--data', 'third')
+  assertRefused(cluster, 2, `port ${port} is taken`, 'other ports: kvnode cluster --port ')
+  assert.is.not(/--port (\d+)/.exec(cluster.stderr)?.[1], port, 'it names others')
   assert.is((await kvctl('put', 'still', 'here')).code, 0)
 })
 
@@ -125,8 +141,10 @@ test('SIGTERM and SIGINT end a peer in order, with exit code 0', async () => {
   const quiet = new PeerProcess(join(directory, 'quiet'))
   others.push(quiet)
   assert.match(await quiet.start(), /^kvnode ready on 127\.0\.0\.1:\d+\n$/)
+  assert.match(quiet.log, '"lastStop":"none"')
   assert.is(await quiet.end('SIGTERM'), 0)
   await quiet.start()
+  assert.match(quiet.log, '"lastStop":"clean"')
   assert.is(await quiet.end('SIGINT'), 0)
   assert.is(quiet.stdout.split('\n').length, 2, 'one line on standard output')
 })

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readdirSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { suite } from 'uvu'
@@ -15,21 +16,48 @@ const START_TIMEOUT_MS = 20_000
 /** Starts it and waits for the guide. */
 async function startCluster(
   args: readonly string[],
-): Promise<{ readonly child: ChildProcess; readonly guide: string }> {
+): Promise<{ readonly child: ChildProcess; readonly guide: string; errors(): string }> {
   const child = spawn(process.execPath, [KVNODE, 'cluster', ...args], {
     cwd: directory,
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['ignore', 'pipe', 'pipe'],
   })
   let output = ''
+  let errors = ''
+  child.stderr?.on('data', (chunk: Buffer) => {
+    errors += chunk.toString()
+  })
   child.stdout?.on('data', (chunk: Buffer) => {
     output += chunk.toString()
   })
   const deadlineMs = Date.now() + START_TIMEOUT_MS
   while (!output.includes('Ctrl-C')) {
-    if (child.exitCode !== null || Date.now() > deadlineMs) throw new Error(`no guide: ${output}`)
+    if (child.exitCode !== null || Date.now() > deadlineMs) throw new Error(`no guide: ${output}${errors}`)
     await sleep(20)
   }
-  return { child, guide: output }
+  return { child, guide: output, errors: () => errors }
+}
+
+/** The first of so many free ports. */
+async function portsInARow(count: number): Promise<number> {
+  for (;;) {
+    const first = await freePort(0)
+    const others = Array.from({ length: count - 1 }, (_, index) => freePort(first + index + 1))
+    const isFree = await Promise.all(others).then(
+      () => true,
+      () => false,
+    )
+    if (isFree) return first
+  }
+}
+
+function freePort(port: number): Promise<number> {
+  return new Promise((resolvePort, reject) => {
+    const probe = createServer().once('error', reject)
+    probe.listen(port, '127.0.0.1', () => {
+      const { port: found } = probe.address() as AddressInfo
+      probe.close(() => resolvePort(found))
+    })
+  })
 }
 
 async function interrupt(child: ChildProcess): Promise<number | null> {
@@ -78,6 +106,22 @@ test('when the process that started them is killed, no peer is left behind', asy
     assert.ok(Date.now() < deadlineMs, 'a peer outlived its parent')
     await sleep(50)
   }
+})
+
+test('peers that an earlier run did not have are told of at once and hold nobody up', async () => {
+  const first = await portsInARow(2)
+  const same = ['--port', String(first), '--data', 'grown']
+  const one = await startCluster([...same, '--peers', '1'])
+  const put = await run('kvctl', ['put', 'k', 'v', '--peer', `127.0.0.1:${first}`])
+  assert.is(put.code, 0, put.stderr)
+  await interrupt(one.child)
+  const two = await startCluster([...same, '--peers', '2'])
+  assert.match(two.errors(), `grown has the data of 1 of these peers; 127.0.0.1:${first + 1} will join`)
+  assert.match(two.errors(), '--peers 1 runs those there are')
+  assert.match(two.guide, new RegExp(`127.0.0.1:${first} +ready`))
+  assert.match(two.guide, new RegExp(`127.0.0.1:${first + 1} +joining`))
+  assert.match(two.guide, 'warning: 1 of 2 peers have joined so far')
+  await interrupt(two.child)
 })
 
 test('--clean starts afresh', async () => {

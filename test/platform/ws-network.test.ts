@@ -269,7 +269,7 @@ test('an address in use, not ours, or unresolvable is an error that says what to
   const { port } = splitAddress(listener.address)
   assert.is(
     await failure(listener.address),
-    `port ${port} on 127.0.0.1 is taken; choose another with --port, or stop what uses it`,
+    `port ${port} on 127.0.0.1 is taken; choose another one, or stop what uses it`,
   )
   assert.match(await failure('203.0.113.9:0'), 'not an address of this machine')
   assert.match(await failure('no-such-host.invalid:0'), 'does not resolve')

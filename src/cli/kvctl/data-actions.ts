@@ -80,6 +80,7 @@ interface DelWords {
   readonly keyspace: string
   readonly keys: readonly string[]
   readonly keyIsHex: boolean
+  readonly blind: boolean
   readonly w: string | undefined
 }
 
@@ -91,7 +92,7 @@ export async function del(words: DelWords, manner: Manner, withClient: WithClien
     value: null,
     contentType: null,
     context: null,
-    blind: false,
+    blind: words.blind,
     w,
     ttlMs: null,
   }

@@ -11,6 +11,10 @@ export default class Del extends CtlCommand {
   static override flags = {
     keyspace: keyspaceFlag,
     'key-hex': keyHexFlag,
+    blind: Flags.boolean({
+      default: false,
+      description: 'do not ask the other owners what there is to delete',
+    }),
     w: Flags.string({
       char: 'w',
       description: 'owners that must have it on disk: a number, one, quorum or all',
@@ -23,7 +27,8 @@ export default class Del extends CtlCommand {
     const { args, flags } = await this.parse(Del)
     const { del } = await import('./data-actions.ts')
     const words: readonly string[] = args.keys as unknown as string[]
-    const request = { keyspace: flags.keyspace, keys: words, keyIsHex: flags['key-hex'], w: flags.w }
+    const { keyspace, blind, w } = flags
+    const request = { keyspace, keys: words, keyIsHex: flags['key-hex'], blind, w }
     await del(request, { json: flags.json, timeoutMs: flags.timeout }, (action) =>
       this.withClient(flags, action),
     )

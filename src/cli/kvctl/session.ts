@@ -1,7 +1,7 @@
 /** The connection of one command: made when the command needs it, closed when it is done. */
-import { KvError } from '../../base/error.ts'
 import { parseAddress } from '../../base/ids.ts'
 import { createClient } from '../../client/client.ts'
+import { NoAnswer } from '../../client/router.ts'
 import { createSystemClock } from '../../platform/system-clock.ts'
 import { createSystemRandom } from '../../platform/system-random.ts'
 import { createSystemNetwork } from '../../platform/ws-network.ts'
@@ -45,9 +45,9 @@ export function withClient<T>(
   return withClients(peers, 1, ([client]) => action(client as KvClient))
 }
 
+/** What a peer says of itself brings its own advice. */
 function advised(error: unknown, peers: readonly string[]): unknown {
-  if (!(error instanceof KvError) || error instanceof AdvisedError || error.code !== 'UNAVAILABLE')
-    return error
+  if (!(error instanceof NoAnswer)) return error
   return new AdvisedError(
     error.code,
     error.message,

@@ -8,17 +8,21 @@ import type { PeerProcess } from './peer-child.ts'
 
 const DEFAULT_PEER = '127.0.0.1:7001'
 
-/** @param warning what is not as it should be, or null */
+/**
+ * @param otherPort the first of as many free ones
+ * @param warning what is not as it should be, or null
+ */
 export async function renderGuide(
   peers: readonly PeerProcess[],
   options: ClusterOptions,
+  otherPort: number,
   warning: string | null,
 ): Promise<string> {
   const { bold, dim, yellow } = colors(process.stdout)
   const columns = ['peer', 'state', 'process', 'data', 'log'].map((title) => ({ title: bold(title) }))
-  const rows = peers.map(({ address, processId, dataDir, logFile }) => [
+  const rows = peers.map(({ address, isReady, processId, dataDir, logFile }) => [
     address,
-    'ready',
+    isReady ? 'ready' : 'joining',
     String(processId),
     dataDir,
     logFile,
@@ -36,7 +40,7 @@ export async function renderGuide(
     `  ${kvctl} status${at(first)}`,
     '',
     `HTTP: http://${first}/v1/kv/default/greeting   logs: ${join(options.data, '*.log')}`,
-    dim(`Ctrl-C stops it, the data stays. Other ports: ${clusterCommand()} --port 7101`),
+    dim(`Ctrl-C stops it, the data stays. Other ports: ${clusterCommand()} --port ${otherPort}`),
   ]
   if (warning !== null) lines.push(yellow(`warning: ${warning}`))
   return `${lines.join('\n')}\n`

@@ -4,6 +4,7 @@ import { KvError } from '../../base/error.ts'
 import type { OptionTable, OptionValues } from '../../config/option.ts'
 import { CLUSTER_OPTIONS, PEER_OPTIONS } from '../../config/option-table.ts'
 import { type OptionSources, resolveOptions, unknownVariables } from '../../config/resolve.ts'
+import { AdvisedError } from '../failure.ts'
 
 /** Variables that are not options: of the config file, and those oclif itself reads. */
 const OTHER_VARIABLES = ['KVNODE_CONFIG', 'KVNODE_DEBUG', 'KVNODE_DISABLE_THEME']
@@ -27,9 +28,14 @@ async function readConfigFile(name: string): Promise<OptionSources['file']> {
   try {
     text = readFileSync(name, 'utf8')
   } catch (error) {
-    throw new KvError('INVALID_ARGUMENT', `cannot read the config file: ${(error as Error).message}`, {
-      cause: error,
-    })
+    const { code, message } = error as NodeJS.ErrnoException
+    const words = { ENOENT: 'there is none', EISDIR: 'it is a directory', EACCES: 'no permission' }
+    const why = words[code as keyof typeof words] ?? message
+    throw new AdvisedError(
+      'INVALID_ARGUMENT',
+      `cannot read the config file ${name}: ${why}`,
+      '--config FILE, or KVNODE_CONFIG, names a YAML file; config/kvnode.yaml has all options, with comments',
+    )
   }
   // The default export, because a bundle of CommonJS has no other.
   const { default: yaml } = await import('yaml')

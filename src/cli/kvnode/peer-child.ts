@@ -21,6 +21,7 @@ export class PeerProcess {
   readonly ended: Promise<string>
   readonly #child: ChildProcess
   readonly #ready: Promise<void>
+  #isReady = false
   #exitCode: number | null = null
 
   constructor(plan: PeerPlan, options: PeerOptions) {
@@ -42,6 +43,11 @@ export class PeerProcess {
   /** Null while it runs. */
   get exitCode(): number | null {
     return this.#exitCode
+  }
+
+  /** It serves: it was made a member. */
+  get isReady(): boolean {
+    return this.#isReady
   }
 
   get processId(): number {
@@ -72,8 +78,9 @@ export class PeerProcess {
   #becomesReady(): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#child.on('message', (message: PeerMessage) => {
-        if (message.type === 'ready') resolve()
-        else reject(this.#failure(message.lines))
+        if (message.type === 'failed') return reject(this.#failure(message.lines))
+        this.#isReady = true
+        resolve()
       })
       this.#child.once('error', reject)
       void this.ended.then((how) => reject(this.#failure([`${this.address} ${how} before it was ready`])))

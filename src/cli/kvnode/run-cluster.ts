@@ -1,22 +1,25 @@
 /** A cluster on this machine: starts its peers, says how to use it, and stops them in order. */
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { KvError } from '../../base/error.ts'
 import { type Address, makeAddress } from '../../base/ids.ts'
 import { CONFIGURATION_FILE } from '../../cluster/configuration-adoption.ts'
 import { type ClusterOptions, PEER_OPTIONS, type PeerOptions } from '../../config/option-table.ts'
+import type { ClusterStatus } from '../../wire/requests.ts'
 import { EXIT_UNAVAILABLE } from '../exit-code.ts'
-import { AdvisedError } from '../failure.ts'
 import { onStopSignals, signalExitCode } from '../stop-signals.ts'
-import { clusterCommand, renderGuide } from './guide.ts'
+import { renderGuide } from './guide.ts'
 import { PeerProcess } from './peer-child.ts'
+import { choosePorts, HOST, otherPort } from './ports.ts'
 
-const HOST = '127.0.0.1'
 /** A peer that has not started by then never will. */
 const START_TIMEOUT_MS = 60_000
 const FORM_TIMEOUT_MS = 20_000
 const FORM_POLL_MS = 25
+/** Whoever waits longer than this is told for what. */
+const PATIENCE_MS = 2_000
+/** What has stood in the way this long will not go away by itself. */
+const STUCK_MS = 8_000
 const PARENT_POLL_MS = 250
 
 export async function runCluster(options: ClusterOptions): Promise<void> {
@@ -34,6 +37,7 @@ export async function runCluster(options: ClusterOptions): Promise<void> {
     plans.findIndex(({ dataDir }) => belongsToCluster(dataDir)),
   )
   const seed = plans[founder]?.address as Address
+  tellWhoIsNew(plans, options)
   const peers = plans.map((plan, index) => {
     const settings: PeerOptions = {
       ...defaults(),
@@ -46,10 +50,28 @@ export async function runCluster(options: ClusterOptions): Promise<void> {
     }
     return new PeerProcess(plan, settings)
   })
-  await superviseCluster(peers, options)
+  await superviseCluster(peers, founder, options)
 }
 
-async function superviseCluster(peers: readonly PeerProcess[], options: ClusterOptions): Promise<void> {
+/** Data of an earlier run with fewer peers: what is going to happen, before there is anything to wait for. */
+function tellWhoIsNew(
+  plans: readonly { readonly address: Address; readonly dataDir: string }[],
+  options: ClusterOptions,
+): void {
+  const old = plans.filter(({ dataDir }) => belongsToCluster(dataDir)).length
+  if (old === 0 || old === plans.length) return
+  const fresh = plans.filter(({ dataDir }) => !belongsToCluster(dataDir)).map(({ address }) => address)
+  const joiners = fresh.join(', ')
+  const what = `${options.data} has the data of ${old} of these peers; ${joiners} will join their cluster`
+  const advice = `--peers ${old} runs those there are, --clean deletes their data first`
+  process.stderr.write(`${what}\n(only while it holds no records; ${advice})\n`)
+}
+
+async function superviseCluster(
+  peers: readonly PeerProcess[],
+  founder: number,
+  options: ClusterOptions,
+): Promise<void> {
   let isStopping = false
   const stop = (): void => {
     isStopping = true
@@ -64,9 +86,9 @@ async function superviseCluster(peers: readonly PeerProcess[], options: ClusterO
     if (!isStopping) stop()
   })
   try {
-    await Promise.all(peers.map((peer) => peer.ready(START_TIMEOUT_MS)))
-    const warning = isStopping ? null : await formed(peers)
-    if (!isStopping) process.stdout.write(await renderGuide(peers, options, warning))
+    const warning = await started(peers, founder)
+    const other = await otherPort(options)
+    if (!isStopping) process.stdout.write(await renderGuide(peers, options, other, warning))
   } catch (error) {
     if (!isStopping) {
       for (const peer of peers) peer.stop()
@@ -101,19 +123,41 @@ function onParentGone(stop: () => void): () => void {
   return () => clearInterval(timer)
 }
 
-/** Waits until all peers own their share of the ring: null, or what is missing. */
+/**
+ * Waits until all peers own their share of the ring: null, or what is missing.
+ * @throws what a peer said that could not start
+ */
+async function started(peers: readonly PeerProcess[], founder: number): Promise<string | null> {
+  const ready = Promise.all(peers.map((peer) => peer.ready(START_TIMEOUT_MS)))
+  ready.catch(() => {}) // It is looked at below, unless the founder's own failure comes first.
+  await peers[founder]?.ready(START_TIMEOUT_MS)
+  const forming = formed(peers)
+  forming.catch(() => {}) // Likewise.
+  const warning = await Promise.race([forming, ready.then(() => forming)])
+  if (warning === null) await ready
+  return warning
+}
+
 async function formed(peers: readonly PeerProcess[]): Promise<string | null> {
   const { withClient } = await import('../kvctl/session.ts')
-  const deadlineMs = performance.now() + FORM_TIMEOUT_MS
+  const startedMs = performance.now()
+  let obstacle = { text: '', sinceMs: startedMs, isTold: false }
   return withClient(
     peers.map((peer) => peer.address),
     async ({ service }) => {
       for (;;) {
         const status = await service.status()
         const normal = status.peers.filter((peer) => peer.state === 'UN').length
-        if (status.layout.phase === 'stable' && normal >= peers.length) return null
-        if (performance.now() > deadlineMs || peers.some((peer) => peer.exitCode !== null)) {
-          return [`${normal} of ${peers.length} peers have joined so far`, ...status.warnings].join('; ')
+        if (status.layout.phase === 'stable' && normal >= peers.length) return absentees(status)
+        const nowMs = performance.now()
+        const counted = `${normal} of ${peers.length} peers have joined so far`
+        const text = [counted, ...status.warnings].join('; ')
+        if (text !== obstacle.text) obstacle = { text, sinceMs: nowMs, isTold: false }
+        const isStuck = nowMs - obstacle.sinceMs > STUCK_MS || nowMs - startedMs > FORM_TIMEOUT_MS
+        if (isStuck || peers.some((peer) => peer.exitCode !== null)) return text
+        if (!obstacle.isTold && nowMs - startedMs > PATIENCE_MS) {
+          process.stderr.write(`waiting: ${text}\n`)
+          obstacle.isTold = true
         }
         await new Promise((resolve) => setTimeout(resolve, FORM_POLL_MS))
       }
@@ -121,33 +165,13 @@ async function formed(peers: readonly PeerProcess[]): Promise<string | null> {
   )
 }
 
-async function choosePorts(options: ClusterOptions): Promise<number[]> {
-  if (options.port === 0) return Promise.all(Array.from({ length: options.peers }, () => freePort(0)))
-  if (options.port + options.peers - 1 > 65_535) {
-    throw new KvError(
-      'INVALID_ARGUMENT',
-      `--port is ${options.port}; ${options.peers} peers do not fit above it`,
-    )
-  }
-  const ports = Array.from({ length: options.peers }, (_, index) => options.port + index)
-  await Promise.all(ports.map(freePort))
-  return ports
-}
-
-/** The port, found free; it says which one is not, before anything was started. */
-function freePort(port: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer()
-    probe.once('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EADDRINUSE') return reject(error)
-      const advice = `if that is an earlier cluster, stop it; other ports: ${clusterCommand()} --port 7101`
-      reject(new AdvisedError('INVALID_ARGUMENT', `port ${port} is taken by another program`, advice))
-    })
-    probe.listen({ port, host: HOST }, () => {
-      const found = probe.address()
-      probe.close(() => resolve(typeof found === 'object' && found !== null ? found.port : port))
-    })
-  })
+/** Peers of an earlier run with more of them: their share of the keys has fewer copies. */
+function absentees({ peers }: ClusterStatus): string | null {
+  const members = peers.filter(({ state }) => state === 'UN' || state === 'DN')
+  const down = members.filter(({ state }) => state === 'DN').map(({ address }) => address)
+  if (down.length === 0) return null
+  const verb = down.length === 1 ? 'belongs' : 'belong'
+  return `${down.join(', ')} ${verb} to this cluster too; --peers ${members.length} runs all of it`
 }
 
 function belongsToCluster(dataDir: string): boolean {

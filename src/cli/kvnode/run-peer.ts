@@ -1,8 +1,9 @@
 /** One peer for as long as this process lives: from checked options to the exit code. */
 import { join } from 'node:path'
 import { createPeer, type Peer } from '../../api/peer.ts'
-import { toKvError } from '../../base/error.ts'
+import { KvError, toKvError } from '../../base/error.ts'
 import type { PeerOptions } from '../../config/option-table.ts'
+import { AdvisedError } from '../failure.ts'
 import { onStopSignals, signalExitCode } from '../stop-signals.ts'
 
 export interface PeerEvents {
@@ -55,10 +56,22 @@ export async function runPeer(options: PeerOptions, events: PeerEvents): Promise
     await end
   } catch (error) {
     const wasGivenUp = given.signal.aborted && toKvError(error).code === 'UNAVAILABLE'
-    if (!wasGivenUp) throw error
+    if (!wasGivenUp) throw advised(error)
   } finally {
     stopListening()
   }
+}
+
+/** The library knows no flags: an address that cannot be listened at was chosen with one. */
+function advised(error: unknown): unknown {
+  const { syscall } = (error instanceof KvError ? (error.cause ?? {}) : {}) as { readonly syscall?: unknown }
+  if (syscall !== 'listen' && syscall !== 'getaddrinfo') return error
+  const { code, message } = error as KvError
+  return new AdvisedError(
+    code,
+    message,
+    '--port PORT chooses the port (0: a free one), --host HOST the address',
+  )
 }
 
 /** Nobody is asked for a password: beyond this machine that must be a decision, not an accident. */
