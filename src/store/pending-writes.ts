@@ -24,17 +24,23 @@ const BUCKETS = 4096
  * table (see `base/slot-table.ts`).
  */
 export class PendingWrites<W extends Keyed> {
-  readonly #buckets: W[][] = Array.from({ length: BUCKETS }, () => [])
+  readonly #buckets = new Array<W[] | undefined>(BUCKETS).fill(undefined)
 
   find(keyHash: number, databaseKey: Bytes): W | null {
-    const bucket = this.#bucketOf(keyHash)
+    const bucket = this.#buckets[bucketOf(keyHash)]
+    if (bucket === undefined) return null
     const place = placeOf(bucket, keyHash, databaseKey)
     return place < 0 ? null : (bucket[place] as W)
   }
 
   /** In place of the one before of the same key. */
   set(write: W): void {
-    const bucket = this.#bucketOf(write.keyHash)
+    const index = bucketOf(write.keyHash)
+    const bucket = this.#buckets[index]
+    if (bucket === undefined) {
+      this.#buckets[index] = [write]
+      return
+    }
     const place = placeOf(bucket, write.keyHash, write.key)
     if (place < 0) bucket.push(write)
     else bucket[place] = write
@@ -42,20 +48,20 @@ export class PendingWrites<W extends Keyed> {
 
   /** It is on disk; a newer one of its key stays. */
   settle(write: W): void {
-    const bucket = this.#bucketOf(write.keyHash)
-    const place = bucket.indexOf(write)
-    if (place < 0) return
+    const bucket = this.#buckets[bucketOf(write.keyHash)]
+    const place = bucket?.indexOf(write) ?? -1
+    if (bucket === undefined || place < 0) return
     const last = bucket.pop() as W
     if (last !== write) bucket[place] = last
   }
 
   clear(): void {
-    for (const bucket of this.#buckets) bucket.length = 0
+    this.#buckets.fill(undefined)
   }
+}
 
-  #bucketOf(keyHash: number): W[] {
-    return this.#buckets[keyHash & (BUCKETS - 1)] as W[]
-  }
+function bucketOf(keyHash: number): number {
+  return keyHash & (BUCKETS - 1)
 }
 
 function placeOf<W extends Keyed>(bucket: readonly W[], keyHash: number, databaseKey: Bytes): number {

@@ -22,9 +22,19 @@ const simulation = createSimulation({
   partitionCount: 512,
 })
 const cpuBefore = process.cpuUsage()
+const cpuSeconds = (): number => {
+  const { user, system } = process.cpuUsage(cpuBefore)
+  return (user + system) / 1e6
+}
 await simulation.start()
+process.stdout.write(`started: ${cpuSeconds().toFixed(0)} s of CPU\n`)
 /** What starting costs is not what idling costs. */
-await simulation.run(30_000)
+for (let second = 5; second <= 30; second += 5) {
+  await simulation.run(5000)
+  const sent = simulation.peers.reduce((sum, { traffic }) => sum + traffic().sentBytes, 0)
+  const megabytes = (sent / 1e6).toFixed(1)
+  process.stdout.write(`${second} s: ${megabytes} MB sent by all; ${cpuSeconds().toFixed(0)} s of CPU\n`)
+}
 const totals = () => simulation.peers.map(({ traffic }) => traffic().sentBytes + traffic().receivedBytes)
 const before = totals()
 const connectionsBefore = simulation.peers.map(({ traffic }) => traffic().connections)
@@ -36,12 +46,12 @@ for (let minute = 1; minute <= minutes; minute++) {
     ({ traffic }, i) => traffic().connections - (connectionsBefore[i] as number),
   )
   const called = simulation.peers.flatMap(({ node }) => node?.membership.peers() ?? [])
-  const cpu = process.cpuUsage(cpuBefore)
   const dialled = connections.reduce((sum, n) => sum + n, 0)
   const down = called.filter(({ state }) => !isUp(state)).length
   const most = Math.max(...rates).toFixed(0)
   const traffic = `mean ${mean.toFixed(0)} B/s, most ${most} B/s a peer (sent and received)`
   const views = `called down: ${down}; known: ${(called.length / count).toFixed(0)}`
-  const seconds = ((cpu.user + cpu.system) / 1e6).toFixed(0)
-  process.stdout.write(`${minute} min: ${traffic}; ${dialled} connections; ${views}; ${seconds} s of CPU\n`)
+  process.stdout.write(
+    `${minute} min: ${traffic}; ${dialled} connections; ${views}; ${cpuSeconds().toFixed(0)} s of CPU\n`,
+  )
 }
