@@ -103,16 +103,15 @@ export class RecordCache {
     return start
   }
 
-  /** What was kept so far is kept on: nothing was overwritten yet. */
+  /** What is in the table stays in it; what fell out of it may be out of date. */
   #grow(): void {
-    const before = this.#bytes
-    this.#bytes = new Uint8Array(before.length * 2)
-    this.#bytes.set(before)
+    const [bytes, places] = [this.#bytes, this.#places]
+    this.#bytes = new Uint8Array(bytes.length * 2)
+    this.#bytes.set(bytes)
     this.#view = new DataView(this.#bytes.buffer)
     this.#places = emptyPlaces(this.#bytes.length)
-    for (let start = 0; start < this.#end; ) {
-      this.#places[this.#view.getUint32(start) & (this.#places.length - 1)] = start
-      start += HEADER_BYTES + this.#view.getUint16(start + 4) + this.#view.getUint32(start + 6)
+    for (const place of places) {
+      if (place !== NOWHERE) this.#places[this.#view.getUint32(place) & (this.#places.length - 1)] = place
     }
   }
 }
