@@ -50,9 +50,15 @@ export interface LinksHandler {
   lost(nodeId: NodeId, link: PeerLink, cause: CloseCause): void
   /**
    * A dial ended without a handshake. `refusal`: one of the two would not; null: nobody answered, or not with
-   * sense.
+   * sense. `why`: in words for people.
    */
-  dialFailed(address: Address, refusal: Refusal | null): void
+  dialFailed(address: Address, refusal: Refusal | null, why: string): void
+}
+
+const CAUSE_WORDS: Readonly<Record<CloseCause, string>> = {
+  refused: 'nobody listens there',
+  closed: 'the connection was closed',
+  lost: 'no answer',
 }
 
 interface Backoff {
@@ -171,13 +177,13 @@ export class Links implements PeerLinkOwner {
     if (link.facts !== null) this.#handler.received(link.facts.nodeId, message, link)
   }
 
-  closed(link: PeerLink, cause: CloseCause): void {
+  closed(link: PeerLink, cause: CloseCause, why: string | null): void {
     this.#all.delete(link)
     this.#awaiting.delete(link)
     const nodeId = link.facts?.nodeId ?? link.expects
     if (link.dialledAddress !== null && link.facts === null) {
       this.#backOff(link.dialledAddress)
-      this.#handler.dialFailed(link.dialledAddress, link.refusal)
+      this.#handler.dialFailed(link.dialledAddress, link.refusal, why ?? CAUSE_WORDS[cause])
     }
     if (nodeId === null || link.purpose === 'client') return
     const others = this.#ofNode.get(nodeId)

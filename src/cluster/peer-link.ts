@@ -21,8 +21,11 @@ export interface PeerLinkOwner {
   lifeOf(nodeId: NodeId): KnownLife
   opened(link: PeerLink): void
   received(link: PeerLink, message: PeerMessage): void
-  /** Once. `link.facts` says who it was, when that was ever known. */
-  closed(link: PeerLink, cause: CloseCause): void
+  /**
+   * Once. `link.facts` says who it was, when that was ever known; `why` says more than the cause, where it is
+   * known.
+   */
+  closed(link: PeerLink, cause: CloseCause, why: string | null): void
 }
 
 export class PeerLink implements ChannelHandler<PeerMessage> {
@@ -119,13 +122,13 @@ export class PeerLink implements ChannelHandler<PeerMessage> {
     else this.#answered(message)
   }
 
-  closed(cause: CloseCause): void {
+  closed(cause: CloseCause, why: string | null): void {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#isOpen = false
     this.#waiting = []
     this.#handshakeTimer.cancel()
-    this.#owner.closed(this, cause)
+    this.#owner.closed(this, cause, why)
   }
 
   /** We were dialled: the first message must be a hello, or the question of one who starts. */

@@ -54,6 +54,6 @@ export interface LinkHandler {
   opened(): void
   /** One frame. The bytes are the handler's to keep. */
   received(frame: Bytes): void
-  /** Once, the last call. */
-  closed(cause: CloseCause): void
+  /** Once, the last call. `why`: in words for people, where more is known than the cause. */
+  closed(cause: CloseCause, why?: string | null): void
 }

@@ -18,8 +18,11 @@ const DIAL_INTERVAL_MS = 200
 /** How long a directory that belongs to a cluster waits for the named peers to say whether it is theirs. */
 const VERDICT_MS = 500
 const VERDICT_STEP_MS = 10
-/** How often a peer that does not get into its cluster says what it waits for. */
+/** A peer that does not get into its cluster says what it waits for: soon, and then so often. */
+const FIRST_WAIT_LOG_MS = 2_000
 const WAIT_LOG_INTERVAL_MS = 10_000
+/** More addresses than this are not listed. */
+const MAX_LISTED = 8
 
 export interface FinderParts {
   readonly effects: Pick<Effects, 'clock' | 'log' | 'random' | 'storage'>
@@ -34,8 +37,8 @@ export interface FinderParts {
 export class ClusterFinder {
   readonly #parts: FinderParts
   readonly #pauses: Pauses
-  /** What became of our dials to addresses at which we knew nobody; null: nobody answered. */
-  readonly #failedDials = new Map<Address, Refusal | null>()
+  /** What became of our dials to addresses at which we knew nobody; no refusal: nobody answered. */
+  readonly #failedDials = new Map<Address, { readonly refusal: Refusal | null; readonly why: string }>()
   #isOver = false
 
   constructor(parts: FinderParts) {
@@ -89,8 +92,9 @@ export class ClusterFinder {
     if (identity.clusterId === null && facts.clusterId !== null) this.#noteCluster(facts.clusterId)
   }
 
-  dialFailed(address: Address, refusal: Refusal | null): void {
-    if (!this.#isOver) this.#failedDials.set(address, refusal)
+  /** @param why in words for people */
+  dialFailed(address: Address, refusal: Refusal | null, why: string): void {
+    if (!this.#isOver) this.#failedDials.set(address, { refusal, why })
   }
 
   #noteCluster(clusterId: ClusterId): void {
@@ -114,11 +118,15 @@ export class ClusterFinder {
       if (options.join.every((address) => this.#failedDials.has(address))) break
       await this.#pauses.pause(VERDICT_STEP_MS)
     }
-    const stranger = options.join.find((address) => this.#failedDials.get(address)?.kind === 'otherCluster')
+    const stranger = options.join.find((address) => this.#isOtherCluster(address))
     if (stranger === undefined) return
     const ours = `${effects.storage.name} belongs to cluster ${identity.clusterId}`
     const advice = 'use another --data or another --join'
     throw new KvError('INVALID_ARGUMENT', `${ours}, ${stranger} to another one; ${advice}`)
+  }
+
+  #isOtherCluster(address: Address): boolean {
+    return this.#failedDials.get(address)?.refusal?.kind === 'otherCluster'
   }
 
   /** Until the membership knows somebody who is up, and again when nobody is. */
@@ -131,7 +139,7 @@ export class ClusterFinder {
   }
 
   async #keepTelling(): Promise<void> {
-    await this.#pauses.pause(WAIT_LOG_INTERVAL_MS)
+    await this.#pauses.pause(FIRST_WAIT_LOG_MS)
     while (!this.#isOver) {
       this.#parts.effects.log.warn('node.waits', { reason: this.#waitsFor() })
       await this.#pauses.pause(WAIT_LOG_INTERVAL_MS)
@@ -142,7 +150,12 @@ export class ClusterFinder {
     const { configuration, effects, identity } = this.#parts
     if (!this.#isAlone) return configuration.pendingReason ?? 'to be made a member'
     const candidates = this.#candidates()
-    if (candidates.length > 0) return `no peer of the cluster answers: ${candidates.slice(0, 8).join(', ')}`
+    if (candidates.length > 0) {
+      const tried = candidates.slice(0, MAX_LISTED).map((address) => {
+        return `${address} (${this.#failedDials.get(address)?.why ?? 'no answer yet'})`
+      })
+      return `no peer of the cluster answers; still trying ${tried.join(', ')}`
+    }
     const ours = `${effects.storage.name} belongs to cluster ${identity.clusterId}`
     return `${ours}, and no other peer of it is known here: name one with --join`
   }

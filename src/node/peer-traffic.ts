@@ -69,10 +69,10 @@ export class PeerTraffic implements LinksHandler {
     parts.membership.met({ nodeId, generation, bootNonce, address, meta: { zone, weight, version } }, dialled)
   }
 
-  dialFailed(address: Address, refusal: Refusal | null): void {
+  dialFailed(address: Address, refusal: Refusal | null, why: string): void {
     const parts = this.#parts()
     if (refusal !== null) parts.log.warn('link.turned_away', { address, ...refusal })
-    parts.finder.dialFailed(address, refusal)
+    parts.finder.dialFailed(address, refusal, why)
     if (refusal?.kind === 'outranked') parts.outranked(refusal.reason)
   }
 

@@ -85,9 +85,9 @@ export class WsLink implements Link {
       this.#endSoon('lost') // Not an address that a URL can hold: nobody is ever reached there.
       return
     }
-    this.#dialTimer = setTimeout(() => this.#end('lost'), this.#limits.dialTimeoutMs)
+    this.#dialTimer = setTimeout(() => this.#end('lost', 'no answer in time'), this.#limits.dialTimeoutMs)
     webSocket.on('upgrade', (response) => this.#watch(response.socket))
-    webSocket.on('unexpected-response', () => this.#end('closed'))
+    webSocket.on('unexpected-response', () => this.#end('closed', 'what answers there is no kvnode peer'))
     webSocket.on('open', () => {
       if (this.#hasEnded) return
       this.#stopDialTimer()
@@ -149,7 +149,10 @@ export class WsLink implements Link {
       else this.#end('lost')
     })
     // On an open link only the other side's bytes can be wrong; before that, the way there.
-    webSocket.on('error', (error) => this.#end(this.#isOpen ? 'lost' : causeOfDialError(error)))
+    webSocket.on('error', (error) => {
+      if (this.#isOpen) this.#end('lost')
+      else this.#end(causeOfDialError(error), wordsOfDialError(error))
+    })
     webSocket.on('close', (code) => this.#end(ORDERLY_CODES.has(code) ? 'closed' : 'lost'))
   }
 
@@ -161,10 +164,10 @@ export class WsLink implements Link {
     process.nextTick(() => this.#tell(cause))
   }
 
-  #end(cause: CloseCause): void {
+  #end(cause: CloseCause, why: string | null = null): void {
     if (this.#hasEnded) return
     this.#shut()
-    this.#tell(this.#cause ?? cause)
+    this.#tell(this.#cause ?? cause, why)
   }
 
   #shut(): void {
@@ -174,8 +177,8 @@ export class WsLink implements Link {
     this.#webSocket?.terminate()
   }
 
-  #tell(cause: CloseCause): void {
-    this.#handler?.closed(cause)
+  #tell(cause: CloseCause, why: string | null = null): void {
+    this.#handler?.closed(cause, why)
     this.#handler = null
   }
 
@@ -212,4 +215,13 @@ function causeOfDialError(error: unknown): CloseCause {
   if (code !== 'ECONNRESET') return 'lost'
   // Without a system call it is Node's word for an orderly end before the handshake was done.
   return syscall === undefined ? 'closed' : 'refused'
+}
+
+/** For people; null where the cause says it all. */
+function wordsOfDialError(error: unknown): string | null {
+  if (error instanceof AggregateError) return wordsOfDialError(error.errors[0])
+  const { code = '' } = error as NodeJS.ErrnoException
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return 'the host name does not resolve'
+  if (SILENCE.has(code)) return 'the host cannot be reached'
+  return code.startsWith('HPE_') ? 'what answers there does not speak HTTP' : null
 }

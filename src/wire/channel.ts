@@ -94,10 +94,10 @@ export class Channel<Out, In> implements LinkHandler {
     }
   }
 
-  closed(cause: CloseCause): void {
+  closed(cause: CloseCause, why: string | null = null): void {
     this.#outbox = []
     this.#outboxBytes = 0
-    this.#handler.closed(cause, this.#closeReason)
+    this.#handler.closed(cause, this.#closeReason ?? why)
   }
 
   readonly #flushDeferred = (): void => {

@@ -62,7 +62,11 @@ export class LinkedPeer implements LinksHandler {
   readonly meetings: { readonly nodeId: NodeId; readonly dialled: Address | null }[] = []
   readonly losses: { readonly nodeId: NodeId; readonly purpose: LinkPurpose; readonly cause: CloseCause }[] =
     []
-  readonly failedDials: { readonly address: Address; readonly refusal: Refusal | null }[] = []
+  readonly failedDials: {
+    readonly address: Address
+    readonly refusal: Refusal | null
+    readonly why: string
+  }[] = []
   readonly barred = new Set<NodeId>()
   /** Where it believes the others to be. */
   readonly addresses = new Map<NodeId, Address>()
@@ -118,8 +122,8 @@ export class LinkedPeer implements LinksHandler {
     if (link.purpose !== 'client') this.rpc.lost(nodeId, link.purpose)
   }
 
-  dialFailed(address: Address, refusal: Refusal | null): void {
-    this.failedDials.push({ address, refusal })
+  dialFailed(address: Address, refusal: Refusal | null, why: string): void {
+    this.failedDials.push({ address, refusal, why })
   }
 
   /** The link there would be used, dialled when there is none. */

@@ -270,7 +270,7 @@ test('one who was dialled and does not answer hello is given up after two second
   await world.pass(1)
   a.to(stranger)
   await world.pass(2_100)
-  assert.equal(a.failedDials, [{ address: stranger.address, refusal: null }])
+  assert.equal(a.failedDials, [{ address: stranger.address, refusal: null, why: 'no handshake in time' }])
   assert.equal(a.losses, [{ nodeId: stranger.nodeId, purpose: 'control', cause: 'lost' }])
 })
 
@@ -281,7 +281,7 @@ test('one who answers hello with something else is cut', async () => {
   await world.pass(1)
   a.to(stranger)
   await world.pass(10)
-  assert.equal(a.failedDials, [{ address: stranger.address, refusal: null }])
+  assert.equal(a.failedDials, [{ address: stranger.address, refusal: null, why: 'did not answer our hello' }])
 })
 
 test('where nobody listens the dial is refused, and the next one waits longer each time', async () => {

@@ -120,7 +120,7 @@ test('a dial into a cut, whichever way, is not answered; one that still waits at
     world.apply({ fault: 'one-way', from, to: from === 'a' ? 'b' : 'a' })
     a.links.dial(b.address)
     await world.pass(2100)
-    assert.equal(a.failedDials, [{ address: b.address, refusal: null }])
+    assert.equal(a.failedDials, [{ address: b.address, refusal: null, why: 'no handshake in time' }])
     assert.equal([a.meetings, b.meetings], [[], []])
     await world.pass(1000)
     a.links.dial(b.address)

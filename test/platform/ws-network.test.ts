@@ -1,3 +1,4 @@
+import { createServer as createHttpServer } from 'node:http'
 import { type AddressInfo, connect as connectTcp, createServer, type Socket } from 'node:net'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -15,6 +16,7 @@ const LIMITS: SystemNetworkOptions = { maxFrameBytes: 1024 * 1024 }
 class Recorder implements LinkHandler {
   readonly frames: Bytes[] = []
   readonly causes: CloseCause[] = []
+  why: string | null = null
   hasOpened = false
   #changed: () => void = () => {}
 
@@ -28,8 +30,9 @@ class Recorder implements LinkHandler {
     this.#changed()
   }
 
-  closed(cause: CloseCause): void {
+  closed(cause: CloseCause, why: string | null = null): void {
     this.causes.push(cause)
+    this.why = why
     this.#changed()
   }
 
@@ -183,6 +186,18 @@ test('a reset during the handshake is refused, an orderly end then is closed', a
   assert.is(await dial(resetting).handler.cause(), 'refused')
   const ending = await tcp((socket) => socket.once('data', () => socket.end()))
   assert.is(await dial(ending).handler.cause(), 'closed')
+})
+
+test('a dial that fails says why where more is known than the cause', async () => {
+  const unnamed = dial(parseAddress('no-such-host.invalid:7001')).handler
+  assert.is(await unnamed.cause(), 'lost')
+  assert.is(unnamed.why, 'the host name does not resolve')
+  const web = createHttpServer((_, response) => response.end('hello'))
+  await new Promise<void>((resolve) => web.listen(0, '127.0.0.1', resolve))
+  const page = dial(makeAddress('127.0.0.1', (web.address() as AddressInfo).port)).handler
+  await page.cause()
+  assert.is(page.why, 'what answers there is no kvnode peer')
+  web.close()
 })
 
 test('silence during the handshake is lost, never refused', async () => {

@@ -143,10 +143,10 @@ export class FaultyLink implements Link, LinkHandler {
     if (this.#way()?.isCutFrom !== true) this.#handler?.received(frame)
   }
 
-  closed(cause: CloseCause): void {
+  closed(cause: CloseCause, why: string | null = null): void {
     this.#forgetLate()
     if (this.#ending === 'no' && this.#way()?.isCutFrom === true) this.#unheardEnd = cause
-    else this.#tell(cause)
+    else this.#tell(cause, why)
   }
 
   #way(): WayFaults | null {
@@ -220,11 +220,11 @@ export class FaultyLink implements Link, LinkHandler {
     this.#owner.effects.clock.defer(() => this.#tell(cause))
   }
 
-  #tell(cause: CloseCause): void {
+  #tell(cause: CloseCause, why: string | null = null): void {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#owner.ended(this)
-    this.#handler?.closed(cause)
+    this.#handler?.closed(cause, why)
     this.#handler = null
   }
 }
