@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { strictText } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
 import { completeKeyspaceOptions } from '../wire/request-check.ts'
-import type { KeyspaceOptions } from '../wire/requests.ts'
+import { type KeyspaceOptions, shownKeyspace } from '../wire/requests.ts'
 import { invalid, Query } from './query.ts'
 import { type RouteContext, resource } from './routes.ts'
 
@@ -11,7 +11,7 @@ export function addKeyspaceRoutes(app: FastifyInstance, { service }: RouteContex
   resource(app, '/v1/keyspaces', {
     async GET(request, reply) {
       new Query(request.originalUrl, [])
-      return reply.send({ keyspaces: await service.keyspaces() })
+      return reply.send({ keyspaces: (await service.keyspaces()).map(shownKeyspace) })
     },
   })
   resource(app, '/v1/keyspaces/:name', {
@@ -19,10 +19,11 @@ export function addKeyspaceRoutes(app: FastifyInstance, { service }: RouteContex
       const name = nameOf(request)
       const found = (await service.keyspaces()).find((keyspace) => keyspace.name === name)
       if (found === undefined) throw new KvError('NOT_FOUND', `there is no keyspace '${name}'; PUT makes it`)
-      return reply.send(found)
+      return reply.send(shownKeyspace(found))
     },
     async PUT(request, reply) {
-      return reply.send(await service.createKeyspace(nameOf(request), parseKeyspaceOptions(request.body)))
+      const options = parseKeyspaceOptions(request.body)
+      return reply.send(shownKeyspace(await service.createKeyspace(nameOf(request), options)))
     },
     async DELETE(request, reply) {
       await service.dropKeyspace(nameOf(request))

@@ -11,7 +11,7 @@ import type { MembershipDriver } from '../cluster/membership-driver.ts'
 import type { Rpc } from '../cluster/rpc.ts'
 import type { Coordinator } from '../coordinator/coordinator.ts'
 import { type Configuration, readLayout, targetLayout } from '../protocol/configuration.ts'
-import { createKeyspace, dropKeyspace } from '../protocol/configuration-change.ts'
+import { createKeyspace, dropKeyspace, keyspaceDifferences } from '../protocol/configuration-change.ts'
 import type { Ring } from '../protocol/ring.ts'
 import type { Store } from '../store/store.ts'
 import {
@@ -155,7 +155,7 @@ export class LocalService implements KvService {
     checkKeyspaceName(name, 'name')
     const wanted = completeKeyspaceOptions(options)
     const same = this.#parts.ring().keyspace(name)
-    if (same !== null && isSame(same, wanted)) return same
+    if (same !== null && keyspaceDifferences(same, wanted).length === 0) return same
     const changed = await this.#parts.change((configuration, nowMs) =>
       createKeyspace(configuration, name, wanted, nowMs),
     )
@@ -179,17 +179,21 @@ export class LocalService implements KvService {
     const view = membership.view(nodeId)
     const isUp = isSelf || membership.isAlive(nodeId)
     const report = reports.get(nodeId) ?? null
+    const isCounting = report === null ? null : report.isCounting === true
+    // What was found so far would read as a loss.
+    const counted = isCounting === true ? null : report
     return {
       id: nodeId,
       address: this.#addressOf(nodeId),
       zone: configuration.members.find((member) => member.nodeId === nodeId)?.zone ?? view?.meta.zone ?? '',
       state: stateOf(nodeId, configuration, isUp),
       share: this.#parts.ring().share(nodeId),
-      keys: report?.keys ?? null,
-      bytes: report?.bytes ?? null,
+      keys: counted?.keys ?? null,
+      bytes: counted?.bytes ?? null,
       hints: hintsFor(nodeId, reports),
       heartbeatAgeMs: isSelf ? 0 : membership.heartbeatAgeMs(nodeId),
       version: isSelf ? VERSION : (view?.meta.version ?? null),
+      counting: isCounting,
     }
   }
 
@@ -240,8 +244,4 @@ function stateOf(nodeId: NodeId, configuration: Configuration, isUp: boolean): P
   if (reads && stays) return isUp ? 'UN' : 'DN'
   if (reads && !stays) return isUp ? 'UL' : 'DL'
   return isUp ? 'UJ' : 'DJ'
-}
-
-function isSame(keyspace: KeyspaceInfo, wanted: KeyspaceOptions): boolean {
-  return (Object.keys(wanted) as (keyof KeyspaceOptions)[]).every((name) => keyspace[name] === wanted[name])
 }

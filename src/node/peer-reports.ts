@@ -11,7 +11,7 @@ export type PeerReport = Omit<Extract<PeerReply, { type: 'report' }>, 'type' | '
 export function reportOf(store: Store): PeerReport {
   const { keys, bytes } = store.totalCounts
   const hintsFor = [...store.standIns.counts()].map(([nodeId, count]) => ({ nodeId, ...count }))
-  return { keys, bytes, hints: store.standIns.total.records, hintsFor }
+  return { keys, bytes, hints: store.standIns.total.records, hintsFor, isCounting: !store.countsAreExact }
 }
 
 /** Null when it does not answer in time. */

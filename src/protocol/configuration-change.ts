@@ -160,8 +160,9 @@ export function createKeyspace(
   if (flaw !== null) throw new KvError('INVALID_ARGUMENT', flaw)
   const taken = configuration.keyspaces.find((other) => other.name === name)
   if (taken !== undefined) {
-    if (isSameKeyspace(taken, keyspace)) return configuration
-    throw new KvError('CONFLICT', `keyspace '${name}' exists with other options`)
+    const differences = keyspaceDifferences(taken, keyspace)
+    if (differences.length === 0) return configuration
+    throw new KvError('CONFLICT', `keyspace '${name}' exists with other options: ${differences.join(', ')}`)
   }
   if (configuration.keyspaces.length >= MAX_KEYSPACES) {
     throw new KvError('CONFLICT', `a cluster has at most ${MAX_KEYSPACES} keyspaces; drop one first`)
@@ -238,14 +239,11 @@ function checkMember(member: Member): void {
   if (flaw !== null) throw new KvError('INVALID_ARGUMENT', flaw)
 }
 
-function isSameKeyspace(a: Omit<Keyspace, 'id'>, b: Omit<Keyspace, 'id'>): boolean {
-  return (
-    a.strategy === b.strategy &&
-    a.replicas === b.replicas &&
-    a.conflicts === b.conflicts &&
-    a.quorum === b.quorum &&
-    a.r === b.r &&
-    a.w === b.w &&
-    a.durability === b.durability
-  )
+/** What one has and the other does not, in words. Replicas mean nothing where every peer has everything. */
+export function keyspaceDifferences(has: KeyspaceOptions, wanted: KeyspaceOptions): string[] {
+  const names = ['strategy', 'replicas', 'conflicts', 'quorum', 'r', 'w', 'durability'] as const
+  const isFull = has.strategy === 'full' || wanted.strategy === 'full'
+  return names
+    .filter((name) => has[name] !== wanted[name] && !(name === 'replicas' && isFull))
+    .map((name) => `${name} is ${has[name]}, not ${wanted[name]}`)
 }

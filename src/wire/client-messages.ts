@@ -64,6 +64,7 @@ const peerStatus = struct({
   hints: optional(uint()),
   heartbeatAgeMs: float,
   version: optional(string(64)),
+  counting: optional(bool),
 })
 
 const hintCount = struct({

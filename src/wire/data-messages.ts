@@ -59,7 +59,10 @@ export const dataReplies = {
   refused: [64, { id: field.requestId, reason: word(REFUSALS), number: field.configurationNumber }],
   forwardDone: [66, { id: field.requestId, ...field.putReplyShape }],
   forwardFailed: [67, { id: field.requestId, ...field.errorShape }],
-  /** `hints` counts the stand-in records held, `hintsFor` says for whom; a record counts for each of them. */
+  /**
+   * `hints` counts the stand-in records held, `hintsFor` says for whom; a record counts for each of them.
+   * `isCounting`: keys and bytes are what was found so far.
+   */
   report: [
     69,
     {
@@ -68,6 +71,7 @@ export const dataReplies = {
       bytes: uint(),
       hints: uint(),
       hintsFor: optional(list(struct({ nodeId: field.nodeId, records: uint(), bytes: uint() }), MAX_MEMBERS)),
+      isCounting: optional(bool),
     },
   ],
 } as const satisfies MessageTable

@@ -76,7 +76,7 @@ export interface PeerStatus {
   readonly state: PeerState
   /** Of the ring: 0 … 1. */
   readonly share: number
-  /** Null when the peer did not answer in time. */
+  /** Null when the peer did not answer in time, or is counting. */
   readonly keys: number | null
   readonly bytes: number | null
   /** Stand-in records that wait for it, at all peers that answered. */
@@ -84,6 +84,10 @@ export interface PeerStatus {
   /** Since it was last heard of by the peer asked; 0 for itself. */
   readonly heartbeatAgeMs: number
   readonly version: string | null
+  /**
+   * It was not stopped in order, and counts what is on its disk; null when the peer did not answer in time.
+   */
+  readonly counting: boolean | null
 }
 
 /** Stand-in records that one peer keeps for another one. */
@@ -114,6 +118,13 @@ export interface PartitionOwners {
 }
 
 export type KeyspaceInfo = Keyspace
+
+/** As people are shown it: replicas are null where every peer has everything. */
+export type ShownKeyspace = Omit<KeyspaceInfo, 'replicas'> & { readonly replicas: number | null }
+
+export function shownKeyspace(keyspace: KeyspaceInfo): ShownKeyspace {
+  return { ...keyspace, replicas: keyspace.strategy === 'full' ? null : keyspace.replicas }
+}
 
 export interface RingInfo {
   readonly partitionCount: number

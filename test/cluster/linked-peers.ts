@@ -113,7 +113,10 @@ export class LinkedPeer implements LinksHandler {
     this.heard.push({ from, message, link })
     if (isPeerReply(message)) this.rpc.answered(from, message)
     else if (message.type === 'inquire' && this.isAnswering) {
-      link.send({ type: 'report', id: message.id, keys: 1, bytes: 2, hints: 3, hintsFor: null }, 0)
+      link.send(
+        { type: 'report', id: message.id, keys: 1, bytes: 2, hints: 3, hintsFor: null, isCounting: null },
+        0,
+      )
     }
   }
 

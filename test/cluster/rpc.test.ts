@@ -84,7 +84,15 @@ test('an exchange is told the end of its time once, and nothing after it', async
   assert.is(heard.expiries, 0)
   await world.pass(60)
   assert.is(heard.expiries, 1)
-  a.rpc.answered(b.nodeId, { type: 'report', id, keys: 0, bytes: 0, hints: 0, hintsFor: null })
+  a.rpc.answered(b.nodeId, {
+    type: 'report',
+    id,
+    keys: 0,
+    bytes: 0,
+    hints: 0,
+    hintsFor: null,
+    isCounting: null,
+  })
   a.rpc.lost(b.nodeId, 'data')
   assert.equal([heard.replies, heard.lostPeers], [[], []])
 })
@@ -121,7 +129,15 @@ test('an answer that somebody else gives to a call is none', async () => {
   const { world, a, b, c } = await trio()
   b.isAnswering = false
   const call = a.rpc.call(b.nodeId, 'control', 100, (id) => {
-    a.rpc.answered(c.nodeId, { type: 'report', id, keys: 9, bytes: 9, hints: 9, hintsFor: null })
+    a.rpc.answered(c.nodeId, {
+      type: 'report',
+      id,
+      keys: 9,
+      bytes: 9,
+      hints: 9,
+      hintsFor: null,
+      isCounting: null,
+    })
     return inquire(id)
   })
   const result = await settled(world, call, 200)

@@ -118,7 +118,7 @@ test('of rows with the same key the last one stays, and they are reported', asyn
   const rows = Array.from({ length: 50 }, (_, n) => ({ key: 'same', n }))
   const { code, stdout } = await kvctlImport([file('same.json', JSON.stringify(rows))])
   assert.is(code, 0)
-  assert.match(stdout, '49 keys occur again in the file')
+  assert.match(stdout, '49 rows have keys of earlier ones')
   const found = await client.get('same')
   assert.is(found.text(), JSON.stringify(rows[49]))
   assert.is(found.siblings, 0)

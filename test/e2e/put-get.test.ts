@@ -117,6 +117,28 @@ test('a keyspace is made, used, and dropped with what is in it', async () => {
   assert.match(gone.stderr, "keyspace 'shop'")
 })
 
+test('making a keyspace says whether it was there, what differs, and of too few peers', async () => {
+  const create = (...options: readonly string[]): Promise<Finished> =>
+    kvctl(0, ['keyspace', 'create', 'twice', ...options])
+  assert.equal(await create(), { code: 0, stdout: 'keyspace twice is made\n', stderr: '' })
+  assert.match((await create()).stdout, 'was there already')
+  const other = await create('--strategy', 'full', '-w', 'all')
+  assert.is(other.code, 2)
+  assert.match(other.stderr, 'exists with other options: strategy is ring, not full, w is quorum, not all')
+  const wide = await kvctl(1, ['keyspace', 'create', 'wide', '--replicas', '5', '--json'])
+  assert.is(JSON.parse(wide.stdout).created, true)
+  assert.match(wide.stderr, '5 replicas are wanted and the cluster has 3 peers')
+  const full = await kvctl(1, ['keyspace', 'create', 'everywhere', '--strategy', 'full', '--json'])
+  assert.is(JSON.parse(full.stdout).replicas, null)
+  assert.is(full.stderr, '')
+})
+
+test('del can be blind, as put can', async () => {
+  await kvctl(0, ['put', 'seen', 'x'])
+  assert.is((await kvctl(0, ['del', 'seen', '--blind', '-w', 'all'])).code, 0)
+  assert.is((await kvctl(1, ['get', 'seen'])).code, 1)
+})
+
 test('with one peer killed the others go on, and kvctl asks the next one', async () => {
   await kvctl(0, ['put', 'before', 'kept'])
   await (peers[2] as PeerProcess).end('SIGKILL')

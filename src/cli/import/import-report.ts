@@ -79,7 +79,11 @@ export class ImportReport {
     const counts = [`${formatCount(imported)} imported`, `${formatCount(bad)} bad`]
     const lines = [`${counts.join(', ')}, ${formatCount(unacknowledged)} not acknowledged in ${duration}`]
     if (duplicates > 0)
-      lines.push(`${formatCount(duplicates)} keys occur again in the file: the last row stays`)
+      lines.push(
+        duplicates === 1
+          ? '1 row has the key of an earlier one: the last row stays'
+          : `${formatCount(duplicates)} rows have keys of earlier ones: the last row stays`,
+      )
     const shown = [...listed(this.#duplicates, duplicates), ...listed(this.#failures, bad + unacknowledged)]
     if (shown.length > 0 && this.#path === null) shown.push('--report FILE lists every one of them')
     return `${[...lines, ...shown.map((line) => `  ${line}`)].join('\n')}\n`

@@ -33,8 +33,8 @@ async function renderStatus(status: ClusterStatus): Promise<string> {
       peer.address,
       peer.zone === '' ? '-' : peer.zone,
       `${(peer.share * 100).toFixed(1)}%`,
-      peer.keys === null ? '?' : formatCount(peer.keys),
-      peer.bytes === null ? '?' : formatBytes(peer.bytes),
+      peer.keys === null ? unknown(peer) : formatCount(peer.keys),
+      peer.bytes === null ? unknown(peer) : formatBytes(peer.bytes),
       peer.hints === null ? '?' : formatCount(peer.hints),
       peer.id === status.nodeId ? 'asked' : formatDuration(peer.heartbeatAgeMs),
       peer.version ?? '?',
@@ -50,6 +50,10 @@ async function renderStatus(status: ClusterStatus): Promise<string> {
   for (const fault of status.faults) lines.push(yellow(`fault: ${fault}`))
   for (const warning of status.warnings) lines.push(yellow(`warning: ${warning}`))
   return `${lines.join('\n')}\n`
+}
+
+function unknown({ counting }: PeerStatus): string {
+  return counting === true ? 'counting' : '?'
 }
 
 export async function showHints(service: KvService, json: boolean): Promise<void> {

@@ -1,6 +1,11 @@
 /** What the `keyspace` commands do. */
 
-import type { KeyspaceOptions, KvService } from '../../wire/requests.ts'
+import {
+  type KeyspaceOptions,
+  type KvService,
+  type ShownKeyspace,
+  shownKeyspace,
+} from '../../wire/requests.ts'
 import { printJson, renderTable } from '../terminal.ts'
 import { parseLevel } from './input.ts'
 
@@ -30,15 +35,27 @@ export async function createKeyspace(
     w: parseLevel(flags.w, '-w') ?? 'quorum',
     durability: flags.durability as KeyspaceOptions['durability'],
   }
-  const made = await service.createKeyspace(name, options)
-  if (json) printJson(made)
-  else process.stdout.write(`keyspace ${made.name} is there\n`)
+  const isThere = (await service.keyspaces()).some((keyspace) => keyspace.name === name)
+  const keyspace = shownKeyspace(await service.createKeyspace(name, options))
+  if (json) printJson({ ...keyspace, created: !isThere })
+  else if (isThere) process.stdout.write(`keyspace ${name} was there already, with these options\n`)
+  else process.stdout.write(`keyspace ${name} is made\n`)
+  if (!isThere) await warnOfFewPeers(service, keyspace)
+}
+
+async function warnOfFewPeers(service: KvService, { replicas }: ShownKeyspace): Promise<void> {
+  const { peers } = await service.status()
+  const owners = peers.filter(({ state }) => !state.endsWith('J')).length
+  if (replicas === null || replicas <= owners) return
+  const has = `the cluster has ${owners} peer${owners === 1 ? '' : 's'}`
+  const until = 'until more have joined, every peer holds every key'
+  process.stderr.write(`kvctl: warning: ${replicas} replicas are wanted and ${has}: ${until}\n`)
 }
 
 export async function listKeyspaces(service: KvService, json: boolean): Promise<void> {
   const keyspaces = await service.keyspaces()
   if (json) {
-    printJson(keyspaces)
+    printJson(keyspaces.map(shownKeyspace))
     return
   }
   const titles = ['name', 'strategy', 'replicas', 'conflicts', 'quorum', 'r', 'w', 'durability']
