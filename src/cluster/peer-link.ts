@@ -12,6 +12,7 @@ import { type PeerMessage, peerCodec } from '../wire/peer-messages.ts'
 const HANDSHAKE_TIMEOUT_MS = 2000
 /** Messages that wait for a link to open; more are dropped, as a network would. */
 const MAX_WAITING = 4096
+const MAX_WAITING_BYTES = 16 * 1024 * 1024
 
 export interface PeerLinkOwner {
   hello(expects: NodeId | null): Hello
@@ -38,6 +39,7 @@ export class PeerLink implements ChannelHandler<PeerMessage> {
   readonly #handshakeTimer: Timer
   #facts: PeerFacts | null = null
   #waiting: { message: PeerMessage; payloadBytes: number }[] = []
+  #waitingBytes = 0
   #refusal: Refusal | null = null
   #isOpen = false
   #isClosed = false
@@ -82,7 +84,9 @@ export class PeerLink implements ChannelHandler<PeerMessage> {
       return true
     }
     if (this.#isClosed || this.#waiting.length >= MAX_WAITING) return false
+    if (this.#waiting.length > 0 && this.#waitingBytes + payloadBytes > MAX_WAITING_BYTES) return false
     this.#waiting.push({ message, payloadBytes })
+    this.#waitingBytes += payloadBytes
     return true
   }
 

@@ -18,6 +18,8 @@ import { Write } from './write.ts'
 export interface CoordinatorLimits {
   /** Requests under way at once; one more is OVERLOADED. */
   readonly maxInFlight: number
+  /** Of their values, and of those that reads are expected to find; one more is OVERLOADED. */
+  readonly maxInFlightBytes: number
   readonly maxValueBytes: number
 }
 
@@ -27,11 +29,17 @@ interface Operation {
 }
 
 const MAX_TIMEOUT_MS = 60_000
+/** How much the last answer counts for what is expected of the next one. */
+const ANSWER_WEIGHT = 1 / 16
 
 export class Coordinator {
   readonly #with: Coordination
   readonly #limits: CoordinatorLimits
   readonly #operations = new SlotTable<Operation>()
+  /** What the values of those under way come to. */
+  #bytes = 0
+  /** A moving average of what a read gives. */
+  #answerBytes = 0
   #isStopped = false
 
   constructor(coordination: Coordination, limits: CoordinatorLimits) {
@@ -45,7 +53,8 @@ export class Coordinator {
 
   /** @param forwarded it was handed on by a peer: it is not handed on again */
   put(request: PutRequest, forwarded: boolean, done: Done<PutReply>): void {
-    this.#admit(done, () => {
+    const sizeBytes = request.value?.length ?? 0
+    this.#admit(done, sizeBytes, () => {
       const place = this.#place(request.keyspace, request.key)
       this.#checkPut(request, place)
       const deadlineMs = this.#deadline(request.timeoutMs)
@@ -53,23 +62,29 @@ export class Coordinator {
       if (request.context !== null) decodeContext(request.context, seed)
       const isOwner = this.#with.ring().isOwner(this.#with.selfId, place.keyspace, place.partition)
       if (isOwner || this.#standsIn(place, forwarded)) {
-        return this.#track(done, (end) => {
+        return this.#track(done, sizeBytes, (end) => {
           return new Write(this.#with, place, request, seed, deadlineMs, !isOwner, end)
         })
       }
       if (forwarded)
         throw new KvError('UNAVAILABLE', 'nothing was written: this peer does not own the key; try again')
-      this.#track(done, (end) => new Forward(this.#with, place, request, deadlineMs, end))
+      this.#track(done, sizeBytes, (end) => new Forward(this.#with, place, request, deadlineMs, end))
     })
   }
 
   get(request: GetRequest, done: Done<GetReply>): void {
-    this.#admit(done, () => {
+    const sizeBytes = this.#answerBytes
+    this.#admit(done, sizeBytes, () => {
       const place = this.#place(request.keyspace, request.key)
       this.#checkLevel(request.r ?? place.keyspace.r, place)
       const deadlineMs = this.#deadline(request.timeoutMs)
       const seed = contextSeed(this.#with.clusterSeed(), place.keyspace.id, place.key)
-      this.#track(done, (end) => new Read(this.#with, place, request, seed, deadlineMs, end))
+      const answered: Done<GetReply> = (error, reply) => {
+        const found = reply?.values.reduce((sum, { value }) => sum + value.length, 0) ?? 0
+        this.#answerBytes += (found - this.#answerBytes) * ANSWER_WEIGHT
+        done(error, reply)
+      }
+      this.#track(answered, sizeBytes, (end) => new Read(this.#with, place, request, seed, deadlineMs, end))
     })
   }
 
@@ -86,10 +101,13 @@ export class Coordinator {
     this.#isStopped = true
   }
 
-  #admit<T>(done: Done<T>, begin: () => void): void {
+  #admit<T>(done: Done<T>, sizeBytes: number, begin: () => void): void {
     if (this.#isStopped)
       return done(new KvError('UNAVAILABLE', 'this peer is stopping; ask another one'), null)
-    if (this.#operations.size >= this.#limits.maxInFlight) {
+    const isFull =
+      this.#operations.size >= this.#limits.maxInFlight ||
+      (this.#bytes > 0 && this.#bytes + sizeBytes > this.#limits.maxInFlightBytes)
+    if (isFull) {
       return done(
         new KvError('OVERLOADED', 'this peer has too many requests under way; try again a little later'),
         null,
@@ -103,12 +121,14 @@ export class Coordinator {
     }
   }
 
-  #track<T>(done: Done<T>, make: (end: Done<T>) => Operation): void {
+  #track<T>(done: Done<T>, sizeBytes: number, make: (end: Done<T>) => Operation): void {
     const operation = make((error, result) => {
       this.#operations.take(id)
+      this.#bytes = this.#operations.size === 0 ? 0 : this.#bytes - sizeBytes
       done(error, result)
     })
     const id = this.#operations.add(operation)
+    this.#bytes += sizeBytes
     operation.start()
   }
 

@@ -17,6 +17,8 @@ import type { KvService } from '../wire/requests.ts'
 const HELLO_TIMEOUT_MS = 5000
 /** A client that does not read its answers is cut. */
 const MAX_BUFFERED_BYTES = 64 * 1024 * 1024
+/** Questions about the cluster that one client may have open; puts and gets are the coordinator's to count. */
+const MAX_OPEN_QUESTIONS = 256
 /** `changed` is said at most this often. */
 const CHANGED_INTERVAL_MS = 50
 
@@ -37,6 +39,7 @@ export class ClientSession implements ChannelHandler<ClientRequest> {
   #timer: Timer | null
   #isGreeted = false
   #lastId = 0
+  #openQuestions = 0
 
   constructor(host: SessionHost, link: Link) {
     this.#host = host
@@ -66,8 +69,7 @@ export class ClientSession implements ChannelHandler<ClientRequest> {
   received(message: ClientRequest): void {
     if (message.type === 'clientHello') return this.#greet(message.protocolVersion)
     if (!this.#isGreeted) return this.#channel.terminate('spoke before saying hello')
-    if (this.#channel.bufferedBytes > MAX_BUFFERED_BYTES)
-      return this.#channel.terminate('does not read its answers')
+    if (!this.#isReading()) return
     // Ids rise on one link: what comes twice, or late, was replayed, and a write must not be.
     if (message.id <= this.#lastId) return
     this.#lastId = message.id
@@ -107,7 +109,9 @@ export class ClientSession implements ChannelHandler<ClientRequest> {
       case 'get':
         return coordinator.get(message, (error, reply) => {
           if (reply === null) this.#fail(id, error)
-          else this.#channel.send({ type: 'getDone', id, ...reply }, sizeOf(reply.values))
+          else if (this.#isReading()) {
+            this.#channel.send({ type: 'getDone', id, ...reply }, sizeOf(reply.values))
+          }
         })
       case 'topology': {
         const topology = this.#host.topology()
@@ -116,43 +120,93 @@ export class ClientSession implements ChannelHandler<ClientRequest> {
         return this.#channel.send({ type: 'topologyDone', id, ...topology }, topology.configuration.length)
       }
       case 'status':
-        return this.#reply(id, service.status(), (status) => ({ type: 'statusDone', id, ...status }))
-      case 'ring':
-        return this.#reply(id, service.ring(), (ring) => ({ type: 'ringDone', id, ...ring }))
-      case 'locate':
-        return this.#reply(id, service.locate(message.keyspace, message.key), (found) => ({
-          type: 'locateDone',
+        return this.#reply(
           id,
-          ...found,
-        }))
+          () => service.status(),
+          (status) => ({ type: 'statusDone', id, ...status }),
+        )
+      case 'ring':
+        return this.#reply(
+          id,
+          () => service.ring(),
+          (ring) => ({ type: 'ringDone', id, ...ring }),
+        )
+      case 'locate':
+        return this.#reply(
+          id,
+          () => service.locate(message.keyspace, message.key),
+          (found) => ({
+            type: 'locateDone',
+            id,
+            ...found,
+          }),
+        )
       case 'keyspaces':
-        return this.#reply(id, service.keyspaces(), (keyspaces) => ({ type: 'keyspacesDone', id, keyspaces }))
+        return this.#reply(
+          id,
+          () => service.keyspaces(),
+          (keyspaces) => ({ type: 'keyspacesDone', id, keyspaces }),
+        )
       case 'hints':
-        return this.#reply(id, service.hints(), (hints) => ({ type: 'hintsDone', id, hints }))
+        return this.#reply(
+          id,
+          () => service.hints(),
+          (hints) => ({ type: 'hintsDone', id, hints }),
+        )
       case 'repair': {
         const { keyspace, round } = message
-        const begun = service.repair({ keyspace, round })
-        return this.#reply(id, begun, (start) => ({ type: 'repairDone', id, ...start }))
+        const begin = () => service.repair({ keyspace, round })
+        return this.#reply(id, begin, (start) => ({ type: 'repairDone', id, ...start }))
       }
       case 'tasks':
-        return this.#reply(id, service.tasks(), (tasks) => ({ type: 'tasksDone', id, ...tasks }))
+        return this.#reply(
+          id,
+          () => service.tasks(),
+          (tasks) => ({ type: 'tasksDone', id, ...tasks }),
+        )
       case 'createKeyspace': {
         const { type: _type, id: _id, name, ...options } = message
-        return this.#reply(id, service.createKeyspace(name, options), (keyspace) => ({
-          type: 'createKeyspaceDone',
+        return this.#reply(
           id,
-          keyspace,
-        }))
+          () => service.createKeyspace(name, options),
+          (keyspace) => ({
+            type: 'createKeyspaceDone',
+            id,
+            keyspace,
+          }),
+        )
       }
       case 'dropKeyspace':
-        return this.#reply(id, service.dropKeyspace(message.name), () => ({ type: 'dropKeyspaceDone', id }))
+        return this.#reply(
+          id,
+          () => service.dropKeyspace(message.name),
+          () => ({ type: 'dropKeyspaceDone', id }),
+        )
     }
   }
 
-  #reply<T>(id: number, result: Promise<T>, answer: (result: T) => ClientReply): void {
-    result.then(
-      (value) => this.#channel.send(answer(value)),
-      (error: unknown) => this.#fail(id, toKvError(error)),
+  /** False: it was cut, because it does not. */
+  #isReading(): boolean {
+    if (this.#channel.bufferedBytes <= MAX_BUFFERED_BYTES) return true
+    this.#channel.terminate('does not read its answers')
+    return false
+  }
+
+  #reply<T>(id: number, ask: () => Promise<T>, answer: (result: T) => ClientReply): void {
+    if (this.#openQuestions >= MAX_OPEN_QUESTIONS) {
+      const message = 'this client has too many questions about the cluster open; wait for some answers'
+      return this.#fail(id, new KvError('OVERLOADED', message))
+    }
+    this.#openQuestions += 1
+    ask().then(
+      (value) => {
+        this.#openQuestions -= 1
+        if (this.#isReading()) this.#channel.send(answer(value))
+      },
+      (error: unknown) => {
+        this.#openQuestions -= 1
+        this.#fail(id, toKvError(error))
+      },
     )
   }
 

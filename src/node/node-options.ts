@@ -20,6 +20,8 @@ export interface NodeOptions {
   readonly maxHintBytes: number
   /** Requests that this peer coordinates at once. */
   readonly maxInFlight: number
+  /** Of the values in these. */
+  readonly maxInFlightBytes: number
   /** Whoever reaches this peer may have failures simulated at it. */
   readonly enableFaults: boolean
 }
@@ -33,5 +35,6 @@ export const DEFAULT_NODE_OPTIONS: Omit<NodeOptions, 'listen'> = {
   maxValueBytes: DEFAULT_MAX_VALUE_BYTES,
   maxHintBytes: DEFAULT_MAX_STAND_IN_BYTES,
   maxInFlight: 16_384,
+  maxInFlightBytes: 256 * 1024 * 1024,
   enableFaults: false,
 }

@@ -170,6 +170,7 @@ export class CoordinatorWorld {
     }
     this.coordinator = new Coordinator(coordination, {
       maxInFlight: 100,
+      maxInFlightBytes: 1_000_000,
       maxValueBytes: 1000,
       ...limits,
     })

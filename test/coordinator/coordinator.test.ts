@@ -75,6 +75,23 @@ test('past the limit of requests under way one more is overloaded, at once', asy
   assert.is(world.get().error, null)
 })
 
+test('past the limit of bytes under way one more is overloaded, reads by what they gave lately', async () => {
+  const world = await CoordinatorWorld.open({ limits: { maxInFlightBytes: 1500 } })
+  const value = new Uint8Array(1000)
+  const rest = { blind: true, value, w: 'all' as const }
+  const first = world.put(rest)
+  assert.is(world.put(rest).error?.code, 'OVERLOADED')
+  assert.is(world.get().error, null, 'nothing is known of what reads give')
+  await world.settle()
+  world.replyAll(null)
+  await world.settle()
+  assert.ok(first.isDone)
+  for (let i = 0; i < 100; i++) assert.is(world.get({ r: 'one' }).error, null)
+  assert.is(world.coordinator.inFlight, 0, 'our own copy was enough')
+  world.get({ r: 'all' })
+  assert.is(world.get({ r: 'all' }).error?.code, 'OVERLOADED')
+})
+
 test('when the disk’s queue is full a write is overloaded, and nothing was written', async () => {
   const world = await CoordinatorWorld.open()
   const codes = new Set<string | undefined>()

@@ -319,4 +319,20 @@ test('a session that ended leaves no timer, and late answers find nobody', () =>
   assert.not.throws(() => bench.finishPut())
 })
 
+test('a client has so many questions about the cluster open, and no more', async () => {
+  const bench = Bench.greeted()
+  const answers: (() => void)[] = []
+  bench.service = {
+    keyspaces: () => new Promise((resolve) => answers.push(() => resolve([]))),
+  }
+  for (let id = 1; id <= 300; id++) bench.say({ type: 'keyspaces', id })
+  assert.is(answers.length, 256)
+  assert.is(bench.heard.length, 44)
+  assert.ok(bench.heard.every((reply) => reply.type === 'failed' && reply.code === 'OVERLOADED'))
+  for (const answer of answers) answer()
+  await bench.turn()
+  bench.say({ type: 'keyspaces', id: 301 })
+  assert.is(answers.length, 257)
+})
+
 test.run()
