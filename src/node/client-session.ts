@@ -17,7 +17,7 @@ import type { KvService } from '../wire/requests.ts'
 const HELLO_TIMEOUT_MS = 5000
 /** A client that does not read its answers is cut. */
 const MAX_BUFFERED_BYTES = 64 * 1024 * 1024
-/** Questions about the cluster that one client may have open; puts and gets are the coordinator's to count. */
+/** Questions about the cluster that one client may have open; its puts and gets the coordinator counts. */
 const MAX_OPEN_QUESTIONS = 256
 /** `changed` is said at most this often. */
 const CHANGED_INTERVAL_MS = 50
