@@ -46,7 +46,7 @@ const TOP_LEVEL = [
   ...['.ci', '.gitignore', 'CHANGELOG.md', 'LICENSE', 'README.md', 'bin', 'config'],
   ...['package-lock.json', 'package.json', 'src', 'test', 'tsconfig.json'],
 ]
-const MADE_HERE = new Set(['.git', '.kvnode', 'coverage', 'dist', 'dist.new', 'node_modules'])
+const MADE_HERE = new Set(['.git', '.kvnode', 'coverage', 'dist', 'node_modules'])
 
 const SOURCES = filesBelow('src').filter((path) => path.endsWith('.ts'))
 const TESTS = filesBelow('test').filter((path) => path.endsWith('.ts'))
