@@ -10,7 +10,7 @@ import { KvError } from '../base/error.ts'
 import type { ClusterId, NodeId } from '../base/ids.ts'
 import type { Effects } from '../effects/effects.ts'
 import type { Configuration, Member } from '../protocol/configuration.ts'
-import { firstConfiguration } from '../protocol/configuration-change.ts'
+import { firstConfiguration, renewAcceptor } from '../protocol/configuration-change.ts'
 import type { AcceptorRequest, Standing } from '../protocol/synod.ts'
 import { encodeConfiguration } from '../wire/configuration-codec.ts'
 import { type ConfigurationAnswer, type ConfigurationQuestion, clip } from '../wire/configuration-messages.ts'
@@ -211,11 +211,26 @@ export class ConfigurationDriver {
    * @throws what `change` throws; UNAVAILABLE, OVERLOADED when it was not done; TIMEOUT_UNKNOWN when it may
    * come about yet
    */
-  proposeKeyspaceChange(
+  proposeChange(
     change: (configuration: Configuration) => Configuration,
     timeoutMs: number,
   ): Promise<Configuration> {
     return this.#decision.change(change, timeoutMs)
+  }
+
+  /**
+   * Gets this peer's acceptor named again when the configuration names another id of it: it lost its votes.
+   * @throws as `proposeChange`
+   */
+  async renewAcceptor(timeoutMs: number): Promise<void> {
+    const { nodeId } = this.#parts.identity
+    const { acceptorId } = this.#acceptor
+    const known = this.current?.acceptors.find((acceptor) => acceptor.nodeId === nodeId)
+    if (known === undefined || known.acceptorId === acceptorId) return
+    const nowMs = this.#parts.effects.clock.now()
+    const renew = (base: Configuration) => renewAcceptor(base, { nodeId, acceptorId }, nowMs)
+    await this.#decision.change(renew, timeoutMs)
+    this.#parts.effects.log.info('acceptor.renewed', { acceptorId })
   }
 
   /** Idempotent. Fulfils when nothing of ours is being written. */

@@ -9,7 +9,14 @@ import type { Timer } from '../effects/clock.ts'
 import type { Effects } from '../effects/effects.ts'
 import type { CloseCause, Link, LinkPurpose } from '../effects/network.ts'
 import { PROTOCOL_VERSION } from '../wire/frame.ts'
-import type { Hello, KnownLife, PeerFacts, Refusal, Welcome } from '../wire/handshake-messages.ts'
+import type {
+  Hello,
+  KnownLife,
+  KnownPlaces,
+  PeerFacts,
+  Refusal,
+  Welcome,
+} from '../wire/handshake-messages.ts'
 import type { PeerMessage } from '../wire/peer-messages.ts'
 import { isOutranked, UNKNOWN_LIFE } from './newest-life.ts'
 import { PeerLink, type PeerLinkOwner } from './peer-link.ts'
@@ -43,6 +50,8 @@ export interface LinksHandler {
   isBarred(nodeId: NodeId): boolean
   /** Of another node, the newest life that was ever heard of; null: none. */
   newestLife(nodeId: NodeId): KnownLife | null
+  /** Who is a member of the cluster, this peer included, and where. */
+  places(): KnownPlaces
   /** A handshake went well. `dialled`: the address, when the dial was ours. */
   met(facts: PeerFacts, dialled: Address | null): void
   received(from: NodeId, message: PeerMessage, link: PeerLink): void
@@ -150,6 +159,10 @@ export class Links implements PeerLinkOwner {
     if (this.#isStopped) return UNKNOWN_LIFE
     const { generation, bootNonce, address } = self
     return { generation, bootNonce, isUp: true, isSelf: true, address }
+  }
+
+  places(): KnownPlaces {
+    return this.#handler.places()
   }
 
   opened(link: PeerLink): void {

@@ -11,17 +11,17 @@
  * and a new acceptor. Who reaches nobody cannot know; the handshake (`links.ts`) catches it later.
  */
 import type { Address, NodeId } from '../base/ids.ts'
-import type { Clock, Timer } from '../effects/clock.ts'
+import type { Clock } from '../effects/clock.ts'
 import type { Effects } from '../effects/effects.ts'
 import type { Link } from '../effects/network.ts'
-import { Channel, type ChannelHandler } from '../wire/channel.ts'
+import { Channel } from '../wire/channel.ts'
 import type { KnownLife } from '../wire/handshake-messages.ts'
 import { type PeerMessage, peerCodec } from '../wire/peer-messages.ts'
+import { inquire, type Question } from './inquiry.ts'
 
 /** A start takes so much longer when somebody is silent; where nobody listens the answer comes at once. */
 const ASK_MS = 400
 /** The same news is everywhere: in a large cluster not everyone is asked. */
-const ASKED_AT_ONCE = 64
 const ENOUGH_ANSWERS = 16
 /** One who dials a starting peer and says nothing is cut. */
 const SILENCE_MS = 2000
@@ -77,13 +77,18 @@ export async function askForLives(
   addresses: readonly Address[],
 ): Promise<readonly KnownLife[]> {
   const untilMs = effects.clock.monotonic() + ASK_MS
+  const question: Question<KnownLife> = {
+    message: { type: 'askLife', nodeId },
+    answerIn: (message) => (message.type === 'life' ? message : null),
+    enoughAnswers: ENOUGH_ANSWERS,
+  }
   const asked = new Set(addresses)
   asked.delete(self)
-  const lives = await new Inquiry(effects, nodeId, [...asked]).run(untilMs)
+  const lives = await inquire(effects, question, [...asked], untilMs)
   const places = lives.flatMap(({ isUp, address }) => {
     return !isUp || address === null || address === self || asked.has(address) ? [] : [address]
   })
-  const there = await new Inquiry(effects, nodeId, [...new Set(places)]).run(untilMs)
+  const there = await inquire(effects, question, [...new Set(places)], untilMs)
   return [...lives, ...there]
 }
 
@@ -101,88 +106,4 @@ export function answerLife(link: Link, clock: Clock, lifeOf: (nodeId: NodeId) =>
   })
   channel.attach(link)
   link.setHandler(channel)
-}
-
-class Inquiry {
-  readonly #effects: Pick<Effects, 'clock' | 'network'>
-  readonly #nodeId: NodeId
-  readonly #toAsk: Address[]
-  readonly #open = new Set<Dial>()
-  readonly #lives: KnownLife[] = []
-  #timer: Timer | null = null
-  #done: () => void = () => undefined
-  #isOver = false
-
-  constructor(effects: Pick<Effects, 'clock' | 'network'>, nodeId: NodeId, addresses: readonly Address[]) {
-    this.#effects = effects
-    this.#nodeId = nodeId
-    this.#toAsk = [...addresses]
-  }
-
-  run(untilMs: number): Promise<readonly KnownLife[]> {
-    const { clock } = this.#effects
-    return new Promise((resolve) => {
-      this.#done = () => resolve(this.#lives)
-      this.#timer = clock.setTimer(Math.max(0, untilMs - clock.monotonic()), () => this.#end())
-      this.#askMore()
-    })
-  }
-
-  #askMore(): void {
-    while (this.#open.size < ASKED_AT_ONCE && this.#lives.length < ENOUGH_ANSWERS) {
-      const address = this.#toAsk.shift()
-      if (address === undefined) break
-      const dial = new Dial(this.#effects.clock, this.#nodeId, (life) => {
-        this.#open.delete(dial)
-        if (this.#isOver) return
-        if (life !== null) this.#lives.push(life)
-        this.#askMore()
-      })
-      this.#open.add(dial)
-      dial.begin(this.#effects, address)
-    }
-    if (this.#open.size === 0) this.#end()
-  }
-
-  #end(): void {
-    if (this.#isOver) return
-    this.#isOver = true
-    this.#timer?.cancel()
-    for (const dial of [...this.#open]) dial.giveUp()
-    this.#done()
-  }
-}
-
-class Dial implements ChannelHandler<PeerMessage> {
-  readonly #nodeId: NodeId
-  readonly #ended: (life: KnownLife | null) => void
-  readonly #channel: Channel<PeerMessage, PeerMessage>
-  #life: KnownLife | null = null
-
-  constructor(clock: Clock, nodeId: NodeId, ended: (life: KnownLife | null) => void) {
-    this.#nodeId = nodeId
-    this.#ended = ended
-    this.#channel = new Channel(peerCodec, peerCodec, clock, this)
-  }
-
-  begin({ network }: Pick<Effects, 'network'>, address: Address): void {
-    this.#channel.attach(network.dial(address, 'control', this.#channel))
-  }
-
-  giveUp(): void {
-    this.#channel.terminate('no answer in time')
-  }
-
-  opened(): void {
-    this.#channel.send({ type: 'askLife', nodeId: this.#nodeId })
-  }
-
-  received(message: PeerMessage): void {
-    if (message.type === 'life') this.#life = message
-    this.#channel.terminate('asked and answered')
-  }
-
-  closed(): void {
-    this.#ended(this.#life)
-  }
 }

@@ -6,7 +6,14 @@ import type { Address, NodeId } from '../base/ids.ts'
 import type { Clock, Timer } from '../effects/clock.ts'
 import type { CloseCause, LinkPurpose } from '../effects/network.ts'
 import { Channel, type ChannelHandler } from '../wire/channel.ts'
-import type { Hello, KnownLife, PeerFacts, Refusal, Welcome } from '../wire/handshake-messages.ts'
+import type {
+  Hello,
+  KnownLife,
+  KnownPlaces,
+  PeerFacts,
+  Refusal,
+  Welcome,
+} from '../wire/handshake-messages.ts'
 import { type PeerMessage, peerCodec } from '../wire/peer-messages.ts'
 
 const HANDSHAKE_TIMEOUT_MS = 2000
@@ -20,6 +27,8 @@ export interface PeerLinkOwner {
   judge(facts: PeerFacts, expects: NodeId | null, isOurDial: boolean): Welcome | { readonly refused: Refusal }
   /** The newest life of a node that is known here. */
   lifeOf(nodeId: NodeId): KnownLife
+  /** Who is a member, and where. */
+  places(): KnownPlaces
   opened(link: PeerLink): void
   received(link: PeerLink, message: PeerMessage): void
   /**
@@ -135,10 +144,15 @@ export class PeerLink implements ChannelHandler<PeerMessage> {
     this.#owner.closed(this, cause, why)
   }
 
-  /** We were dialled: the first message must be a hello, or the question of one who starts. */
+  /** We were dialled: the first message must be a hello, or a question of one who starts. */
   #greeted(message: PeerMessage): void {
     if (message.type === 'askLife') {
       this.channel.send({ type: 'life', ...this.#owner.lifeOf(message.nodeId) })
+      this.close()
+      return
+    }
+    if (message.type === 'askPlaces') {
+      this.channel.send({ type: 'places', ...this.#owner.places() })
       this.close()
       return
     }

@@ -67,12 +67,13 @@ export class QuorumRead extends OwnerExchange {
     this.#answers = []
     this.#standIns = []
     this.#candidates = owners.filter((owner) => owner !== this.with.selfId && this.with.isAlive(owner))
-    const isOwner = owners.includes(this.with.selfId)
+    const isOwner = owners.includes(this.with.selfId) && this.#isComplete
     const reachable = this.#candidates.length + (isOwner ? 1 : 0)
     if (reachable < this.#needed) this.#addStandIns()
     if (reachable + this.#standIns.length < this.#needed) {
+      const note = owners.includes(this.with.selfId) && !isOwner ? ', without this one, which catches up' : ''
       return this.#fail(
-        `${reachable} of ${owners.length} owners of this key are up, ${this.#needed} are needed`,
+        `${reachable} of ${owners.length} owners of this key are up${note}, ${this.#needed} are needed`,
       )
     }
     this.#askNext(this.#needed - (isOwner ? 1 : 0))
@@ -130,6 +131,12 @@ export class QuorumRead extends OwnerExchange {
     const isOwner = this.with.ring().isOwner(this.with.selfId, keyspace, partition)
     this.#standIns = liveStandIns(this.with, this.#place, isOwner ? 'others' : 'selfFirst')
     this.#candidates.push(...this.#standIns)
+  }
+
+  /** What our own disk says of the key counts: it is not catching up. */
+  get #isComplete(): boolean {
+    const { keyspace, partition } = this.#place
+    return this.with.store.completeness.isComplete(keyspace.id, partition)
   }
 
   #isStandIn(nodeId: NodeId): boolean {

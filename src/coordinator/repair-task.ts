@@ -1,6 +1,6 @@
 /** One comparison with one peer, as people see it from its being asked for to its end. */
 import type { KeyspaceId, NodeId } from '../base/ids.ts'
-import type { ExchangeProgress } from './tree-exchange.ts'
+import { type ExchangeProgress, NO_PROGRESS } from './tree-exchange.ts'
 
 export type TaskState = 'waiting' | 'running' | 'done' | 'failed'
 
@@ -50,7 +50,7 @@ export class RepairJob implements RepairTask {
     this.peer = place.peer
     this.round = place.round
     this.only = place.only
-    this.progress = { ...NOTHING, partitions: place.partitions }
+    this.progress = { ...NO_PROGRESS, partitions: place.partitions }
     this.startedMs = nowMs
     this.dueMs = dueMs
     this.retryMs = retryMs
@@ -63,8 +63,8 @@ export class RepairJob implements RepairTask {
   /** What was repaired by attempts that were cut short counts on; in the schedule each run is a new one. */
   begin(nowMs: number): void {
     const isAgain = this.round !== null && this.state === 'waiting'
-    const { repaired, bytes } = isAgain ? this.progress : NOTHING
-    Object.assign(this.progress, { ...NOTHING, differing: repaired, repaired, bytes })
+    const { repaired, bytes } = isAgain ? this.progress : NO_PROGRESS
+    Object.assign(this.progress, { ...NO_PROGRESS, differing: repaired, repaired, bytes })
     if (this.#failures === 0) this.startedMs = nowMs
     this.state = 'running'
     this.endedMs = null
@@ -90,13 +90,4 @@ export class RepairJob implements RepairTask {
     this.failure = why
     return true
   }
-}
-
-const NOTHING: ExchangeProgress = {
-  partitions: 0,
-  compared: 0,
-  differing: 0,
-  repaired: 0,
-  failed: 0,
-  bytes: 0,
 }

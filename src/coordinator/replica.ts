@@ -77,7 +77,9 @@ export class Replica {
     if (keyspace === null || ring.isOwner(this.#with.selfId, keyspace, partition) === asStandIn) {
       return 'notOwner'
     }
-    return asStandIn && keyspace.quorum === 'strict' ? 'failed' : null
+    if (asStandIn) return keyspace.quorum === 'strict' ? 'failed' : null
+    const isAnswer = message.type === 'read'
+    return isAnswer && !this.#with.store.completeness.isComplete(keyspace.id, partition) ? 'catchingUp' : null
   }
 
   #numberRefusal(from: NodeId, theirs: number): Refusal | null {

@@ -13,10 +13,10 @@
  */
 import { type Bytes, compareBytes, equalBytes } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
-import type { NodeId } from '../base/ids.ts'
+import type { KeyspaceId, NodeId } from '../base/ids.ts'
 import type { Pauses } from '../cluster/pauses.ts'
 import type { Keyspace } from '../protocol/configuration.ts'
-import { type Digest, FANOUT, FANOUT_BITS, LEAF_BITS } from '../protocol/hash-tree.ts'
+import { type Digest, FANOUT, FANOUT_BITS, LEAF_BITS, recordDigest } from '../protocol/hash-tree.ts'
 import type { KeyDigest, Listing } from '../store/slice-listing.ts'
 import type { PeerMessage, PeerReply } from '../wire/peer-messages.ts'
 import { MAX_LISTED_KEYS } from '../wire/repair-messages.ts'
@@ -40,6 +40,15 @@ export interface ExchangeProgress {
   bytes: number
 }
 
+export const NO_PROGRESS: Readonly<ExchangeProgress> = {
+  partitions: 0,
+  compared: 0,
+  differing: 0,
+  repaired: 0,
+  failed: 0,
+  bytes: 0,
+}
+
 const CALL_TIMEOUT_MS = 5000
 /** Between the two looks at a key that differs. */
 const SECOND_LOOK_MS = 500
@@ -60,6 +69,12 @@ interface Candidate {
   readonly key: Bytes
 }
 
+/**
+ * What to compare: the partitions that both lack nothing of, or those that only this peer is catching up
+ * with.
+ */
+export type ExchangeScope = 'complete' | 'missing'
+
 export class TreeExchange {
   readonly #progress: ExchangeProgress
   readonly #with: Coordination
@@ -67,6 +82,8 @@ export class TreeExchange {
   readonly #pauses: Pauses
   readonly #peer: NodeId
   readonly #number: number
+  readonly #scope: ExchangeScope
+  readonly #compared = new Map<KeyspaceId, readonly number[]>()
   #candidates: Candidate[] = []
   #isCut = false
 
@@ -77,6 +94,7 @@ export class TreeExchange {
     pauses: Pauses,
     peer: NodeId,
     progress: ExchangeProgress,
+    scope: ExchangeScope = 'complete',
   ) {
     this.#with = coordination
     this.#pace = pace
@@ -84,6 +102,7 @@ export class TreeExchange {
     this.#peer = peer
     this.#progress = progress
     this.#number = coordination.ring().number
+    this.#scope = scope
   }
 
   /** False: there was more than it takes on; another exchange is to follow. */
@@ -91,20 +110,31 @@ export class TreeExchange {
     return !this.#isCut && this.#progress.failed === 0
   }
 
+  /** After a run that was complete: what was compared, by keyspace. */
+  get compared(): ReadonlyMap<KeyspaceId, readonly number[]> {
+    return this.#compared
+  }
+
   /** @throws KvError when the peer cannot go on, or one of us has another configuration meanwhile */
   async run(keyspaces: readonly Keyspace[]): Promise<void> {
     const ring = this.#with.ring()
     const plan = keyspaces.map((keyspace) => {
-      return { keyspace, shared: sharedPartitions(ring, keyspace, this.#with.selfId, this.#peer) }
+      const shared = sharedPartitions(ring, keyspace, this.#with.selfId, this.#peer)
+      return { keyspace, shared: shared.filter((partition) => this.#isInScope(keyspace, partition)) }
     })
     this.#progress.partitions = plan.reduce((sum, { shared }) => sum + shared.length, 0)
     for (const { keyspace, shared } of plan) await this.#compare(keyspace, shared)
     await this.#lookAgain()
   }
 
-  async #compare(keyspace: Keyspace, shared: readonly number[]): Promise<void> {
-    if (shared.length === 0) return
-    const { partitions, roots } = await this.#ask('rootsDone', { type: 'roots', keyspaceId: keyspace.id })
+  async #compare(keyspace: Keyspace, own: readonly number[]): Promise<void> {
+    if (own.length === 0) return
+    const question = { type: 'roots', keyspaceId: keyspace.id } as const
+    const { partitions, roots, incomplete } = await this.#ask('rootsDone', question)
+    const theirGaps = new Set(incomplete)
+    const shared = own.filter((partition) => !theirGaps.has(partition))
+    this.#progress.partitions -= own.length - shared.length
+    this.#compared.set(keyspace.id, shared)
     const theirs = new Map(partitions.map((partition, i) => [partition, roots[i] ?? 0n]))
     const trees = this.#trees
     const differing = shared.filter((each) => trees.root(keyspace.id, each) !== (theirs.get(each) ?? 0n))
@@ -120,6 +150,11 @@ export class TreeExchange {
       await together(walk)
       if (this.#candidates.length >= MAX_CANDIDATES) await this.#lookAgain()
     }
+  }
+
+  #isInScope(keyspace: Keyspace, partition: number): boolean {
+    const isComplete = this.#with.store.completeness.isComplete(keyspace.id, partition)
+    return isComplete === (this.#scope === 'complete')
   }
 
   /** From the root of a partition's tree to the keys that differ. */
@@ -211,7 +246,7 @@ export class TreeExchange {
   /** Brings both to the merge of the two. False: one of the copies cannot be read, or not be stored. */
   async #repair(keyspace: Keyspace, key: Bytes, theirDigest: Digest): Promise<boolean> {
     const partition = this.#with.ring().partitionOf(key)
-    const theirs = theirDigest === 0n ? null : await this.#fetch(keyspace, key)
+    const theirs = theirDigest === 0n ? null : await this.#obtain(keyspace, partition, key, theirDigest)
     if (theirs === undefined) return false
     if (theirs !== null && !(await this.#mergeHere(keyspace, partition, key, theirs))) return false
     const ours = this.#readHere(keyspace, partition, key)
@@ -219,6 +254,19 @@ export class TreeExchange {
     if (ours === null || (theirs !== null && equalBytes(ours, theirs))) return true
     const fields = { keyspaceId: keyspace.id, key, record: ours, mintedBy: null, standInFor: null }
     return (await this.#askOrFail('stored', { type: 'replicate', ...fields }, ours.length)) !== null
+  }
+
+  /** The peer's record; from our quarantine when it lies there. Undefined: the peer cannot read it. */
+  async #obtain(
+    keyspace: Keyspace,
+    partition: number,
+    key: Bytes,
+    digest: Digest,
+  ): Promise<Bytes | null | undefined> {
+    const { store } = this.#with
+    const kept = this.#scope === 'missing' ? store.quarantine.find(keyspace.id, partition, key) : null
+    if (kept !== null && recordDigest(keyspace.id, key, kept) === digest) return kept
+    return this.#fetch(keyspace, key)
   }
 
   /** Undefined: the peer cannot read it. */

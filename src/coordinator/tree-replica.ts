@@ -31,9 +31,20 @@ export class TreeReplica {
   }
 
   serve(from: NodeId, message: RepairRequest, link: PeerLink): void {
+    const { store } = this.#with
+    // What is on its way to the disk belongs to it: those who sent it may be told any moment that it is there.
+    if (message.type !== 'roots' || store.isIdle) this.#serve(from, message, link)
+    else void store.settled().then(() => this.#serve(from, message, link))
+  }
+
+  #serve(from: NodeId, message: RepairRequest, link: PeerLink): void {
     const keyspace = this.#keyspace(from, message)
     if (typeof keyspace === 'string') return this.#refuse(link, message.id, keyspace)
-    const trees = this.#with.store.hashTrees
+    const { hashTrees: trees, completeness } = this.#with.store
+    // Its number would not tell this life from the one before.
+    if (completeness.cause !== null && completeness.fence === null) {
+      return this.#refuse(link, message.id, 'catchingUp')
+    }
     if (trees === null) return this.#refuse(link, message.id, 'failed') // They are being built.
     switch (message.type) {
       case 'roots':
@@ -62,7 +73,9 @@ export class TreeReplica {
     const shared = sharedPartitions(this.#with.ring(), keyspace, this.#with.selfId, from)
     const partitions = shared.filter((partition) => trees.root(keyspace.id, partition) !== 0n)
     const roots = partitions.map((partition) => trees.root(keyspace.id, partition))
-    link.send({ type: 'rootsDone', id, partitions, roots }, 11 * partitions.length)
+    const { completeness } = this.#with.store
+    const incomplete = shared.filter((partition) => !completeness.isComplete(keyspace.id, partition))
+    link.send({ type: 'rootsDone', id, partitions, roots, incomplete }, 11 * partitions.length)
   }
 
   #tellSlices(

@@ -62,7 +62,8 @@ export class Write {
     if (shortage !== null) return this.#finish(shortage, null)
     const { context, blind } = this.#request
     if (context !== null) return this.#attempt(() => this.#mintOver(decodeContext(context, this.#seed)))
-    if (blind || this.#place.keyspace.conflicts === 'lww') return this.#attempt(() => this.#mintOver(null))
+    if (blind || (this.#place.keyspace.conflicts === 'lww' && this.#isInformed))
+      return this.#attempt(() => this.#mintOver(null))
     const collected: Done<readonly Answer[]> = (error, answers) => {
       this.#step = null
       if (error !== null) return this.#finish(nothingWritten(error), null)
@@ -124,6 +125,12 @@ export class Write {
 
   get #standInRule(): StandInRule {
     return this.#standsIn ? 'selfFirst' : 'others'
+  }
+
+  /** What this peer holds of the key is all it ever acknowledged. */
+  get #isInformed(): boolean {
+    const { keyspace, partition } = this.#place
+    return this.#standsIn || this.#with.store.completeness.isComplete(keyspace.id, partition)
   }
 
   /** Where this peer keeps its copy. */

@@ -219,3 +219,23 @@ export class ClientSession implements ChannelHandler<ClientRequest> {
 function sizeOf(values: readonly { readonly value: Uint8Array }[]): number {
   return values.reduce((sum, { value }) => sum + value.length, 0)
 }
+
+/** Tells a client that it cannot be served here, once it has said hello. */
+export function turnAway(link: Link, clock: Clock, reason: string): void {
+  const timer = clock.setTimer(HELLO_TIMEOUT_MS, () => channel.terminate('no hello in time'))
+  const channel: Channel<ClientReply, ClientRequest> = new Channel(
+    clientReplyCodec,
+    clientRequestCodec,
+    clock,
+    {
+      opened() {},
+      received() {
+        channel.send({ type: 'goodbye', reason })
+        channel.close()
+      },
+      closed: () => timer.cancel(),
+    },
+  )
+  channel.attach(link)
+  link.setHandler(channel)
+}

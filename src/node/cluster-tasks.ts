@@ -30,6 +30,7 @@ const REFUSALS: Readonly<Record<Refusal, string>> = {
   failed: 'it cannot compare now',
   stopping: 'it is stopping',
   notOwner: 'it has no such keyspace',
+  catchingUp: 'it lost data and is catching up by itself',
 }
 
 export class ClusterTasks {

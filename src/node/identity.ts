@@ -4,14 +4,15 @@
  * would outrank the original by being started often enough.
  */
 import { KvError } from '../base/error.ts'
-import type { ClusterId, NodeId } from '../base/ids.ts'
-import { parseNodeId } from '../base/ids.ts'
+import type { ClusterId, NodeId, StoreId } from '../base/ids.ts'
+import { parseNodeId, parseStoreId } from '../base/ids.ts'
 import { CONFIGURATION_FILE } from '../cluster/configuration-adoption.ts'
 import { TwinFile } from '../cluster/twin-file.ts'
+import type { Vacancy } from '../cluster/vacant-place.ts'
 import type { Effects } from '../effects/effects.ts'
 import * as field from '../wire/fields.ts'
 import { pack, unpack } from '../wire/msgpack.ts'
-import { MalformedMessage, optional, type ShapeValue, string, struct, uint } from '../wire/schema.ts'
+import { MalformedMessage, optional, parsed, type ShapeValue, string, struct, uint } from '../wire/schema.ts'
 
 export const IDENTITY_FILE = 'identity'
 
@@ -23,6 +24,8 @@ const identityShape = {
   clusterId: optional(field.clusterId),
   /** Of the last life. */
   bootNonce: optional(string(64)),
+  /** Of its store in the last life; null: not known. */
+  storeId: optional(parsed(parseStoreId)),
 } as const
 const identityCodec = struct(identityShape)
 
@@ -30,18 +33,20 @@ export type SavedIdentity = ShapeValue<typeof identityShape>
 export type LastLife = Pick<SavedIdentity, 'generation' | 'bootNonce'>
 
 export class Identity {
-  readonly nodeId: NodeId
   /** Another one in each life, so that two processes on copies of one directory can be told apart. */
   readonly bootNonce: string
   /** The life that this directory saw last; null: it is a new one. */
   readonly last: LastLife | null
   readonly #file: TwinFile
+  #nodeId: NodeId
   #generation: number
+  #storeId: StoreId | null
   #clusterId: ClusterId | null
 
   private constructor(file: TwinFile, nodeId: NodeId, saved: SavedIdentity | null, bootNonce: string) {
     this.#file = file
-    this.nodeId = nodeId
+    this.#nodeId = nodeId
+    this.#storeId = saved?.storeId ?? null
     this.last = saved
     this.#generation = (saved?.generation ?? 0) + 1
     this.#clusterId = saved?.clusterId ?? null
@@ -67,6 +72,15 @@ export class Identity {
     return new Identity(file, nodeId, saved, effects.random.id())
   }
 
+  get nodeId(): NodeId {
+    return this.#nodeId
+  }
+
+  /** Of the store in the last life, and from `begin` on in this one. */
+  get storeId(): StoreId | null {
+    return this.#storeId
+  }
+
   /** 1 at the first start. A restart outranks what was said of the life before. */
   get generation(): number {
     return this.#generation
@@ -77,8 +91,16 @@ export class Identity {
     this.#generation = Math.max(this.#generation, generation + 1)
   }
 
+  /** The directory is empty: it goes on as a member who is gone. */
+  takePlace({ nodeId, generation, clusterId }: Vacancy): void {
+    this.#nodeId = nodeId
+    this.#clusterId = clusterId
+    this.outrank(generation)
+  }
+
   /** From when it fulfils this life is one of its directory. */
-  begin(): Promise<void> {
+  begin(storeId: StoreId): Promise<void> {
+    this.#storeId = storeId
     return this.#save()
   }
 
@@ -93,8 +115,8 @@ export class Identity {
   }
 
   #save(): Promise<void> {
-    const { nodeId, generation, bootNonce } = this
-    return this.#file.write(encodeIdentity({ nodeId, generation, clusterId: this.#clusterId, bootNonce }))
+    const { nodeId, generation, clusterId, bootNonce, storeId } = this
+    return this.#file.write(encodeIdentity({ nodeId, generation, clusterId, bootNonce, storeId }))
   }
 }
 

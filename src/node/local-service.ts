@@ -9,6 +9,7 @@ import type { NodeId } from '../base/ids.ts'
 import { VERSION } from '../base/version.ts'
 import type { MembershipDriver } from '../cluster/membership-driver.ts'
 import type { Rpc } from '../cluster/rpc.ts'
+import type { CatchUp } from '../coordinator/catch-up.ts'
 import type { Coordinator } from '../coordinator/coordinator.ts'
 import { type Configuration, readLayout, targetLayout } from '../protocol/configuration.ts'
 import { createKeyspace, dropKeyspace, keyspaceDifferences } from '../protocol/configuration-change.ts'
@@ -46,6 +47,7 @@ export interface ServiceParts {
   readonly selfId: NodeId
   readonly coordinator: Coordinator
   readonly store: Store
+  readonly catchUp: CatchUp
   readonly rpc: Rpc
   readonly membership: MembershipDriver
   readonly tasks: ClusterTasks
@@ -191,6 +193,8 @@ export class LocalService implements KvService {
       keys: counted?.keys ?? null,
       bytes: counted?.bytes ?? null,
       hints: hintsFor(nodeId, reports),
+      catchingUp: report?.catchingUp ?? null,
+      quarantined: report?.quarantined ?? null,
       heartbeatAgeMs: isSelf ? 0 : membership.heartbeatAgeMs(nodeId),
       version: isSelf ? VERSION : (view?.meta.version ?? null),
       counting: isCounting,
@@ -199,9 +203,9 @@ export class LocalService implements KvService {
 
   /** Of all that are up. Null: it did not answer in time. */
   async #reports(ids: readonly NodeId[]): Promise<ReadonlyMap<NodeId, PeerReport | null>> {
-    const { selfId, membership, store, rpc } = this.#parts
+    const { selfId, membership, store, catchUp, rpc } = this.#parts
     const reports = ids.map(async (nodeId) => {
-      if (nodeId === selfId) return reportOf(store)
+      if (nodeId === selfId) return reportOf({ store, catchUp })
       return membership.isAlive(nodeId) ? await askReport(rpc, nodeId) : null
     })
     const answers = await Promise.all(reports)
@@ -218,9 +222,13 @@ export class LocalService implements KvService {
   #warnings(peers: readonly PeerStatus[], pending: string | null): string[] {
     const warnings: string[] = []
     if (pending !== null) warnings.push(pending)
-    for (const { address, state } of peers) {
+    for (const { address, state, catchingUp, quarantined } of peers) {
       if (state.startsWith('D'))
         warnings.push(`${address} is down: start it again with the same data directory`)
+      if (catchingUp !== null) warnings.push(`${address} is ${catchingUp}`)
+      else if (quarantined !== null && quarantined > 0) {
+        warnings.push(`${address} keeps ${quarantined} records in quarantine that no other owner has`)
+      }
     }
     return warnings
   }

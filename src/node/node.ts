@@ -18,10 +18,11 @@ import { Store } from '../store/store.ts'
 import type { FaultControl, PeerPlace } from '../wire/faults.ts'
 import type { KvService } from '../wire/requests.ts'
 import { AddressBook } from './address-book.ts'
-import { ClientSession, type SessionHost } from './client-session.ts'
+import { ClientSession, type SessionHost, turnAway } from './client-session.ts'
 import { dropLeftovers, dropRecordsBetween } from './dropped-keyspaces.ts'
 import { type SimulatedFailures, simulateFailures } from './faults/simulated-failures.ts'
 import { Identity } from './identity.ts'
+import { type EmptyPlace, findLoss, takeVacantPlace } from './lost-directory.ts'
 import { askForNewerLives, runsElsewhere } from './newer-lives.ts'
 import type { NodeOptions } from './node-options.ts'
 import { assembleParts, type Parts } from './parts.ts'
@@ -31,6 +32,7 @@ const DRAIN_MS = 5000
 /** And this long, at most, to deliver what it keeps for others. */
 const FLUSH_MS = 3000
 const DRAIN_STEP_MS = 10
+const STARTING = 'this peer is starting: it has not joined its cluster yet; ask another one'
 
 /** @param onFatal a peer that was ready ends itself: why, and what to do. Its `stop` tells when it has */
 export function createNode(
@@ -163,7 +165,7 @@ export class Node {
   /** @throws UNAVAILABLE */
   get #serving(): Parts {
     if (this.#parts !== null) return this.#parts
-    throw new KvError('UNAVAILABLE', 'this peer is starting; try again')
+    throw new KvError('UNAVAILABLE', STARTING)
   }
 
   get #running(): Parts {
@@ -183,7 +185,9 @@ export class Node {
       const { listen, join } = this.#options
       this.#listener = await effects.network.listen(listen, (link, purpose) => this.#accept(link, purpose))
       const { address } = this
+      const tookPlace = await takeVacantPlace(effects, this.#emptyPlace(identity))
       const isRolledBack = await askForNewerLives(effects, { identity, book, join, address })
+      const loss = findLoss(identity, store, { tookPlace, isRolledBack })
       const parts = assembleParts({
         effects,
         options: this.#options,
@@ -197,9 +201,11 @@ export class Node {
         outranked: (how) => this.#outranked(how),
       })
       await parts.configuration.load(isRolledBack)
-      if (isRolledBack) await store.renewStoreId()
-      // Last, so that after a crash in between the directory is found rolled back again.
-      await identity.begin()
+      if (loss !== null) await store.beginAnew(loss)
+      // A new peer has nothing to catch up with, whatever an attempt to be an old one left here.
+      else if (identity.last === null) await store.completeness.end()
+      // Last, so that after a crash in between the loss is found again.
+      await identity.begin(store.storeId)
       const { current } = parts.configuration
       // A crash between founding a cluster and noting its name leaves the name out.
       if (current !== null && identity.clusterId === null) await identity.joinCluster(current.clusterId)
@@ -212,10 +218,18 @@ export class Node {
     }
   }
 
-  #begin({ configuration, membership, book, store, handoff, antiEntropy }: Parts): void {
+  #emptyPlace(identity: Identity): EmptyPlace {
+    const { address } = this
+    const isStopped = (): boolean => this.#stopping !== null
+    return { identity, join: this.#options.join, address, pauses: this.#pauses, isStopped }
+  }
+
+  #begin({ catchUp, configuration, membership, book, store, handoff, antiEntropy }: Parts): void {
     membership.onChange((nodeId, before, after) => {
       this.#peerChanged(nodeId, before, after)
-      if (hasReturned(before, after)) antiEntropy.peerReturned(nodeId)
+      if (!hasReturned(before, after)) return
+      antiEntropy.peerReturned(nodeId)
+      catchUp.wake()
     })
     configuration.onAdopt((next) => this.#adopt(next))
     if (configuration.current !== null) {
@@ -227,6 +241,7 @@ export class Node {
     configuration.start()
     handoff.start()
     antiEntropy.start()
+    catchUp.start()
   }
 
   #requireRing(): Ring {
@@ -243,9 +258,11 @@ export class Node {
 
   /** Two who start at once tell each other what they remember, and no more. */
   #acceptEarly(link: Link, purpose: LinkPurpose): void {
+    const { clock } = this.#effects
+    if (purpose === 'client') return turnAway(link, clock, STARTING)
     const book = this.#book
     if (book === null || purpose !== 'control') return link.terminate()
-    answerLife(link, this.#effects.clock, (nodeId) => ({ ...UNKNOWN_LIFE, ...book.lifeOf(nodeId) }))
+    answerLife(link, clock, (nodeId) => ({ ...UNKNOWN_LIFE, ...book.lifeOf(nodeId) }))
   }
 
   #sessionHost({ coordinator, service, identity, membership, configuration }: Parts): SessionHost {
@@ -271,7 +288,7 @@ export class Node {
   #adopt(next: Configuration): void {
     const before = this.#ring?.configuration ?? null
     this.#ring = createRing(next)
-    const { membership, coordinator, handoff, antiEntropy, store } = this.#running
+    const { membership, coordinator, handoff, antiEntropy, catchUp, store } = this.#running
     membership.setConfiguration(
       next.number,
       next.members.map(({ nodeId }) => nodeId),
@@ -280,6 +297,7 @@ export class Node {
     coordinator.configurationChanged()
     handoff.ringChanged()
     antiEntropy.configurationChanged()
+    catchUp.configurationChanged()
     if (before !== null) dropRecordsBetween(store, this.#effects.log, before, next)
     this.#topologyChanged()
   }
@@ -313,6 +331,7 @@ export class Node {
 
   async #stop(): Promise<void> {
     this.#isReady = false
+    if (this.#parts === null) this.#pauses.stop()
     // Whoever called start is told why it failed.
     const parts = this.#parts ?? (await this.#opening?.catch(() => null)) ?? null
     if (parts === null) return
@@ -331,7 +350,7 @@ export class Node {
   async #end(parts: Parts): Promise<void> {
     parts.finder.stop()
     parts.coordinator.stop()
-    const repaired = parts.antiEntropy.stop()
+    const repaired = Promise.all([parts.antiEntropy.stop(), parts.catchUp.stop()])
     const isOutranked = this.#fatal !== null
     if (!isOutranked) await this.#drain(parts)
     await parts.handoff.stop(isOutranked ? 0 : FLUSH_MS)

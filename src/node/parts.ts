@@ -12,6 +12,7 @@ import { Links, type SelfFacts } from '../cluster/links.ts'
 import { type ControlLinks, MembershipDriver } from '../cluster/membership-driver.ts'
 import { Rpc } from '../cluster/rpc.ts'
 import { AntiEntropy } from '../coordinator/anti-entropy.ts'
+import { CatchUp } from '../coordinator/catch-up.ts'
 import type { Coordination } from '../coordinator/coordination.ts'
 import { Coordinator } from '../coordinator/coordinator.ts'
 import { HedgeBudget } from '../coordinator/hedge-budget.ts'
@@ -20,6 +21,7 @@ import { LingerLimit } from '../coordinator/linger-limit.ts'
 import { Replica } from '../coordinator/replica.ts'
 import { TreeReplica } from '../coordinator/tree-replica.ts'
 import type { Effects } from '../effects/effects.ts'
+import { readmit } from '../protocol/configuration-change.ts'
 import type { MembershipMessage } from '../protocol/membership/messages.ts'
 import { isUp, type PeerView } from '../protocol/membership/peer.ts'
 import type { Ring } from '../protocol/ring.ts'
@@ -50,6 +52,7 @@ export interface Parts {
   readonly coordinator: Coordinator
   readonly handoff: HintedHandoff
   readonly antiEntropy: AntiEntropy
+  readonly catchUp: CatchUp
   readonly service: LocalService
 }
 
@@ -120,6 +123,12 @@ export function assembleParts(around: Surroundings): Parts {
   const coordinator = new Coordinator(coordination, options)
   const handoff = new HintedHandoff(coordination)
   const antiEntropy = new AntiEntropy(coordination, effects.random)
+  const catchUp = new CatchUp(coordination, {
+    readmit: (storeId) =>
+      configuration.proposeChange((base) => readmit(base, nodeId, storeId, clock.now()), CHANGE_TIMEOUT_MS),
+    renewAcceptor: () => configuration.renewAcceptor(CHANGE_TIMEOUT_MS),
+    nameOf: (peer) => membership.addressOf(peer) ?? peer,
+  })
   const finder = new ClusterFinder({ effects, options, identity, book, links, membership, configuration })
   const tasks = new PeerTasks(coordination, antiEntropy, handoff)
   const service = new LocalService({
@@ -131,13 +140,13 @@ export function assembleParts(around: Surroundings): Parts {
     }),
     coordinator,
     store,
+    catchUp,
     rpc,
     membership,
     ring: () => around.requireRing(),
     pendingChange: () => configuration.pendingReason,
     activeFaults: () => around.activeFaults(),
-    change: (make) =>
-      configuration.proposeKeyspaceChange((base) => make(base, clock.now()), CHANGE_TIMEOUT_MS),
+    change: (make) => configuration.proposeChange((base) => make(base, clock.now()), CHANGE_TIMEOUT_MS),
   })
   trafficParts = {
     log,
@@ -148,6 +157,7 @@ export function assembleParts(around: Surroundings): Parts {
     coordinator,
     replica: new Replica(coordination),
     treeReplica: new TreeReplica(coordination),
+    catchUp,
     finder,
     tasks,
     self: () => selfFacts(around),
@@ -155,7 +165,7 @@ export function assembleParts(around: Surroundings): Parts {
     outranked: (how) => around.outranked(how),
   }
   const cluster = { links, rpc, membership, configuration, finder }
-  return { identity, store, book, ...cluster, coordinator, handoff, antiEntropy, service }
+  return { identity, store, book, ...cluster, coordinator, handoff, antiEntropy, catchUp, service }
 }
 
 function metaOf({ zone, weight }: NodeOptions) {

@@ -6,13 +6,14 @@ import type { LinksHandler, SelfFacts } from '../cluster/links.ts'
 import type { MembershipDriver } from '../cluster/membership-driver.ts'
 import type { PeerLink } from '../cluster/peer-link.ts'
 import type { Rpc } from '../cluster/rpc.ts'
+import type { CatchUp } from '../coordinator/catch-up.ts'
 import type { Coordinator } from '../coordinator/coordinator.ts'
 import type { Replica } from '../coordinator/replica.ts'
 import type { TreeReplica } from '../coordinator/tree-replica.ts'
 import type { Log } from '../effects/log.ts'
 import type { CloseCause } from '../effects/network.ts'
 import type { Store } from '../store/store.ts'
-import type { KnownLife, PeerFacts, Refusal } from '../wire/handshake-messages.ts'
+import type { KnownLife, KnownPlaces, PeerFacts, Refusal } from '../wire/handshake-messages.ts'
 import {
   isHandshake,
   isPeerReply,
@@ -34,6 +35,7 @@ export interface TrafficParts {
   readonly coordinator: Coordinator
   readonly replica: Replica
   readonly treeReplica: TreeReplica
+  readonly catchUp: CatchUp
   readonly finder: ClusterFinder
   readonly tasks: PeerTasks
   self(): SelfFacts
@@ -60,6 +62,23 @@ export class PeerTraffic implements LinksHandler {
 
   newestLife(nodeId: NodeId): KnownLife | null {
     return this.#parts().newestLife(nodeId)
+  }
+
+  places(): KnownPlaces {
+    const parts = this.#parts()
+    const { nodeId: from, clusterId, address, generation } = parts.self()
+    const { current } = parts.configuration
+    const isMember = current?.members.some(({ nodeId }) => nodeId === from) === true
+    if (current === null || !isMember) return { from, clusterId, number: 0, members: [] }
+    const members = current.members.flatMap(({ nodeId }) => {
+      if (current.excluded.includes(nodeId)) return []
+      if (nodeId === from) return [{ nodeId, address, generation, isUp: true }]
+      const life = parts.newestLife(nodeId)
+      const where = life?.address ?? parts.membership.addressOf(nodeId)
+      const isUp = parts.membership.isAlive(nodeId)
+      return [{ nodeId, address: where, generation: life?.generation ?? 0, isUp }]
+    })
+    return { from, clusterId, number: current.number, members }
   }
 
   met(facts: PeerFacts, dialled: Address | null): void {
@@ -108,7 +127,7 @@ export class PeerTraffic implements LinksHandler {
         if (parts.replica.refusesForward(from, message.id, message.number, link)) return
         return this.#coordinate(parts, message.id, message, link)
       case 'inquire':
-        link.send({ type: 'report', id: message.id, ...reportOf(parts.store) }, 0)
+        link.send({ type: 'report', id: message.id, ...reportOf(parts) }, 0)
         return
       default: {
         const { id, ...question } = message

@@ -15,7 +15,7 @@
  */
 import { assert, present } from '../base/assert.ts'
 import { KvError } from '../base/error.ts'
-import type { ClusterId, KeyspaceId, NodeId } from '../base/ids.ts'
+import type { ClusterId, KeyspaceId, NodeId, StoreId } from '../base/ids.ts'
 import {
   type Acceptor,
   type Configuration,
@@ -187,6 +187,36 @@ export function dropKeyspace(configuration: Configuration, name: string, nowMs: 
     throw new KvError('NOT_FOUND', `there is no keyspace '${name}'`)
   }
   return next(configuration, nowMs, { keyspaces, reason: `drop keyspace ${name}` })
+}
+
+/**
+ * A member lost data and goes on as another life, `storeId`. Nothing changes but the number, and that is the
+ * fence: answers given under an older one count for nothing under this one, so from here on nobody counts
+ * what the life before acknowledged.
+ * @throws CONFLICT when the peer is no member
+ */
+export function readmit(
+  configuration: Configuration,
+  nodeId: NodeId,
+  storeId: StoreId,
+  nowMs: number,
+): Configuration {
+  if (!configuration.members.some((member) => member.nodeId === nodeId)) {
+    throw new KvError('CONFLICT', `peer ${nodeId} is not a member of this cluster`)
+  }
+  return next(configuration, nowMs, { reason: `readmit ${nodeId} as ${storeId}` })
+}
+
+/**
+ * An acceptor that lost its votes gets one again, under its new id: from the next number on.
+ * @returns the same configuration when the peer is no acceptor, or has this id
+ */
+export function renewAcceptor(configuration: Configuration, renewed: Acceptor, nowMs: number): Configuration {
+  const { nodeId, acceptorId } = renewed
+  const known = configuration.acceptors.find((acceptor) => acceptor.nodeId === nodeId)
+  if (known === undefined || known.acceptorId === acceptorId) return configuration
+  const acceptors = configuration.acceptors.map((acceptor) => (acceptor === known ? renewed : acceptor))
+  return next(configuration, nowMs, { acceptors, reason: `renew acceptor ${nodeId}` })
 }
 
 /**

@@ -47,7 +47,13 @@ export async function formCluster(
     await writeTwin(
       files,
       IDENTITY_FILE,
-      encodeIdentity({ nodeId, generation: 1, clusterId: configuration.clusterId, bootNonce: null }),
+      encodeIdentity({
+        nodeId,
+        generation: 1,
+        clusterId: configuration.clusterId,
+        bootNonce: null,
+        storeId: null,
+      }),
     )
     await writeTwin(files, CONFIGURATION_FILE, saved)
     await writeTwin(files, VOTES_FILE, pack(votesCodec.encode({ acceptorId, ...NO_VOTES })))

@@ -17,10 +17,17 @@ export const KIND = {
   partitionMark: 0x30,
   /** Which batches reached the disk. */
   trace: 0x40,
+  /** Records from before a loss, which other owners have not confirmed (`quarantine.ts`). */
+  quarantined: 0x50,
+  quarantinedStandIn: 0x51,
 } as const
 
+export const STORE_ID_KEY: Bytes = Uint8Array.of(KIND.meta, 1)
+/** How far a store that lost data has caught up. */
+export const CATCH_UP_KEY: Bytes = Uint8Array.of(KIND.meta, 2)
+
 /** What a dropped keyspace leaves behind. */
-export const KEYSPACE_KINDS = [KIND.record, KIND.standIn] as const
+export const KEYSPACE_KINDS = [KIND.record, KIND.standIn, KIND.quarantined, KIND.quarantinedStandIn] as const
 
 export type Kind = (typeof KIND)[keyof typeof KIND]
 
@@ -41,6 +48,17 @@ export function recordKey(keyspaceId: KeyspaceId, partition: number, key: Bytes)
 
 export function standInKey(keyspaceId: KeyspaceId, partition: number, key: Bytes): Bytes {
   return keyOf(KIND.standIn, keyspaceId, partition, key)
+}
+
+export function quarantineKey(keyspaceId: KeyspaceId, partition: number, key: Bytes): Bytes {
+  return keyOf(KIND.quarantined, keyspaceId, partition, key)
+}
+
+/** The same key under another kind. */
+export function withKind(kind: Kind, databaseKey: Bytes): Bytes {
+  const key = databaseKey.slice()
+  key[0] = kind
+  return key
 }
 
 function keyOf(kind: Kind, keyspaceId: KeyspaceId, partition: number, key: Bytes): Bytes {

@@ -8,9 +8,8 @@ import type { Random } from '../effects/random.ts'
 import type { Database, Storage } from '../effects/storage.ts'
 import { CLEAN_STOP_FILE, type CleanStop, decodeCleanStop } from './clean-stop.ts'
 import { TREES_FILE } from './hash-trees.ts'
-import { KEYSPACE_KINDS, KIND, keyspaceOf, keyspaceRange, kindRange } from './keys.ts'
+import { KEYSPACE_KINDS, KIND, keyspaceOf, keyspaceRange, kindRange, STORE_ID_KEY } from './keys.ts'
 
-const STORE_ID_KEY = Uint8Array.of(KIND.meta, 1)
 const SYNC: object = { sync: true }
 
 export interface Life {

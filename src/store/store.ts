@@ -20,8 +20,10 @@ import type { Keyspace } from '../protocol/configuration.ts'
 import { mergeRecords } from '../protocol/dvv.ts'
 import type { Dot, DotSet, KeyRecord } from '../protocol/record.ts'
 import { Actor } from './actor.ts'
+import { Answers } from './answers.ts'
 import type { KeyCount } from './census.ts'
 import { CLEAN_STOP_FILE, encodeCleanStop } from './clean-stop.ts'
+import { Completeness, type LossCause } from './completeness.ts'
 import { DiskRecords } from './disk-records.ts'
 import { COMMIT_LIMITS, type CommitLimits, type Committed, GroupCommit } from './group-commit.ts'
 import type { HashTrees } from './hash-trees.ts'
@@ -30,9 +32,11 @@ import { KEYSPACE_KINDS, keyspaceRange, recordKey } from './keys.ts'
 import { beginLife, holdsAnyRecord, keyspacesHeld, type Life, syncDatabase } from './life.ts'
 import { type Minted, mintDot, type NewValue, putUnder } from './minting.ts'
 import { type PendingWrite, PendingWrites } from './pending-writes.ts'
+import { Quarantine } from './quarantine.ts'
 import { decodeSeeded, encodeSeeded } from './record-codec.ts'
 import { includesRecord, seenUpTo } from './record-merge.ts'
 import { type Listing, listSlices, type SlicePlace } from './slice-listing.ts'
+import type { Look, Slot } from './slot.ts'
 import { DEFAULT_MAX_STAND_IN_BYTES, type StandInHost, StandIns, type StandInWrite } from './stand-ins.ts'
 
 export type StoreEffects = Pick<Effects, 'clock' | 'storage' | 'random' | 'log' | 'metrics'>
@@ -50,28 +54,13 @@ const STORE_LIMITS: StoreLimits = { ...COMMIT_LIMITS, maxStandInBytes: DEFAULT_M
 const SHORTEST_RETRY_MS = 100
 const LONGEST_RETRY_MS = 5000
 
-/** A key at the moment of a write: where it is, and what it holds. */
-interface Slot {
-  readonly sync: boolean
-  readonly keyHash: number
-  readonly databaseKey: Bytes
-  /** The newest write that waits; null: none. */
-  readonly pending: PendingWrite | null
-  /** The newest record; null: none. */
-  readonly before: Bytes | null
-}
-
-/** What the disk holds of a key, decoded. */
-interface Look {
-  readonly databaseKey: Bytes
-  readonly before: Bytes | null
-  readonly record: KeyRecord | null
-}
-
 export class Store {
   readonly #effects: StoreEffects
   /** What is kept for owners of other keys, beside the records. */
   readonly standIns: StandIns
+  readonly completeness = new Completeness(() => this.#opened)
+  /** What was held before a loss. */
+  readonly quarantine = new Quarantine(() => this.#opened)
   readonly #commit: GroupCommit<PendingWrite | StandInWrite>
   readonly #pending = new PendingWrites<PendingWrite>()
   readonly #disk: DiskRecords
@@ -88,16 +77,13 @@ export class Store {
   #reopening: Promise<void> = Promise.resolve()
   #isClosing = false
   #closed: Promise<void> | null = null
-  /**
-   * Answers that need no disk; told at the end of the turn, so that no caller is called before its call
-   * returns.
-   */
-  #answers: (() => void)[] = []
+  readonly #answers: Answers
 
   private constructor(effects: StoreEffects, database: Database, life: Life, limits: StoreLimits) {
     const { metrics, clock, random } = effects
     const { storeId, cleanStop } = life
     this.#effects = effects
+    this.#answers = new Answers(clock)
     this.#database = database
     this.#disk = new DiskRecords(effects.log, database)
     this.#storeId = storeId
@@ -111,6 +97,7 @@ export class Store {
     this.#inventory = new Inventory(effects)
     this.#inventory.begin(database, life)
     this.standIns = new StandIns(this.#standInHost(), limits.maxStandInBytes)
+    this.completeness.load(database)
     const lastStop = cleanStop === null ? 'unclean' : 'clean'
     const fields = { storeId, lastStop: life.isNew ? 'none' : lastStop, directory: effects.storage.name }
     effects.log.info('store.opened', fields)
@@ -126,6 +113,9 @@ export class Store {
       const life = await beginLife(effects.storage, database, effects.random)
       const store = new Store(effects, database, life, { ...STORE_LIMITS, ...options.limits })
       await store.standIns.load(database)
+      await store.quarantine.load(database)
+      const { cause, isMoving } = store.completeness
+      if (cause !== null && isMoving) await store.beginAnew(cause)
       return store
     } catch (error) {
       await database.close()
@@ -140,7 +130,7 @@ export class Store {
     return this.#closed
   }
 
-  /** One life of this data; another one after a wipe, and after `renewStoreId`. */
+  /** One life of this data; another one after a wipe, and after `beginAnew`. */
   get storeId(): StoreId {
     return this.#storeId
   }
@@ -156,12 +146,19 @@ export class Store {
     this.#effects.log.warn('store.actor-renewed', { actor: this.#actor.id })
   }
 
-  /** This data is another life from now on: its directory was rolled back or cloned. */
-  async renewStoreId(): Promise<void> {
+  /** Data was lost: another life, which catches up. What is here goes into quarantine. Before any write. */
+  async beginAnew(cause: LossCause): Promise<void> {
     this.renewActor()
+    await this.#inventory.stop()
     const storeId = parseStoreId(this.#effects.random.id())
-    await syncDatabase(this.#database, storeId)
+    await this.completeness.begin(this.#database, cause, storeId)
     this.#storeId = storeId
+    const quarantined = await this.quarantine.fill(this.#database)
+    await this.completeness.moved()
+    await this.standIns.load(this.#database)
+    this.#disk.forget()
+    this.#inventory.begin(this.#database, { storeId, holdsRecords: false, cleanStop: null, trees: null })
+    this.#effects.log.warn('store.begun-anew', { cause, storeId, quarantined })
   }
 
   /**
@@ -192,8 +189,7 @@ export class Store {
 
   /** @param after see `listSlices`. @throws UNAVAILABLE when the database is not open or cannot be read */
   async list(place: SlicePlace, after: Bytes | null, maxEntries: number): Promise<Listing> {
-    if (!this.#isOpen) throw this.#unavailable()
-    return listSlices(this.#database, place, after, maxEntries)
+    return listSlices(this.#opened, place, after, maxEntries)
   }
 
   /**
@@ -236,7 +232,7 @@ export class Store {
       this.#merge(this.#slot(keyspace, partition, key, incoming.length), incoming, mintedBy, done)
     } catch (error) {
       if (!(error instanceof KvError)) throw error
-      this.#answer(() => done(error, 0))
+      this.#answers.add(() => done(error, 0))
     }
   }
 
@@ -253,6 +249,11 @@ export class Store {
   /** False for a while after a stop that was not clean. */
   get countsAreExact(): boolean {
     return this.#inventory.isExact
+  }
+
+  /** Fulfils when all that waits now is on disk, or has failed. */
+  settled(): Promise<void> {
+    return this.#commit.barrier()
   }
 
   /** Nothing waits for the disk. */
@@ -292,13 +293,16 @@ export class Store {
     this.#inventory.drop(keyspaceId, await holdsAnyRecord(this.#database))
   }
 
+  /** @throws UNAVAILABLE while it is not open */
+  get #opened(): Database {
+    if (!this.#isOpen) throw this.#unavailable()
+    return this.#database
+  }
+
   #standInHost(): StandInHost {
     return {
       effects: this.#effects,
-      database: () => {
-        if (!this.#isOpen) throw this.#unavailable()
-        return this.#database
-      },
+      database: () => this.#opened,
       admit: (keyspaceId, sizeBytes) => this.#admit(keyspaceId, sizeBytes),
       filling: () => this.#commit.filling,
       add: (write, sync, done, detail) => this.#commit.add(write, sync, done, detail),
@@ -378,7 +382,7 @@ export class Store {
     const { sync, keyHash, pending } = slot
     if (pending !== null && this.#commit.join(pending, sync, done, seen)) return
     const isDurable = pending === null && !(sync && this.#commit.hasUnsynced)
-    if (isDurable) this.#answer(() => done(null, seen))
+    if (isDurable) this.#answers.add(() => done(null, seen))
     else this.#enqueue(slot, pending?.record ?? this.#disk.decode(keyHash, before), before, done, seen)
   }
 
@@ -393,16 +397,6 @@ export class Store {
     const write = { key: databaseKey, value, batch: 0, keyHash, record, before }
     this.#pending.set(write)
     this.#commit.add(write, sync, done, detail)
-  }
-
-  #answer(tell: () => void): void {
-    this.#answers.push(tell)
-    if (this.#answers.length > 1) return
-    this.#effects.clock.defer(() => {
-      const answers = this.#answers
-      this.#answers = []
-      for (const tellNow of answers) tellNow()
-    })
   }
 
   #committed(writes: readonly (PendingWrite | StandInWrite)[]): void {
@@ -445,6 +439,8 @@ export class Store {
         const life = await beginLife(storage, this.#database, random)
         this.#storeId = life.storeId
         await this.standIns.load(this.#database)
+        await this.quarantine.load(this.#database)
+        this.completeness.load(this.#database)
         this.#commit.begin(this.#database)
         this.#inventory.begin(this.#database, life)
         this.#isOpen = true

@@ -62,6 +62,8 @@ const peerStatus = struct({
   keys: optional(uint()),
   bytes: optional(uint()),
   hints: optional(uint()),
+  catchingUp: optional(string(1024)),
+  quarantined: optional(uint()),
   heartbeatAgeMs: float,
   version: optional(string(64)),
   counting: optional(bool),

@@ -5,9 +5,28 @@
  */
 import { MAX_MEMBERS } from '../protocol/configuration.ts'
 import * as field from './fields.ts'
-import { bool, list, type MessageOf, type MessageTable, optional, struct, uint, word } from './schema.ts'
+import {
+  bool,
+  list,
+  type MessageOf,
+  type MessageTable,
+  optional,
+  string,
+  struct,
+  uint,
+  word,
+} from './schema.ts'
 
-export const REFUSALS = ['stale', 'behind', 'overloaded', 'failed', 'stopping', 'notOwner'] as const
+/** `catchingUp`: this peer lost data, and what it has of the partition says nothing yet. */
+export const REFUSALS = [
+  'stale',
+  'behind',
+  'overloaded',
+  'failed',
+  'stopping',
+  'notOwner',
+  'catchingUp',
+] as const
 
 export const dataRequests = {
   /**
@@ -62,6 +81,8 @@ export const dataReplies = {
   /**
    * `hints` counts the stand-in records held, `hintsFor` says for whom; a record counts for each of them.
    * `isCounting`: keys and bytes are what was found so far.
+   * `catchingUp`: in words, for a peer that lost data; null: it lacks nothing. `quarantined`: records from
+   * before a loss that no other owner has.
    */
   report: [
     69,
@@ -72,6 +93,8 @@ export const dataReplies = {
       hints: uint(),
       hintsFor: optional(list(struct({ nodeId: field.nodeId, records: uint(), bytes: uint() }), MAX_MEMBERS)),
       isCounting: optional(bool),
+      catchingUp: optional(string(1024)),
+      quarantined: uint(),
     },
   ],
 } as const satisfies MessageTable

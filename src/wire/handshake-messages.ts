@@ -2,8 +2,19 @@
  * The first words on a link between peers. Whoever dialled says hello; the other welcomes or refuses, and
  * says why.
  */
+import { MAX_MEMBERS } from '../protocol/configuration.ts'
 import * as field from './fields.ts'
-import { bool, type MessageOf, optional, type ShapeValue, string, uint, word } from './schema.ts'
+import {
+  bool,
+  list,
+  type MessageOf,
+  optional,
+  type ShapeValue,
+  string,
+  struct,
+  uint,
+  word,
+} from './schema.ts'
 
 /** Who a peer is and what it needs to agree on with others. */
 export const peerFactsShape = {
@@ -52,6 +63,19 @@ const knownLifeShape = {
   address: optional(field.address),
 } as const
 
+const placesShape = {
+  /** Who answers. */
+  from: field.nodeId,
+  clusterId: optional(field.clusterId),
+  /** Of the configuration it goes by; 0: it is no member of a cluster, and the rest says nothing. */
+  number: field.configurationNumber,
+  /** All that are not excluded, in the newest lives that are known of them. Address null, generation 0: none. */
+  members: list(
+    struct({ nodeId: field.nodeId, address: optional(field.address), generation: uint(), isUp: bool }),
+    MAX_MEMBERS,
+  ),
+} as const
+
 export const handshakeMessages = {
   /** `expects`: the node the dialler believes to be at this address; null when it only knows the address. */
   hello: [1, { ...peerFactsShape, expects: optional(field.nodeId) }],
@@ -61,11 +85,16 @@ export const handshakeMessages = {
   askLife: [4, { nodeId: field.nodeId }],
   /** The answer, after which the link ends. */
   life: [5, knownLifeShape],
+  /** Instead of hello, from one whose directory is empty: who is where? */
+  askPlaces: [6, {}],
+  /** The answer, after which the link ends. */
+  places: [7, placesShape],
 } as const
 
 export type HandshakeMessage = MessageOf<typeof handshakeMessages>
 export type Hello = Extract<HandshakeMessage, { type: 'hello' }>
 export type Welcome = Extract<HandshakeMessage, { type: 'welcome' }>
+export type KnownPlaces = ShapeValue<typeof placesShape>
 export type KnownLife = ShapeValue<typeof knownLifeShape>
 /** What `hello` and `welcome` share. */
 export type PeerFacts = Omit<Welcome, 'type'>

@@ -77,10 +77,18 @@ export const repairRequests = {
 } as const satisfies MessageTable
 
 export const repairReplies = {
-  /** Side by side, in the order of partitions; those that are not listed hold nothing. */
+  /**
+   * Side by side, in the order of partitions; those that are not listed hold nothing. `incomplete`: those of
+   * which this peer has lost data, and is catching up.
+   */
   rootsDone: [
     101,
-    { id: field.requestId, partitions: list(partition, MAX_PARTITIONS), roots: digests(MAX_PARTITIONS) },
+    {
+      id: field.requestId,
+      partitions: list(partition, MAX_PARTITIONS),
+      roots: digests(MAX_PARTITIONS),
+      incomplete: list(partition, MAX_PARTITIONS),
+    },
   ],
   /** 16 for each slice asked about, in that order. */
   slicesDone: [103, { id: field.requestId, children: digests(MAX_SLICES * FANOUT) }],

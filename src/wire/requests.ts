@@ -81,6 +81,10 @@ export interface PeerStatus {
   readonly bytes: number | null
   /** Stand-in records that wait for it, at all peers that answered. */
   readonly hints: number | null
+  /** How far it has come since it lost data, in words; null: it lacks nothing, or did not answer in time. */
+  readonly catchingUp: string | null
+  /** Records from before that loss that no other owner has. Null when it did not answer in time. */
+  readonly quarantined: number | null
   /** Since it was last heard of by the peer asked; 0 for itself. */
   readonly heartbeatAgeMs: number
   readonly version: string | null

@@ -78,7 +78,7 @@ joining('waits, and says for what, while peers hold records; nothing else is hel
   const reason = 'join of n3:7001 waits: peers hold data, and moving data to new owners is not built yet'
   for (const peer of cluster.peers) assert.is(peer.driver.pendingReason, reason)
   for (const peer of members) assert.is(peer.driver.current?.phase, 'stable', 'what began has no way back')
-  const change = outcome((members[1] as TestPeer).driver.proposeKeyspaceChange(create('other'), 5000))
+  const change = outcome((members[1] as TestPeer).driver.proposeChange(create('other'), 5000))
   await cluster.until(() => change.isDone)
   assert.equal(names(members[2] as TestPeer), ['default', 'other'])
   assert.is(newcomer.driver.current, null)
@@ -130,7 +130,7 @@ joining('records written since the change began do not hold it up, also across a
   cluster.crash(second)
   cluster.restart(second)
   await cluster.run(1000)
-  const change = outcome(first.driver.proposeKeyspaceChange(create('other'), 5000))
+  const change = outcome(first.driver.proposeChange(create('other'), 5000))
   await cluster.until(() => change.isDone)
   third.holdsRecords = false
   await cluster.until(() => cluster.isConverged())
@@ -174,13 +174,13 @@ crashes('a minority cannot change anything, and says that nothing was changed', 
   const [first, second, third] = cluster.peers as [TestPeer, TestPeer, TestPeer]
   cluster.crash(second)
   cluster.crash(third)
-  const change = outcome(first.driver.proposeKeyspaceChange(create('lonely'), 4000))
+  const change = outcome(first.driver.proposeChange(create('lonely'), 4000))
   const startMs = cluster.nowMs
   await cluster.until(() => change.isDone)
   assert.ok(cluster.nowMs - startMs <= 4100, 'it ends at its deadline')
   assert.is(change.error?.code, 'UNAVAILABLE')
   cluster.restart(second)
-  const again = outcome(first.driver.proposeKeyspaceChange(create('together'), 4000))
+  const again = outcome(first.driver.proposeChange(create('together'), 4000))
   await cluster.until(() => again.isDone)
   assert.equal(names(first), ['default', 'together'])
   assert.is(again.value, first.driver.current)
@@ -216,7 +216,7 @@ crashes(
       true
     assert.not.ok(isNamed(), 'no vote until a later decision names it')
     cluster.crash(cluster.peers[2] as TestPeer)
-    const change = outcome(second.driver.proposeKeyspaceChange(create('other'), 3000))
+    const change = outcome(second.driver.proposeChange(create('other'), 3000))
     await cluster.until(() => change.isDone)
     assert.is(change.error?.code, 'UNAVAILABLE', 'one acceptor of three is no majority')
     cluster.restart(cluster.peers[2] as TestPeer)
@@ -233,7 +233,7 @@ crashes(
     await cluster.grow(3)
     const [first, second] = cluster.peers as [TestPeer, TestPeer]
     second.isDiskBroken = true
-    const change = outcome(first.driver.proposeKeyspaceChange(create('other'), 5000))
+    const change = outcome(first.driver.proposeChange(create('other'), 5000))
     await cluster.until(() => change.isDone)
     assert.is(change.value?.number, 5)
     await cluster.run(2000)
@@ -248,7 +248,7 @@ crashes('stopping ends everything: no timer stays, later questions have no answe
   await cluster.grow(2)
   const [first, second] = cluster.peers as [TestPeer, TestPeer]
   cluster.crash(first)
-  const change = outcome(second.driver.proposeKeyspaceChange(create('other'), 60_000))
+  const change = outcome(second.driver.proposeChange(create('other'), 60_000))
   const join = outcome(second.driver.join())
   await cluster.run(50)
   await second.driver.stop()
@@ -269,7 +269,7 @@ proposals('changes proposed everywhere at once all come about, one number each',
   const cluster = new TestCluster(13)
   await cluster.grow(5)
   const changes = cluster.peers.flatMap(({ driver }, i) =>
-    [0, 1, 2].map((j) => outcome(driver.proposeKeyspaceChange(create(`space-${i}-${j}`), 20_000))),
+    [0, 1, 2].map((j) => outcome(driver.proposeChange(create(`space-${i}-${j}`), 20_000))),
   )
   await cluster.until(() => changes.every(({ isDone }) => isDone))
   for (const { error } of changes) assert.is(error, undefined)
@@ -287,7 +287,7 @@ proposals('who had a change made can go on at any member that is up', async () =
   const dead = others.pop() as TestPeer
   cluster.crash(dead)
   const startMs = cluster.nowMs
-  const change = outcome(first.driver.proposeKeyspaceChange(create('other'), 5000))
+  const change = outcome(first.driver.proposeChange(create('other'), 5000))
   await cluster.until(() => change.isDone)
   for (const peer of others) assert.is(number(peer), change.value?.number)
   assert.ok(cluster.nowMs - startMs < 500, 'who is down is not waited for')
@@ -299,7 +299,7 @@ proposals('a member that does not say whether it knows holds up an answer for a 
   const [first, second] = cluster.peers as [TestPeer, TestPeer]
   second.isDiskBroken = true
   const startMs = cluster.nowMs
-  const change = outcome(first.driver.proposeKeyspaceChange(create('other'), 5000))
+  const change = outcome(first.driver.proposeChange(create('other'), 5000))
   await cluster.until(() => change.isDone)
   assert.is(change.value?.number, 5)
   const tookMs = cluster.nowMs - startMs
@@ -310,8 +310,8 @@ proposals('what the change refuses reaches the one who asked, and nothing is pro
   const cluster = new TestCluster(14)
   await cluster.grow(3)
   const { driver } = cluster.peers[1] as TestPeer
-  const refused = outcome(driver.proposeKeyspaceChange((one) => dropKeyspace(one, 'nowhere', 0), 1000))
-  const same = outcome(driver.proposeKeyspaceChange((one) => one, 1000))
+  const refused = outcome(driver.proposeChange((one) => dropKeyspace(one, 'nowhere', 0), 1000))
+  const same = outcome(driver.proposeChange((one) => one, 1000))
   await cluster.until(() => refused.isDone && same.isDone)
   assert.is(refused.error?.code, 'NOT_FOUND')
   assert.is(same.value?.number, 4)
@@ -350,7 +350,7 @@ async function ordeal(seed: number): Promise<void> {
     else if (dice === 2 && !peer.isUp) cluster.restart(peer)
     else if (dice === 3 && peer !== other) cluster.cut(peer, other)
     else if (dice === 4) cluster.heal()
-    else if (peer.isUp) changes.push(outcome(peer.driver.proposeKeyspaceChange(create(`space${i}`), 3000)))
+    else if (peer.isUp) changes.push(outcome(peer.driver.proposeChange(create(`space${i}`), 3000)))
     await cluster.run(prng.int(800))
   }
   cluster.lossPercent = 0

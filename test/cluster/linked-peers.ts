@@ -11,7 +11,7 @@ import type { CloseCause, LinkPurpose, Network } from '../../src/effects/network
 import { createWorld, type SimHost, type SimWorld } from '../../src/simulator/sim-world.ts'
 import { Channel, type ChannelHandler } from '../../src/wire/channel.ts'
 import { PROTOCOL_VERSION } from '../../src/wire/frame.ts'
-import type { Hello, KnownLife, PeerFacts, Refusal } from '../../src/wire/handshake-messages.ts'
+import type { Hello, KnownLife, KnownPlaces, PeerFacts, Refusal } from '../../src/wire/handshake-messages.ts'
 import { isPeerReply, type PeerMessage, peerCodec } from '../../src/wire/peer-messages.ts'
 
 const PORT = 7000
@@ -101,6 +101,10 @@ export class LinkedPeer implements LinksHandler {
     return this.barred.has(nodeId)
   }
 
+  places(): KnownPlaces {
+    return { from: this.nodeId, clusterId: null, number: 0, members: [] }
+  }
+
   newestLife(nodeId: NodeId): KnownLife | null {
     return this.lives.get(nodeId) ?? null
   }
@@ -114,7 +118,17 @@ export class LinkedPeer implements LinksHandler {
     if (isPeerReply(message)) this.rpc.answered(from, message)
     else if (message.type === 'inquire' && this.isAnswering) {
       link.send(
-        { type: 'report', id: message.id, keys: 1, bytes: 2, hints: 3, hintsFor: null, isCounting: null },
+        {
+          type: 'report',
+          id: message.id,
+          keys: 1,
+          bytes: 2,
+          hints: 3,
+          hintsFor: null,
+          isCounting: null,
+          catchingUp: null,
+          quarantined: 0,
+        },
         0,
       )
     }

@@ -92,6 +92,8 @@ test('an exchange is told the end of its time once, and nothing after it', async
     hints: 0,
     hintsFor: null,
     isCounting: null,
+    catchingUp: null,
+    quarantined: 0,
   })
   a.rpc.lost(b.nodeId, 'data')
   assert.equal([heard.replies, heard.lostPeers], [[], []])
@@ -137,6 +139,8 @@ test('an answer that somebody else gives to a call is none', async () => {
       hints: 9,
       hintsFor: null,
       isCounting: null,
+      catchingUp: null,
+      quarantined: 0,
     })
     return inquire(id)
   })

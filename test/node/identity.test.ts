@@ -1,11 +1,12 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { KvError } from '../../src/base/error.ts'
-import { parseClusterId } from '../../src/base/ids.ts'
+import { parseClusterId, parseStoreId } from '../../src/base/ids.ts'
 import { CONFIGURATION_FILE } from '../../src/cluster/configuration-adoption.ts'
 import { IDENTITY_FILE, Identity } from '../../src/node/identity.ts'
 import { NodeWorld } from './node-world.ts'
 
+const STORE_ID = parseStoreId('store')
 const test = suite('identity')
 
 const COPY = `${IDENTITY_FILE}.copy`
@@ -14,7 +15,7 @@ const host = '10.0.0.1'
 
 async function begun(loading: Promise<Identity>): Promise<Identity> {
   const identity = await loading
-  await identity.begin()
+  await identity.begin(STORE_ID)
   return identity
 }
 
@@ -78,7 +79,7 @@ test('a directory from the past goes on above the lives that it does not know', 
   const identity = await world.settle(Identity.load(world.boot(1)))
   identity.outrank(7)
   identity.outrank(3)
-  await world.settle(identity.begin())
+  await world.settle(identity.begin(STORE_ID))
   assert.equal([identity.generation, (await restart(world)).generation], [8, 9])
 })
 

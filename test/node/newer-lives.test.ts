@@ -81,6 +81,7 @@ test('a blind write of a rolled back directory does not erase what it was sent s
   third.host.disk.restore(copy)
   await third.start()
   await world.settle(world.client(third).put('k', 'new', { blind: true, w: 'all' }))
+  assert.ok(await world.until(() => third.node.store.completeness.cause === null))
   const found = await world.settle(world.client(third).get('k', { r: 'all' }))
   assert.equal(found.values.map((value) => new TextDecoder().decode(value.value)).sort(), ['new', 'old'])
 })
@@ -100,6 +101,8 @@ test('a directory that was rolled back is another acceptor', async () => {
   assert.is.not(votes(third.host.disk.image()), votes(newest))
   await third.start()
   assert.ok(await world.until(() => isSettled(first, 3) && third.node.isReady))
+  assert.ok(await world.until(() => third.node.store.completeness.cause === null))
+  assert.ok(await world.until(() => idsOf(third) !== before), 'once it has caught up it is named again')
 })
 
 test('a crash at any moment of the start of a rolled back directory leaves it one', async () => {

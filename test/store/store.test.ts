@@ -257,7 +257,7 @@ test('a new store id lasts, and comes with a new actor', async () => {
   const world = new World(12)
   const store = await world.open()
   const { storeId, actor } = store
-  await world.result(store.renewStoreId())
+  await world.result(store.beginAnew('rolledBack'))
   assert.is.not(store.storeId, storeId)
   assert.is.not(store.actor, actor)
   world.crash()

@@ -1,0 +1,70 @@
+/** What a start finds missing, and as whom it goes on. */
+import { KvError } from '../base/error.ts'
+import type { Address, NodeId } from '../base/ids.ts'
+import type { Pauses } from '../cluster/pauses.ts'
+import { askForPlaces, judgePlace, type PlaceVerdict } from '../cluster/vacant-place.ts'
+import type { Effects } from '../effects/effects.ts'
+import type { LossCause } from '../store/completeness.ts'
+import type { Store } from '../store/store.ts'
+import type { KnownPlaces } from '../wire/handshake-messages.ts'
+import type { Identity } from './identity.ts'
+
+const ASK_AGAIN_MS = 200
+const LOG_INTERVAL_MS = 10_000
+
+export interface EmptyPlace {
+  readonly identity: Identity
+  readonly join: readonly Address[]
+  /** Where this peer listens. */
+  readonly address: Address
+  readonly pauses: Pauses
+  isStopped(): boolean
+}
+
+/**
+ * With an empty directory and peers to join: waits until it is clear whether a member of theirs was here, and
+ * goes on as that.
+ * @returns whether it does @throws UNAVAILABLE: stopped meanwhile
+ */
+export async function takeVacantPlace(
+  effects: Pick<Effects, 'clock' | 'network' | 'log' | 'storage'>,
+  { identity, join, address, pauses, isStopped }: EmptyPlace,
+): Promise<boolean> {
+  if (identity.last !== null || join.length === 0) return false
+  const answers = new Map<NodeId, KnownPlaces>()
+  const { clock, log } = effects
+  let verdict: PlaceVerdict = judgePlace(address, [])
+  let logAtMs = clock.monotonic() + LOG_INTERVAL_MS
+  while (!isStopped()) {
+    const toAsk = new Set([...join, ...(verdict.kind === 'undecided' ? verdict.toAsk : [])])
+    toAsk.delete(address)
+    for (const answer of await askForPlaces(effects, [...toAsk])) answers.set(answer.from, answer)
+    verdict = judgePlace(address, [...answers.values()])
+    if (verdict.kind === 'free') return false
+    if (verdict.kind === 'vacant') {
+      const { nodeId, generation } = verdict.vacancy
+      identity.takePlace(verdict.vacancy)
+      const advice = 'its data is fetched from the others; what only it had is lost'
+      log.warn('node.took_place', { nodeId, generation, directory: effects.storage.name, advice })
+      return true
+    }
+    if (clock.monotonic() >= logAtMs) {
+      log.warn('node.waits', { reason: verdict.waitsFor })
+      logAtMs += LOG_INTERVAL_MS
+    }
+    await pauses.pause(ASK_AGAIN_MS)
+  }
+  throw new KvError('UNAVAILABLE', 'this peer was stopped before it was ready')
+}
+
+/** Why this life of the store begins with data missing; null: it does not. */
+export function findLoss(
+  identity: Identity,
+  store: Store,
+  how: { readonly tookPlace: boolean; readonly isRolledBack: boolean },
+): LossCause | null {
+  if (how.tookPlace) return 'wiped'
+  if (how.isRolledBack) return 'rolledBack'
+  const known = identity.storeId
+  return known !== null && known !== store.storeId ? 'replaced' : null
+}

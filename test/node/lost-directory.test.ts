@@ -1,0 +1,150 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { NodeWorld, type TestPeer } from './node-world.ts'
+
+const test = suite('lost directory')
+
+type Three = [TestPeer, TestPeer, TestPeer]
+
+/** Each is started as the others are: all it knows is whom to join. */
+async function cluster(seed: string): Promise<{ world: NodeWorld; peers: Three }> {
+  const world = new NodeWorld(seed)
+  const first = await world.peer(1).start()
+  const join = [first.address]
+  const peers: Three = [first, await world.peer(2, { join }).start(), await world.peer(3, { join }).start()]
+  assert.ok(await world.until(() => peers.every(({ node }) => node.configuration?.members.length === 3)))
+  assert.ok(await world.until(() => peers.every(({ node }) => node.configuration?.phase === 'stable')))
+  return { world, peers }
+}
+
+function isComplete({ node }: TestPeer): boolean {
+  return node.store.completeness.cause === null
+}
+
+function write(world: NodeWorld, peer: TestPeer, keys: readonly string[], value: string): Promise<unknown> {
+  const kv = world.client(peer)
+  return world.settle(Promise.all(keys.map((key) => kv.put(key, value, { w: 'all' }))))
+}
+
+function names(count: number): string[] {
+  return Array.from({ length: count }, (_, i) => `key-${i}`)
+}
+
+test('a peer whose directory was wiped is the same member again, in another life, with all data', async () => {
+  const { world, peers } = await cluster('wiped')
+  const [first, , third] = peers
+  await write(world, first, names(200), 'v')
+  const acceptorOf = ({ node }: TestPeer) =>
+    node.configuration?.acceptors.find((one) => one.nodeId === nodeId)
+  const { nodeId } = third.node
+  const { storeId } = third.node.store
+  const acceptorId = acceptorOf(first)?.acceptorId
+  third.crash('process')
+  third.host.disk.wipe()
+  await third.start()
+  assert.is(third.node.nodeId, nodeId)
+  assert.is.not(third.node.store.storeId, storeId)
+  assert.ok(world.logged.includes('node.took_place'))
+  assert.ok(await world.until(() => isComplete(third)))
+  assert.is(third.node.store.totalCounts.keys, 200)
+  assert.is(first.node.configuration?.members.length, 3)
+  const isRenewed = (): boolean => acceptorOf(first)?.acceptorId !== acceptorId
+  assert.ok(await world.until(isRenewed), 'its acceptor is named again')
+  assert.ok(peers.every(({ ends }) => ends.length === 0))
+})
+
+test('while it catches up no read counts its answers, and its writes count', async () => {
+  const { world, peers } = await cluster('counting')
+  const [first, second, third] = peers
+  await write(world, first, ['old'], 'v')
+  third.crash('process')
+  third.host.disk.wipe()
+  await third.start()
+  second.crash('process')
+  const kv = world.client(first, third)
+  assert.not(isComplete(third), 'one of those it needs is down')
+  assert.is((await world.settle(kv.put('new', 'v', { blind: true, w: 2 }))).owners, 2)
+  const alone = world.client(third)
+  for (const r of ['quorum', 2] as const) {
+    const error = await world.settle(
+      alone.get('old', { r }).then(
+        () => null,
+        (reason: unknown) => reason as { code: string },
+      ),
+    )
+    assert.is(error?.code, 'UNAVAILABLE')
+  }
+  assert.is((await world.settle(alone.get('old', { r: 'one' }))).text(), 'v', 'from one who has it')
+  await second.start()
+  assert.ok(await world.until(() => isComplete(third)))
+  assert.is((await world.settle(alone.get('old', { r: 'all' }))).text(), 'v')
+})
+
+test('a wiped peer waits while another member cannot say that it is gone', async () => {
+  const { world, peers } = await cluster('cut')
+  const [first, second, third] = peers
+  third.crash('process')
+  third.host.disk.wipe()
+  second.crash('process')
+  const starting = third.begin()
+  await world.pass(20_000)
+  assert.not(third.node.isReady)
+  await second.start()
+  await world.settle(starting)
+  assert.is(first.node.configuration?.members.length, 3)
+})
+
+test('a new peer at an address where nobody was is a new member', async () => {
+  const { world, peers } = await cluster('new')
+  const fourth = await world.peer(4, { join: [peers[0].address] }).start()
+  assert.ok(isComplete(fourth))
+  assert.is(fourth.node.configuration?.members.length, 4)
+})
+
+test('what a directory from the past holds and nobody else knows goes into quarantine', async () => {
+  const { world, peers } = await cluster('quarantine')
+  const [first, second, third] = peers
+  await write(world, first, ['shared'], 'v')
+  first.crash('process')
+  second.crash('process')
+  const lonely = world.client(third).put('lonely', 'v', { w: 1, blind: true, timeoutMs: 1000 })
+  await world.settle(lonely.catch(() => undefined))
+  await third.stop()
+  const copy = third.host.disk.image()
+  await world.settle(Promise.all([first.begin(), second.begin(), third.begin()]))
+  await third.stop()
+  third.host.disk.restore(copy)
+  await third.start()
+  assert.ok(await world.until(() => isComplete(third)))
+  const kv = world.client(first)
+  assert.is((await world.settle(kv.get('shared', { r: 'all' }))).text(), 'v')
+  assert.equal((await world.settle(kv.get('lonely', { r: 'all' }))).values, [])
+  assert.is(third.node.store.quarantine.size, 1)
+  const { warnings } = await world.settle(first.node.service.status())
+  assert.ok(warnings.some((warning) => warning.includes('quarantine')))
+  await third.stop()
+  await third.start()
+  assert.is(third.node.store.quarantine.size, 1, 'it stays there')
+})
+
+test('a peer that is catching up goes on with that after a restart, and its status says so', async () => {
+  const { world, peers } = await cluster('restart')
+  const [first, second, third] = peers
+  await write(world, first, names(50), 'v')
+  third.crash('process')
+  third.host.disk.wipe()
+  await third.start()
+  second.crash('process')
+  await third.stop()
+  await third.start()
+  if (!isComplete(third)) {
+    const { warnings, peers: rows } = await world.settle(first.node.service.status())
+    assert.ok(rows.some(({ catchingUp }) => catchingUp !== null))
+    assert.ok(warnings.some((warning) => warning.includes('catching up')))
+  }
+  await second.start()
+  assert.ok(await world.until(() => isComplete(third)))
+  assert.is(third.node.store.totalCounts.keys, 50)
+})
+
+test.run()
