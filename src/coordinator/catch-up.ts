@@ -1,19 +1,19 @@
 /**
  * A peer whose disk lost data comes to hold again what it may ever have acknowledged.
  *
- * Intuition: a write that was acknowledged is on W disks. When this one loses it, W − 1 others have it, and of
- * any N − W + 1 of the others at least one does. So when a partition was compared with that many, nothing that
- * was acknowledged is missing here any more, and what this disk says counts again.
+ * Intuition: a write that was acknowledged is on W disks. When this one loses it, W − 1 others have it, and
+ * of any N − W + 1 of the others at least one does. So when a partition was compared with that many, nothing
+ * that was acknowledged is missing here any more, and what this disk says counts again.
  *
  * That holds only for what was acknowledged before the comparison, and afterwards nobody may count what the
  * life before had said: else one that still waits for a second disk would count a first one that is gone.
  * Hence the fence, a configuration decided in this life: whoever is compared works under its number, refuses
  * what is sent under older ones, and has on its disk what it took under them.
  *
- * Invariants: a partition becomes complete only after a whole comparison, under the fence's number or a later
- * one, with N − W + 1 other owners that were complete themselves; as an acceptor this peer is named anew only
- * when all is complete. Where there are no other owners nobody can know: then it goes on by itself, and says
- * so.
+ * Invariants: a partition becomes complete only after a whole comparison, under the fence's number or a
+ * later one, with N − W + 1 other owners that were complete themselves; as an acceptor this peer is named
+ * anew only when all is complete. Where there are no other owners nobody can know: then it goes on by
+ * itself, and says so.
  */
 import { KvError } from '../base/error.ts'
 import type { NodeId, StoreId } from '../base/ids.ts'

@@ -32,7 +32,8 @@ export class TreeReplica {
 
   serve(from: NodeId, message: RepairRequest, link: PeerLink): void {
     const { store } = this.#with
-    // What is on its way to the disk belongs to it: those who sent it may be told any moment that it is there.
+    // What is on its way to the disk belongs to it: those who sent it may be told any moment that it is
+    // there.
     if (message.type !== 'roots' || store.isIdle) this.#serve(from, message, link)
     else void store.settled().then(() => this.#serve(from, message, link))
   }

@@ -69,7 +69,9 @@ const placesShape = {
   clusterId: optional(field.clusterId),
   /** Of the configuration it goes by; 0: it is no member of a cluster, and the rest says nothing. */
   number: field.configurationNumber,
-  /** All that are not excluded, in the newest lives that are known of them. Address null, generation 0: none. */
+  /**
+   * All that are not excluded, in the newest lives that are known of them. Address null, generation 0: none.
+   */
   members: list(
     struct({ nodeId: field.nodeId, address: optional(field.address), generation: uint(), isUp: bool }),
     MAX_MEMBERS,

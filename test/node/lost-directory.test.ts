@@ -30,7 +30,7 @@ function names(count: number): string[] {
   return Array.from({ length: count }, (_, i) => `key-${i}`)
 }
 
-test('a peer whose directory was wiped is the same member again, in another life, with all data', async () => {
+test('a peer whose directory was wiped is the same member again, with all data', async () => {
   const { world, peers } = await cluster('wiped')
   const [first, , third] = peers
   await write(world, first, names(200), 'v')
