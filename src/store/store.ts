@@ -157,7 +157,8 @@ export class Store {
     await this.completeness.moved()
     await this.standIns.load(this.#database)
     this.#disk.forget()
-    this.#inventory.begin(this.#database, { storeId, holdsRecords: false, cleanStop: null, trees: null })
+    const empty = { storeId, isNew: false, holdsRecords: false, cleanStop: null, trees: null }
+    this.#inventory.begin(this.#database, empty)
     this.#effects.log.warn('store.begun-anew', { cause, storeId, quarantined })
   }
 
