@@ -29,6 +29,8 @@ const LAST_RETRY_MS = 5000
 /** Nothing is missing: until it is looked again whether the acceptor has its vote. */
 const IDLE_MS = 60_000
 const MAX_NAMES = 3
+/** What a message carries. */
+const MAX_REPORT_LENGTH = 1024
 
 export interface CatchUpHost {
   /** Gets the fence of this life of the store decided. @throws KvError */
@@ -107,7 +109,8 @@ export class CatchUp {
     if (!this.#with.hasRing()) return `${what}: waits for the cluster's configuration`
     const [owned, gaps] = this.#countOwned()
     const progress = `${owned - gaps} of ${owned} partitions are complete`
-    return `${what}: ${progress}${this.#waitsFor === null ? '' : `; ${this.#waitsFor}`}`
+    const report = `${what}: ${progress}${this.#waitsFor === null ? '' : `; ${this.#waitsFor}`}`
+    return report.slice(0, MAX_REPORT_LENGTH)
   }
 
   async #run(): Promise<void> {

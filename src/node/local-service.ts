@@ -205,7 +205,7 @@ export class LocalService implements KvService {
   async #reports(ids: readonly NodeId[]): Promise<ReadonlyMap<NodeId, PeerReport | null>> {
     const { selfId, membership, store, catchUp, rpc } = this.#parts
     const reports = ids.map(async (nodeId) => {
-      if (nodeId === selfId) return reportOf({ store, catchUp })
+      if (nodeId === selfId) return reportOf(store, catchUp.report)
       return membership.isAlive(nodeId) ? await askReport(rpc, nodeId) : null
     })
     const answers = await Promise.all(reports)

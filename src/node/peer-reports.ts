@@ -1,7 +1,6 @@
 /** What peers say of their own stores, for `kvctl status` and `kvctl hints`. */
 import type { NodeId } from '../base/ids.ts'
 import type { Rpc } from '../cluster/rpc.ts'
-import type { CatchUp } from '../coordinator/catch-up.ts'
 import type { Store } from '../store/store.ts'
 import type { PeerReply } from '../wire/peer-messages.ts'
 
@@ -9,17 +8,12 @@ const INQUIRY_TIMEOUT_MS = 1000
 
 export type PeerReport = Omit<Extract<PeerReply, { type: 'report' }>, 'type' | 'id'>
 
-export interface Reporting {
-  readonly store: Store
-  readonly catchUp: CatchUp
-}
-
-export function reportOf({ store, catchUp }: Reporting): PeerReport {
+/** @param catchingUp how far it has come since it lost data, in words; null: it lacks nothing */
+export function reportOf(store: Store, catchingUp: string | null): PeerReport {
   const { keys, bytes } = store.totalCounts
   const hintsFor = [...store.standIns.counts()].map(([nodeId, count]) => ({ nodeId, ...count }))
   const hints = store.standIns.total.records
   const quarantined = store.quarantine.size
-  const catchingUp = catchUp.report?.slice(0, 1024) ?? null
   return { keys, bytes, hints, hintsFor, isCounting: !store.countsAreExact, catchingUp, quarantined }
 }
 

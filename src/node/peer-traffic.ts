@@ -127,7 +127,7 @@ export class PeerTraffic implements LinksHandler {
         if (parts.replica.refusesForward(from, message.id, message.number, link)) return
         return this.#coordinate(parts, message.id, message, link)
       case 'inquire':
-        link.send({ type: 'report', id: message.id, ...reportOf(parts) }, 0)
+        link.send({ type: 'report', id: message.id, ...reportOf(parts.store, parts.catchUp.report) }, 0)
         return
       default: {
         const { id, ...question } = message

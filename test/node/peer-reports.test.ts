@@ -17,12 +17,12 @@ test('after an unclean stop it says that it is counting, until it has counted', 
     first.put(keyspace, 7, utf8(`key ${i}`), EMPTY_DOTS, value, (error) => assert.is(error, null))
   }
   await world.settle()
-  assert.equal([reportOf(first).keys, reportOf(first).isCounting], [500, false])
+  assert.equal([reportOf(first, null).keys, reportOf(first, null).isCounting], [500, false])
   world.crash()
   const second = await world.open()
-  assert.ok(reportOf(second).isCounting)
+  assert.ok(reportOf(second, null).isCounting)
   await world.settle()
-  assert.equal([reportOf(second).keys, reportOf(second).isCounting], [500, false])
+  assert.equal([reportOf(second, null).keys, reportOf(second, null).isCounting], [500, false])
 })
 
 test.run()
