@@ -11,12 +11,12 @@
 import { KvError } from '../base/error.ts'
 import { type Address, makeAddress, splitAddress } from '../base/ids.ts'
 import type { Prng } from '../base/prng.ts'
-import type { Link, LinkHandler, LinkPurpose, Network } from '../effects/network.ts'
+import type { Link, LinkHandler, LinkPurpose, Listener, Network } from '../effects/network.ts'
 import type { Scheduler } from './scheduler.ts'
 import { Connection, type ConnectionWorld, type NetworkCounts } from './sim-link.ts'
 import type { Paths } from './sim-paths.ts'
 import type { SimProcess } from './sim-process.ts'
-import { createTrafficMeter, type Traffic } from './sim-traffic.ts'
+import { createTrafficMeter, type Traffic, type TrafficMeter } from './sim-traffic.ts'
 import type { Trace } from './trace.ts'
 
 export interface SimNetwork {
@@ -56,39 +56,46 @@ export interface SimNetworkOptions {
   readonly sent?: ConnectionWorld['sent']
 }
 
-export function createSimNetwork(options: SimNetworkOptions): SimNetwork {
-  const { scheduler, paths } = options
-  const hosts = new Map<string, Host>()
-  const connections = new Set<Connection>()
-  const meter = createTrafficMeter()
-  let nextPlace = 0
-  const counts: NetworkCounts = { frames: 0, lost: 0, duplicated: 0, reordered: 0, stalled: 0, broken: 0 }
-  const world: ConnectionWorld = {
-    ...options,
-    meter,
-    counts,
-    sent: options.sent ?? (() => undefined),
-    isPowered: (host) => hosts.get(host)?.isPowered ?? false,
-    ended: (connection) => connections.delete(connection),
+/** What hosts, listeners and dials share. */
+class Internet {
+  readonly hosts = new Map<string, Host>()
+  readonly connections = new Set<Connection>()
+  readonly #scheduler: Scheduler
+  readonly #paths: Paths
+  readonly #world: ConnectionWorld
+  #nextPlace = 0
+
+  constructor(options: SimNetworkOptions, meter: TrafficMeter, counts: NetworkCounts) {
+    this.#scheduler = options.scheduler
+    this.#paths = options.paths
+    this.#world = {
+      ...options,
+      meter,
+      counts,
+      sent: options.sent ?? (() => undefined),
+      isPowered: (host) => this.hosts.get(host)?.isPowered ?? false,
+      ended: (connection) => this.connections.delete(connection),
+    }
   }
 
-  const hostOf = (name: string): Host => {
-    let host = hosts.get(name)
+  hostOf(name: string): Host {
+    let host = this.hosts.get(name)
     if (host === undefined) {
       host = { listeners: new Map(), isPowered: true, nextPort: FIRST_FREE_PORT }
-      hosts.set(name, host)
+      this.hosts.set(name, host)
     }
     return host
   }
 
-  const listen = (process: SimProcess, address: Address, accept: Listening['accept']) => {
-    const host = hostOf(process.host)
+  listen(process: SimProcess, address: Address, accept: Listening['accept']): Listener {
+    const host = this.hostOf(process.host)
     const port = splitAddress(address).port || host.nextPort++
     if (host.listeners.has(port)) {
       throw new KvError('INVALID_ARGUMENT', `port ${port} of ${process.host} is in use`)
     }
     const listening: Listening = { process, accept, isRefusing: false }
     host.listeners.set(port, listening)
+    const { connections } = this
     return {
       address: makeAddress(process.host, port),
       refuseLinks(isRefusing: boolean) {
@@ -102,14 +109,15 @@ export function createSimNetwork(options: SimNetworkOptions): SimNetwork {
     }
   }
 
-  const dial = (process: SimProcess, address: Address, purpose: LinkPurpose, handler: LinkHandler): Link => {
+  dial(process: SimProcess, address: Address, purpose: LinkPurpose, handler: LinkHandler): Link {
     const target = splitAddress(address)
-    const connection = new Connection(world, { process, handler, address, purpose }, nextPlace++)
-    connections.add(connection)
-    scheduler.after(DIAL_TIMEOUT_MS, () => connection.giveUp())
+    const dialled = { process, handler, address, purpose }
+    const connection = new Connection(this.#world, dialled, this.#nextPlace++)
+    this.connections.add(connection)
+    this.#scheduler.after(DIAL_TIMEOUT_MS, () => connection.giveUp())
     // The kernel of the other side answers, even while its program is stopped.
     const lookForListener = (): void => {
-      const host = hosts.get(target.host)
+      const host = this.hosts.get(target.host)
       if (host === undefined || !host.isPowered) return
       const listening = host.listeners.get(target.port)
       if (listening === undefined || listening.isRefusing) connection.refuse()
@@ -117,25 +125,31 @@ export function createSimNetwork(options: SimNetworkOptions): SimNetwork {
     }
     const sendSyn = (): void => {
       if (!connection.isUnanswered) return
-      const way = paths.between(process.host, target.host)
-      if (!way.isCut) scheduler.after(way.latencyMs(scheduler.nowMs), lookForListener)
-      scheduler.after(SYN_RETRY_MS, sendSyn)
+      const way = this.#paths.between(process.host, target.host)
+      if (!way.isCut) this.#scheduler.after(way.latencyMs(this.#scheduler.nowMs), lookForListener)
+      this.#scheduler.after(SYN_RETRY_MS, sendSyn)
     }
     sendSyn()
     return connection.dialled
   }
+}
 
+export function createSimNetwork(options: SimNetworkOptions): SimNetwork {
+  const meter = createTrafficMeter()
+  const counts: NetworkCounts = { frames: 0, lost: 0, duplicated: 0, reordered: 0, stalled: 0, broken: 0 }
+  const internet = new Internet(options, meter, counts)
+  const { connections } = internet
   return {
     counts,
     attach(process) {
-      hostOf(process.host).isPowered = true
+      internet.hostOf(process.host).isPowered = true
       return {
-        listen: async (address, accept) => listen(process, address, accept),
-        dial: (address, purpose, handler) => dial(process, address, purpose, handler),
+        listen: async (address, accept) => internet.listen(process, address, accept),
+        dial: (address, purpose, handler) => internet.dial(process, address, purpose, handler),
       }
     },
     detach(process, how) {
-      const host = hostOf(process.host)
+      const host = internet.hostOf(process.host)
       for (const [port, listening] of host.listeners) {
         if (listening.process === process) host.listeners.delete(port)
       }
