@@ -6,8 +6,8 @@ import type { Clock } from '../effects/clock.ts'
 import type { Log } from '../effects/log.ts'
 import type { Ring } from '../protocol/ring.ts'
 import type { Store } from '../store/store.ts'
-import type { HedgeBudget } from './hedge-budget.ts'
 import type { LingerLimit } from './linger-limit.ts'
+import type { RequestBudget } from './request-budget.ts'
 
 export interface Coordination {
   readonly selfId: NodeId
@@ -17,7 +17,8 @@ export interface Coordination {
   readonly store: Store
   /** `hashText32` of the cluster's id: what contexts are bound to. */
   clusterSeed(): number
-  readonly hedges: HedgeBudget
+  /** For asking one more owner when the first is slow (Dean and Barroso, "The Tail at Scale", 2013). */
+  readonly hedges: RequestBudget
   readonly lingers: LingerLimit
   /** False while this peer has no configuration: others may know it as a member before it does. */
   hasRing(): boolean

@@ -13,6 +13,7 @@ import type { Coordination, Done } from './coordination.ts'
 import { Forward } from './forward.ts'
 import type { KeyPlace } from './quorum-read.ts'
 import { Read } from './read.ts'
+import { RequestBudget } from './request-budget.ts'
 import { Write } from './write.ts'
 
 export interface CoordinatorLimits {
@@ -29,6 +30,8 @@ interface Operation {
 }
 
 const MAX_TIMEOUT_MS = 60_000
+/** Of the reads that one owner answered, how many compare with the others afterwards. */
+const COMPARED_SHARE = 0.1
 /** How much the last answer counts for what is expected of the next one. */
 const ANSWER_WEIGHT = 1 / 16
 
@@ -40,6 +43,7 @@ export class Coordinator {
   #bytes = 0
   /** A moving average of what a read gives. */
   #answerBytes = 0
+  readonly #comparisons = new RequestBudget(COMPARED_SHARE, 0)
   #isStopped = false
 
   constructor(coordination: Coordination, limits: CoordinatorLimits) {
@@ -83,6 +87,7 @@ export class Coordinator {
         const found = reply?.values.reduce((sum, { value }) => sum + value.length, 0) ?? 0
         this.#answerBytes += (found - this.#answerBytes) * ANSWER_WEIGHT
         done(error, reply)
+        if (error === null && reply?.owners === 1) this.#compareLater(place, request)
       }
       this.#track(answered, sizeBytes, (end) => new Read(this.#with, place, request, seed, deadlineMs, end))
     })
@@ -130,6 +135,22 @@ export class Coordinator {
     const id = this.#operations.add(operation)
     this.#bytes += sizeBytes
     operation.start()
+  }
+
+  /** One owner's word was enough for the client; whether the others hold the same is seen to later. */
+  #compareLater(place: KeyPlace, request: GetRequest): void {
+    const ring = this.#with.ring()
+    this.#comparisons.earn()
+    if (this.#isStopped || ring.readOwners(place.keyspace, place.partition).length < 2) return
+    if (!this.#comparisons.spend()) return
+    const seed = contextSeed(this.#with.clusterSeed(), place.keyspace.id, place.key)
+    const deadlineMs = this.#deadline(request.timeoutMs)
+    const everyone = { ...request, r: 'all' } as const
+    this.#track(
+      () => undefined,
+      this.#answerBytes,
+      (end) => new Read(this.#with, place, everyone, seed, deadlineMs, end),
+    )
   }
 
   #place(keyspaceName: string, key: Uint8Array): KeyPlace {

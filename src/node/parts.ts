@@ -15,10 +15,10 @@ import { AntiEntropy } from '../coordinator/anti-entropy.ts'
 import { CatchUp } from '../coordinator/catch-up.ts'
 import type { Coordination } from '../coordinator/coordination.ts'
 import { Coordinator } from '../coordinator/coordinator.ts'
-import { HedgeBudget } from '../coordinator/hedge-budget.ts'
 import { HintedHandoff } from '../coordinator/hinted-handoff.ts'
 import { LingerLimit } from '../coordinator/linger-limit.ts'
 import { Replica } from '../coordinator/replica.ts'
+import { RequestBudget } from '../coordinator/request-budget.ts'
 import { TreeReplica } from '../coordinator/tree-replica.ts'
 import type { Effects } from '../effects/effects.ts'
 import { readmit } from '../protocol/configuration-change.ts'
@@ -38,6 +38,8 @@ import type { NodeOptions } from './node-options.ts'
 import { PeerTasks } from './peer-tasks.ts'
 import { PeerTraffic, type TrafficParts } from './peer-traffic.ts'
 
+/** Of the reads, how many may ask one more owner because the first is slow. */
+const HEDGED_SHARE = 0.05
 const CHANGE_TIMEOUT_MS = 8000
 
 export interface Parts {
@@ -112,7 +114,7 @@ export function assembleParts(around: Surroundings): Parts {
     log,
     rpc,
     store,
-    hedges: new HedgeBudget(),
+    hedges: new RequestBudget(HEDGED_SHARE),
     lingers: new LingerLimit(),
     clusterSeed: () => hashText32(around.requireRing().configuration.clusterId),
     hasRing: () => around.ring() !== null,

@@ -14,10 +14,10 @@ import { Pauses } from '../../src/cluster/pauses.ts'
 import type { PeerLink } from '../../src/cluster/peer-link.ts'
 import { Rpc } from '../../src/cluster/rpc.ts'
 import type { Coordination } from '../../src/coordinator/coordination.ts'
-import { HedgeBudget } from '../../src/coordinator/hedge-budget.ts'
 import { LingerLimit } from '../../src/coordinator/linger-limit.ts'
 import { Pace } from '../../src/coordinator/pace.ts'
 import { Replica } from '../../src/coordinator/replica.ts'
+import { RequestBudget } from '../../src/coordinator/request-budget.ts'
 import { TreeExchange } from '../../src/coordinator/tree-exchange.ts'
 import { TreeReplica } from '../../src/coordinator/tree-replica.ts'
 import { openLevelStorage } from '../../src/platform/level-storage.ts'
@@ -133,7 +133,7 @@ async function open(directory: string, selfId: NodeId, other: () => Side): Promi
   }
   const rpc = new Rpc(links as Links, clock, () => makeAddress('127.0.0.1', 1))
   const coordination: Coordination = {
-    ...{ selfId, clock, log, rpc, store, hedges: new HedgeBudget(), lingers: new LingerLimit() },
+    ...{ selfId, clock, log, rpc, store, hedges: new RequestBudget(0.05), lingers: new LingerLimit() },
     clusterSeed: () => 0,
     hasRing: () => true,
     ring: () => ring,

@@ -20,10 +20,10 @@ import type { PeerLink } from '../../src/cluster/peer-link.ts'
 import { Rpc } from '../../src/cluster/rpc.ts'
 import type { Coordination, Done } from '../../src/coordinator/coordination.ts'
 import { Coordinator, type CoordinatorLimits } from '../../src/coordinator/coordinator.ts'
-import { HedgeBudget } from '../../src/coordinator/hedge-budget.ts'
 import { HintedHandoff } from '../../src/coordinator/hinted-handoff.ts'
 import { LingerLimit } from '../../src/coordinator/linger-limit.ts'
 import { Replica } from '../../src/coordinator/replica.ts'
+import { RequestBudget } from '../../src/coordinator/request-budget.ts'
 import type { Database, Storage } from '../../src/effects/storage.ts'
 import type { Configuration, Keyspace, Phase } from '../../src/protocol/configuration.ts'
 import { contextSeed, decodeContext, encodeContext } from '../../src/protocol/context.ts'
@@ -194,7 +194,7 @@ export class CoordinatorWorld {
       selfId: SELF,
       clock,
       log,
-      hedges: new HedgeBudget(),
+      hedges: new RequestBudget(0.05),
       lingers: new LingerLimit(),
       store: present<Store>(store, 'the store is open'),
     }

@@ -2,7 +2,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { utf8 } from '../../src/base/bytes.ts'
 import { KvError } from '../../src/base/error.ts'
-import { HedgeBudget } from '../../src/coordinator/hedge-budget.ts'
+import { RequestBudget } from '../../src/coordinator/request-budget.ts'
 import { CoordinatorWorld, contextOf, dot, dots, LWW, nodes } from './coordinator-world.ts'
 
 const test = suite('coordinator')
@@ -76,17 +76,16 @@ test('past the limit of requests under way one more is overloaded, at once', asy
 })
 
 test('past the limit of bytes under way one more is overloaded, reads by what they gave lately', async () => {
-  const world = await CoordinatorWorld.open({ limits: { maxInFlightBytes: 1500 } })
+  const world = await CoordinatorWorld.open({ limits: { maxInFlightBytes: 800 } })
   const value = new Uint8Array(1000)
   const rest = { blind: true, value, w: 'all' as const }
   const first = world.put(rest)
   assert.is(world.put(rest).error?.code, 'OVERLOADED')
-  assert.is(world.get().error, null, 'nothing is known of what reads give')
   await world.settle()
   world.replyAll(null)
   await world.settle()
   assert.ok(first.isDone)
-  for (let i = 0; i < 100; i++) assert.is(world.get({ r: 'one' }).error, null)
+  for (let i = 0; i < 10; i++) assert.is(world.get({ r: 'one' }).error, null)
   assert.is(world.coordinator.inFlight, 0, 'our own copy was enough')
   world.get({ r: 'all' })
   assert.is(world.get({ r: 'all' }).error?.code, 'OVERLOADED')
@@ -146,7 +145,7 @@ test('when the rpc stops every request under way ends, and says what is known', 
 })
 
 test('twenty requests earn one hedge, and no more than ten are saved up', () => {
-  const budget = new HedgeBudget()
+  const budget = new RequestBudget(0.05)
   const spendAll = (): number => {
     let spent = 0
     while (budget.spend()) spent++

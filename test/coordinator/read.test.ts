@@ -208,4 +208,22 @@ test('answers that together are too much for one record fail the read, not the p
   assert.is(told.error?.code, 'INTERNAL')
 })
 
+test('of the reads that one owner answers one in ten compares with the others, and repairs', async () => {
+  const world = await CoordinatorWorld.open()
+  await world.seed(OLD)
+  for (let i = 0; i < 10; i++) assert.equal(shown(world.get({ r: 'one' }).reply), ['a1'])
+  assert.equal(world.questions, [], 'nine of ten ask nobody')
+  assert.equal(shown(world.get({ r: 'one' }).reply), ['a1'], 'the answer does not wait')
+  assert.equal(
+    world.questions.map(({ to, message }) => [to, message.type]),
+    [
+      [N1, 'read'],
+      [N2, 'read'],
+    ],
+  )
+  world.replyAll(NEW)
+  await world.settle()
+  assert.equal(shown(world.get({ r: 'one' }).reply), ['a2'])
+})
+
 test.run()
