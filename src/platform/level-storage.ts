@@ -12,23 +12,15 @@
  * but `format` is read, and held while the database is closed and opened again. Nothing here may open
  * `lock/LOCK` itself: POSIX drops the lock when any descriptor of it is closed.
  */
-import {
-  type FileHandle,
-  mkdir,
-  open,
-  readdir,
-  readFile,
-  realpath,
-  rename,
-  rm,
-  writeFile,
-} from 'node:fs/promises'
-import { dirname, join, resolve } from 'node:path'
+import { type FileHandle, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import { assert } from '../base/assert.ts'
 import { type Bytes, copyBytes, strictText, utf8 } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
 import type { Database, Storage } from '../effects/storage.ts'
+import { makeDirectory, syncDirectory } from './directories.ts'
+import { causeOf, fail } from './disk-failure.ts'
 
 /** Raised when what is written here can no longer be read by the versions before. */
 export const DATA_FORMAT = 1
@@ -197,15 +189,6 @@ async function takeLock(path: string): Promise<ClassicLevel> {
 }
 
 /** The directory's one true name: two names of it must not be two locks. */
-async function makeDirectory(path: string): Promise<string> {
-  const firstMade = await mkdir(path, { recursive: true })
-  if (firstMade !== undefined) {
-    for (let made = path; made.length >= firstMade.length; made = dirname(made))
-      await syncDirectory(dirname(made))
-  }
-  return realpath(path)
-}
-
 async function readSmallFile(path: string): Promise<Bytes | null> {
   try {
     return await readFile(path)
@@ -225,14 +208,6 @@ async function replaceFile(directory: string, path: string, bytes: Bytes): Promi
   await syncDirectory(directory)
 }
 
-/**
- * A new name in a directory, or one less, is durable only after this. Windows has no such thing, and refuses.
- */
-async function syncDirectory(path: string): Promise<void> {
-  if (process.platform === 'win32') return
-  await withFile(path, 'r', (directory) => directory.sync())
-}
-
 async function withFile(
   path: string,
   flags: string,
@@ -244,37 +219,6 @@ async function withFile(
   } finally {
     await file.close()
   }
-}
-
-/** abstract-level wraps the reason why a database does not open. */
-function causeOf(error: unknown): NodeJS.ErrnoException {
-  const wrapped = error as NodeJS.ErrnoException
-  return (wrapped.cause ?? wrapped) as NodeJS.ErrnoException
-}
-
-const REFUSALS: Readonly<Record<string, string>> = {
-  EACCES: 'permission denied',
-  EPERM: 'permission denied',
-  EROFS: 'the file system is read-only',
-  ENOTDIR: 'it is not a directory',
-  EEXIST: 'it is not a directory',
-  EISDIR: 'a directory is where a file should be',
-  ENAMETOOLONG: 'the name is too long',
-}
-
-/** What the file system said, with what a person can do about it. */
-function fail(what: string, error: unknown): never {
-  if (error instanceof KvError) throw error
-  const cause = causeOf(error)
-  const refusal = REFUSALS[cause.code ?? '']
-  if (refusal !== undefined) throw new KvError('INVALID_ARGUMENT', `${what}: ${refusal}`, { cause })
-  if (cause.code === 'ENOSPC' || cause.code === 'EDQUOT' || /No space left/.test(cause.message)) {
-    throw new KvError('INTERNAL', `${what}: the disk is full`, { cause })
-  }
-  if (/Permission denied/.test(cause.message)) {
-    throw new KvError('INVALID_ARGUMENT', `${what}: permission denied`, { cause })
-  }
-  throw new KvError('INTERNAL', `${what}: ${cause.message}`, { cause })
 }
 
 function failToOpen(path: string, error: unknown): never {

@@ -98,6 +98,14 @@ test('another process is refused while this one lives, and not after it was kill
   await storage.close()
 })
 
+test('a directory is made with all above it, and refused where none can be made', async () => {
+  const deep = join(newDirectory(), 'a', 'b')
+  await (await openLevelStorage(deep)).close()
+  assert.ok(readdirSync(deep).includes('format'))
+  if (process.platform !== 'linux') return
+  await refused(openLevelStorage('/proc/kvnode/data'), 'INVALID_ARGUMENT', /nothing can be made there/)
+})
+
 test('data of a newer format is refused and left alone', async () => {
   const directory = newDirectory()
   mkdirSync(directory, { recursive: true })

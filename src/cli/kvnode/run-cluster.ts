@@ -1,10 +1,12 @@
 /** A cluster on this machine: starts its peers, says how to use it, and stops them in order. */
-import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, readdirSync, rmSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 import { KvError } from '../../base/error.ts'
 import { type Address, makeAddress } from '../../base/ids.ts'
 import { CONFIGURATION_FILE } from '../../cluster/configuration-adoption.ts'
 import { type ClusterOptions, PEER_OPTIONS, type PeerOptions } from '../../config/option-table.ts'
+import { makeDirectory } from '../../platform/directories.ts'
+import { fail } from '../../platform/disk-failure.ts'
 import type { ClusterStatus } from '../../wire/requests.ts'
 import { EXIT_UNAVAILABLE } from '../exit-code.ts'
 import { onStopSignals, signalExitCode } from '../stop-signals.ts'
@@ -30,7 +32,7 @@ export async function runCluster(options: ClusterOptions): Promise<void> {
     logFile: join(options.data, `${port}.log`),
   }))
   if (options.clean) for (const { dataDir } of plans) rmSync(dataDir, { recursive: true, force: true })
-  mkdirSync(options.data, { recursive: true })
+  await makeDirectory(resolve(options.data)).catch((error) => fail(`cannot use ${options.data}`, error))
   // One founds the cluster, or has the data of an earlier run to go back to; the others join it.
   const founder = Math.max(
     0,
