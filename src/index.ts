@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 /** kvnode as a library: a peer inside your program, or a client of a running cluster. */
 
 export { type ConnectOptions, connect } from './api/connect.ts'

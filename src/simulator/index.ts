@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 /** `kvnode/simulator`: whole clusters in one process, for users' own tests. */
 
 export { createFaultInjector, type FaultInjector } from './fault-injector.ts'

@@ -1,3 +1,4 @@
+/// <reference path="./functional-red-black-tree.d.ts" preserve="true" />
 /**
  * The simulated database: abstract-level's interface over a persistent red-black tree, where a root is a
  * whole state. So a snapshot, an iterator and what a crash leaves are all just roots. It has no timers of its

@@ -3,7 +3,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { parse } from 'yaml'
 import { commentedYaml, markdownRows } from '../../src/config/document.ts'
-import { PEER_OPTIONS } from '../../src/config/option-table.ts'
+import { CLUSTER_OPTIONS, PEER_OPTIONS } from '../../src/config/option-table.ts'
 import { flagName, resolveOptions } from '../../src/config/resolve.ts'
 
 const FILE = 'config/kvnode.yaml'
@@ -26,9 +26,9 @@ test('with every line taken in, config/kvnode.yaml gives the defaults', () => {
   }
 })
 
-test("README's table of options says what the option table says", () => {
+test("README's tables of options say what the option table says", () => {
   const readme = readFileSync('README.md', 'utf8')
-  for (const row of markdownRows(PEER_OPTIONS))
+  for (const row of [...markdownRows(PEER_OPTIONS), ...markdownRows(CLUSTER_OPTIONS)])
     assert.ok(readme.includes(row), `missing in README.md: ${row}`)
 })
 
