@@ -3,6 +3,8 @@
  *
  *     npm run sim -- --seeds 1..200 --peers 5 --minutes 10 --jobs 2 [--resume] [--keep 3,9]
  *
+ * With several numbers of peers (`--peers 3,5,7`) seeds take them in turn.
+ *
  * `--resume` goes on where the same campaign on the same code was interrupted. `--keep` carries out only
  * these of the seed's faults, as a failure's replay command names them. Exit code 0: no violation, and every
  * class of faults struck (in campaigns of 20 seeds or more).
@@ -22,7 +24,9 @@ import { createPool } from './pool.ts'
 const MIN_SEEDS_FOR_EVERY_CLASS = 20
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 
-interface Settings extends RunSettings {
+interface Settings extends Omit<RunSettings, 'peers'> {
+  /** Of each cluster: seeds take these in turn. */
+  readonly peers: readonly number[]
   readonly from: number
   readonly to: number
   readonly jobs: number
@@ -43,7 +47,7 @@ interface Totals {
   struck: Record<string, number>
 }
 
-const USAGE = `usage: npm run sim -- --seeds A..B [--peers 5] [--minutes 10] [--jobs 2] [--resume]
+const USAGE = `usage: npm run sim -- --seeds A..B [--peers 3,5,7] [--minutes 10] [--jobs 2] [--resume]
        [--keep I,J] [--log] [--shrink-seconds 120] [--stop-at-first]`
 
 function parse(): Settings {
@@ -64,7 +68,7 @@ function parse(): Settings {
   return {
     from: count('--seeds', from),
     to: count('--seeds', to ?? from),
-    peers: count('--peers', values.peers),
+    peers: values.peers.split(',').map((one) => count('--peers', one)),
     minutes: count('--minutes', values.minutes),
     jobs: Math.max(1, count('--jobs', values.jobs)),
     resume: values.resume,
@@ -113,7 +117,7 @@ class Journal {
 
   constructor(settings: Settings, hash: string) {
     const { from, to, peers, minutes, keep } = settings
-    const name = `${from}-${to}-${peers}-${minutes}-${keep?.join('_') ?? 'all'}-${hash}.jsonl`
+    const name = `${from}-${to}-${peers.join('_')}-${minutes}-${keep?.join('_') ?? 'all'}-${hash}.jsonl`
     this.#file = join(ROOT, 'node_modules', '.cache', 'kvnode-simulation', name)
     if (!settings.resume) rmSync(this.#file, { force: true })
   }
@@ -164,7 +168,7 @@ function showTotals(totals: Totals): void {
 
 function replay(settings: Settings, seed: string, keep: readonly number[] | null): string {
   const kept = keep === null ? '' : ` --keep ${keep.length === 0 ? 'none' : keep.join(',')}`
-  const { peers, minutes } = settings
+  const { peers, minutes } = settingsOf(settings, Number(seed))
   return `npm run sim -- --seeds ${seed}..${seed} --peers ${peers} --minutes ${minutes}${kept}`
 }
 
@@ -211,7 +215,7 @@ async function main(): Promise<number> {
       const result = await pool.perform({
         type: 'run',
         seed,
-        settings: settingsOf(settings),
+        settings: settingsOf(settings, seed),
         log: settings.log,
       })
       if (result.type !== 'ran') return
@@ -228,7 +232,7 @@ async function main(): Promise<number> {
       const shrunk = await pool.perform({
         type: 'shrink',
         seed,
-        settings: settingsOf(settings),
+        settings: settingsOf(settings, seed),
         failedAtMs: report.failure.atMs,
         scheduleLength: report.schedule.length,
         limitMs: settings.shrinkMs,
@@ -251,8 +255,8 @@ async function main(): Promise<number> {
   return totals.failures === 0 ? 0 : 1
 }
 
-function settingsOf({ peers, minutes, keep }: Settings): RunSettings {
-  return { peers, minutes, keep }
+function settingsOf({ peers, minutes, keep }: Settings, seed: number): RunSettings {
+  return { peers: peers[seed % peers.length] as number, minutes, keep }
 }
 
 main().then(
