@@ -41,7 +41,7 @@ import type {
 } from '../wire/requests.ts'
 import type { RepairRequest, RepairStart, TaskList } from '../wire/tasks.ts'
 import type { ClusterTasks } from './cluster-tasks.ts'
-import { askReport, type PeerReport, reportOf } from './peer-reports.ts'
+import { askReport, diskWarnings, type PeerReport, reportOf } from './peer-reports.ts'
 
 export interface ServiceParts {
   readonly selfId: NodeId
@@ -101,7 +101,7 @@ export class LocalService implements KvService {
       layout: { version: number, phase, pending },
       peers: peers.sort((a, b) => (a.address < b.address ? -1 : 1)),
       faults: this.#parts.activeFaults(),
-      warnings: this.#warnings(peers, pending),
+      warnings: this.#warnings(peers, reports, pending),
     }
   }
 
@@ -219,9 +219,14 @@ export class LocalService implements KvService {
     return [...members, ...known.filter((nodeId) => !members.includes(nodeId))]
   }
 
-  #warnings(peers: readonly PeerStatus[], pending: string | null): string[] {
+  #warnings(
+    peers: readonly PeerStatus[],
+    reports: ReadonlyMap<NodeId, PeerReport | null>,
+    pending: string | null,
+  ): string[] {
     const warnings: string[] = []
     if (pending !== null) warnings.push(pending)
+    for (const [nodeId, report] of reports) warnings.push(...diskWarnings(this.#addressOf(nodeId), report))
     for (const { address, state, catchingUp, quarantined } of peers) {
       if (state.startsWith('D'))
         warnings.push(`${address} is down: start it again with the same data directory`)

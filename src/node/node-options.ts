@@ -2,6 +2,7 @@
 import type { Address } from '../base/ids.ts'
 import { DEFAULT_PARTITION_COUNT } from '../protocol/configuration.ts'
 import { DEFAULT_MAX_STAND_IN_BYTES } from '../store/stand-ins.ts'
+import { DEFAULT_REBUILD_INTERVAL_MS } from '../store/store-limits.ts'
 import { DEFAULT_MAX_VALUE_BYTES } from '../wire/requests.ts'
 
 export interface NodeOptions {
@@ -22,6 +23,8 @@ export interface NodeOptions {
   readonly maxInFlight: number
   /** Of the values in these. */
   readonly maxInFlightBytes: number
+  /** From one reading of the whole disk, which makes all hash trees anew, to the next. */
+  readonly treeRebuildIntervalMs: number
   /** Whoever reaches this peer may have failures simulated at it. */
   readonly enableFaults: boolean
 }
@@ -36,5 +39,6 @@ export const DEFAULT_NODE_OPTIONS: Omit<NodeOptions, 'listen'> = {
   maxHintBytes: DEFAULT_MAX_STAND_IN_BYTES,
   maxInFlight: 16_384,
   maxInFlightBytes: 256 * 1024 * 1024,
+  treeRebuildIntervalMs: DEFAULT_REBUILD_INTERVAL_MS,
   enableFaults: false,
 }

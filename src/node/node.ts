@@ -176,8 +176,9 @@ export class Node {
   async #open(): Promise<Parts> {
     const effects = this.#effects
     const identity = await Identity.load(effects)
-    const { maxHintBytes } = this.#options
-    const store = await Store.open(effects, { limits: { maxStandInBytes: maxHintBytes } })
+    const { maxHintBytes, treeRebuildIntervalMs } = this.#options
+    const limits = { maxStandInBytes: maxHintBytes, rebuildIntervalMs: treeRebuildIntervalMs }
+    const store = await Store.open(effects, { limits })
     try {
       const book = new AddressBook(effects)
       await book.load()
@@ -224,12 +225,13 @@ export class Node {
     return { identity, join: this.#options.join, address, pauses: this.#pauses, isStopped }
   }
 
-  #begin({ catchUp, configuration, membership, book, store, handoff, antiEntropy }: Parts): void {
+  #begin({ catchUp, configuration, membership, book, store, handoff, antiEntropy, rescue }: Parts): void {
     membership.onChange((nodeId, before, after) => {
       this.#peerChanged(nodeId, before, after)
       if (!hasReturned(before, after)) return
       antiEntropy.peerReturned(nodeId)
       catchUp.wake()
+      rescue.wake()
     })
     configuration.onAdopt((next) => this.#adopt(next))
     if (configuration.current !== null) {
@@ -242,6 +244,7 @@ export class Node {
     handoff.start()
     antiEntropy.start()
     catchUp.start()
+    rescue.start()
   }
 
   #requireRing(): Ring {
@@ -350,7 +353,7 @@ export class Node {
   async #end(parts: Parts): Promise<void> {
     parts.finder.stop()
     parts.coordinator.stop()
-    const repaired = Promise.all([parts.antiEntropy.stop(), parts.catchUp.stop()])
+    const repaired = Promise.all([parts.antiEntropy.stop(), parts.catchUp.stop(), parts.rescue.stop()])
     const isOutranked = this.#fatal !== null
     if (!isOutranked) await this.#drain(parts)
     await parts.handoff.stop(isOutranked ? 0 : FLUSH_MS)

@@ -17,6 +17,7 @@ import type { Coordination } from '../coordinator/coordination.ts'
 import { Coordinator } from '../coordinator/coordinator.ts'
 import { HintedHandoff } from '../coordinator/hinted-handoff.ts'
 import { LingerLimit } from '../coordinator/linger-limit.ts'
+import { RecordRescue } from '../coordinator/record-rescue.ts'
 import { Replica } from '../coordinator/replica.ts'
 import { RequestBudget } from '../coordinator/request-budget.ts'
 import { TreeReplica } from '../coordinator/tree-replica.ts'
@@ -55,6 +56,7 @@ export interface Parts {
   readonly handoff: HintedHandoff
   readonly antiEntropy: AntiEntropy
   readonly catchUp: CatchUp
+  readonly rescue: RecordRescue
   readonly service: LocalService
 }
 
@@ -131,6 +133,7 @@ export function assembleParts(around: Surroundings): Parts {
     renewAcceptor: () => configuration.renewAcceptor(CHANGE_TIMEOUT_MS),
     nameOf: (peer) => membership.addressOf(peer) ?? peer,
   })
+  const rescue = new RecordRescue(coordination)
   const finder = new ClusterFinder({ effects, options, identity, book, links, membership, configuration })
   const tasks = new PeerTasks(coordination, antiEntropy, handoff)
   const service = new LocalService({
@@ -167,7 +170,7 @@ export function assembleParts(around: Surroundings): Parts {
     outranked: (how) => around.outranked(how),
   }
   const cluster = { links, rpc, membership, configuration, finder }
-  return { identity, store, book, ...cluster, coordinator, handoff, antiEntropy, catchUp, service }
+  return { identity, store, book, ...cluster, coordinator, handoff, antiEntropy, catchUp, rescue, service }
 }
 
 function metaOf({ zone, weight }: NodeOptions) {

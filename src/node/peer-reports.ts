@@ -10,11 +10,41 @@ export type PeerReport = Omit<Extract<PeerReply, { type: 'report' }>, 'type' | '
 
 /** @param catchingUp how far it has come since it lost data, in words; null: it lacks nothing */
 export function reportOf(store: Store, catchingUp: string | null): PeerReport {
-  const { keys, bytes } = store.totalCounts
+  const { keys, bytes } = store.inventory.counts.total
   const hintsFor = [...store.standIns.counts()].map(([nodeId, count]) => ({ nodeId, ...count }))
   const hints = store.standIns.total.records
   const quarantined = store.quarantine.size
-  return { keys, bytes, hints, hintsFor, isCounting: !store.countsAreExact, catchingUp, quarantined }
+  const { count: damaged, restored, lostLeaves } = store.damage
+  const disk = { damaged, restored, lostLeaves }
+  return {
+    keys,
+    bytes,
+    hints,
+    hintsFor,
+    isCounting: !store.inventory.isExact,
+    catchingUp,
+    quarantined,
+    ...disk,
+  }
+}
+
+/** Sentences for people about a disk that does not give back what was written to it. */
+export function diskWarnings(address: string, report: PeerReport | null): string[] {
+  const { damaged, restored, lostLeaves } = report ?? {}
+  const warnings: string[] = []
+  if ((damaged ?? 0) > 0) {
+    const cause = 'more of their other owners must be up'
+    warnings.push(`${address} cannot read ${damaged} of its records, and has not got them back yet: ${cause}`)
+  }
+  if ((restored ?? 0) > 0) {
+    const done = 'they were restored from other owners'
+    warnings.push(`the disk of ${address} damaged ${restored} records, ${done}: look at that disk`)
+  }
+  if ((lostLeaves ?? 0) > 0) {
+    const what = `the disk of ${address} lost records that it had on it (${lostLeaves} leaves of hash trees)`
+    warnings.push(`${what}: owners that still have them bring them back; replace that disk`)
+  }
+  return warnings
 }
 
 /** Null when it does not answer in time. */

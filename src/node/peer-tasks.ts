@@ -6,7 +6,7 @@ import type { AntiEntropy } from '../coordinator/anti-entropy.ts'
 import type { Coordination } from '../coordinator/coordination.ts'
 import type { HandoffWalk, HintedHandoff } from '../coordinator/hinted-handoff.ts'
 import type { RepairTask } from '../coordinator/repair-task.ts'
-import type { RebuildProgress } from '../store/inventory.ts'
+import type { RebuildProgress } from '../store/tree-rebuild.ts'
 import type { Refusal } from '../wire/data-messages.ts'
 import type { PeerReply } from '../wire/peer-messages.ts'
 import { MAX_TASKS, type TaskRequest } from '../wire/task-messages.ts'
@@ -62,7 +62,7 @@ export class PeerTasks {
     const { clock, store } = this.#with
     const nowMs = clock.monotonic()
     const tasks = this.#antiEntropy.tasks.filter(isShown).map((task) => this.#repair(task, nowMs))
-    const { rebuild } = store
+    const { rebuild } = store.inventory
     if (rebuild !== null) tasks.push(this.#rebuild(rebuild, nowMs))
     const { lastWalk } = this.#handoff
     if (lastWalk !== null && isWorthTelling(lastWalk)) tasks.push(handoff(lastWalk, nowMs))
@@ -87,15 +87,9 @@ export class PeerTasks {
     }
   }
 
-  /** How far it came is told by the partition it reads: how many records there are it does not know. */
   #rebuild(rebuild: RebuildProgress, nowMs: number): PeerTask {
-    const { at, endedMs, failure } = rebuild
-    const ring = this.#with.hasRing() ? this.#with.ring() : null
-    const keyspaces = ring?.configuration.keyspaces.map(({ id }) => id).sort((a, b) => a - b) ?? []
-    const partitionCount = ring?.partitionCount ?? 0
-    const total = keyspaces.length * partitionCount
-    const before = at === null ? 0 : keyspaces.filter((id) => id < at.keyspaceId).length
-    const done = before * partitionCount + (at?.partition ?? 0)
+    const { endedMs, failure } = rebuild
+    const [done, total] = rebuild.total === null ? this.#placeOf(rebuild) : [rebuild.done, rebuild.total]
     const isDone = endedMs !== null && failure === null
     return {
       kind: 'rebuild',
@@ -111,6 +105,15 @@ export class PeerTasks {
       ...NO_FIGURES,
       differing: rebuild.differingLeaves,
     }
+  }
+
+  /** Where all records are read in one go nobody knows how many there are: how far it came in their order. */
+  #placeOf({ at }: RebuildProgress): [done: number, total: number] {
+    const ring = this.#with.hasRing() ? this.#with.ring() : null
+    const ids = ring?.configuration.keyspaces.map(({ id }) => id) ?? []
+    const partitionCount = ring?.partitionCount ?? 0
+    const before = at === null ? 0 : ids.filter((id) => id < at.keyspaceId).length
+    return [before * partitionCount + (at?.partition ?? 0), ids.length * partitionCount]
   }
 
   #nameOf(keyspaceId: RepairTask['only']): string | null {

@@ -133,6 +133,8 @@ class Scenario {
       seed: options.seed,
       peers: options.peers ?? 5,
       clockErrorMs: pick(this.#prng, [0, 50, 5_000]),
+      // Often enough that trees are made anew in every phase of a run.
+      node: { treeRebuildIntervalMs: 40_000 },
       observer: this.#checks.disks,
       ...(options.log === undefined ? {} : { log: options.log }),
       ...(options.frame === undefined ? {} : { frame: options.frame }),

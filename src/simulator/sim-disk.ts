@@ -62,7 +62,7 @@ export interface SimDiskImage {
 
 interface Appended {
   readonly operations: readonly SimOperation[]
-  readonly tree: SimTree
+  tree: SimTree
   done: boolean
 }
 
@@ -106,6 +106,15 @@ export class SimDisk {
   /** Everything gone, as after `rm -r`. */
   wipe(): void {
     this.restore({ tree: EMPTY_TREE, files: new Map() })
+  }
+
+  /** What was written of this key becomes something else, without a word: null, nothing. */
+  rot(key: Bytes, value: Bytes | null): void {
+    const operation: SimOperation = value === null ? { type: 'del', key } : { type: 'put', key, value }
+    const rotten = (tree: SimTree): SimTree => applyOperations(tree, [operation])
+    this.#durable = rotten(this.#durable)
+    for (const batch of this.#tail) batch.tree = rotten(batch.tree)
+    this.#session?.rot(rotten)
   }
 
   /** What a crash right now, at its worst, would leave. */
@@ -195,6 +204,11 @@ export class SimDiskSession implements SimWrites {
 
   get visible(): SimTree {
     return this.#visible
+  }
+
+  /** What reads see rots with the disk. */
+  rot(rotten: (tree: SimTree) => SimTree): void {
+    this.#visible = rotten(this.#visible)
   }
 
   assertAlive(): void {

@@ -1,9 +1,10 @@
 /** Records as they are on disk: from the cache, or else from the database, checked against their checksum. */
-import type { Bytes } from '../base/bytes.ts'
+import { type Bytes, EMPTY_BYTES } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
 import type { Log } from '../effects/log.ts'
 import type { Database } from '../effects/storage.ts'
 import type { KeyRecord } from '../protocol/record.ts'
+import type { DiskDamage } from './disk-damage.ts'
 import { RecordCache } from './record-cache.ts'
 import { decodeSeeded, verifyRecord } from './record-codec.ts'
 
@@ -11,11 +12,13 @@ const CACHE_BYTES = 32 * 1024 * 1024
 
 export class DiskRecords {
   readonly #log: Log
+  readonly #damage: DiskDamage
   readonly #cache = new RecordCache(CACHE_BYTES)
   #database: Database
 
-  constructor(log: Log, database: Database) {
+  constructor(log: Log, damage: DiskDamage, database: Database) {
     this.#log = log
+    this.#damage = damage
     this.#database = database
   }
 
@@ -36,7 +39,20 @@ export class DiskRecords {
       this.#cache.put(keyHash, databaseKey, record)
       return record
     } catch (error) {
+      this.#damage.note(databaseKey)
       throw this.#damaged(error)
+    }
+  }
+
+  /** The bytes of a record that is damaged, as far as there are any; null: it is sound, or there is none. */
+  damagedBytes(keyHash: number, databaseKey: Bytes): Bytes | null {
+    let record: Bytes | undefined
+    try {
+      record = this.#database.getSync(databaseKey)
+      if (record !== undefined) verifyRecord(keyHash, record)
+      return null
+    } catch {
+      return record ?? EMPTY_BYTES // What was wrong was said when it was found.
     }
   }
 
@@ -52,6 +68,11 @@ export class DiskRecords {
   /** This is on disk now. */
   wrote(keyHash: number, databaseKey: Bytes, record: Bytes): void {
     this.#cache.put(keyHash, databaseKey, record)
+  }
+
+  /** What the disk holds of this key is not what is known of it. */
+  distrust(keyHash: number): void {
+    this.#cache.remove(keyHash)
   }
 
   /** Records went from the disk without a word here. */

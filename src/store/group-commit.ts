@@ -76,6 +76,8 @@ export class GroupCommit<O extends CommitOperation> {
   #waiting = 0
   #waitingBytes = 0
   #unsynced = false
+  /** Called between two batches. */
+  #atBoundary: (() => void)[] = []
 
   constructor(
     clock: Clock,
@@ -160,6 +162,12 @@ export class GroupCommit<O extends CommitOperation> {
     return true
   }
 
+  /** Calls while no batch is on its way: now, or between the present one and the next. */
+  atBoundary(call: () => void): void {
+    if (this.#writing) this.#atBoundary.push(call)
+    else call()
+  }
+
   /** Fulfils when everything that waits now is on disk, or has failed. */
   barrier(): Promise<void> {
     if (this.isIdle) return Promise.resolve()
@@ -213,6 +221,7 @@ export class GroupCommit<O extends CommitOperation> {
     this.#operationCount.add(batch.operations.length)
     this.#commitTime.observe((this.#clock.monotonic() - batch.startedMs) / 1000)
     this.#listener.committed(batch.operations)
+    if (this.#atBoundary.length > 0) this.#reachBoundary()
     this.#writeNext() // Before the callers hear: the disk works while they do.
     this.#tell(batch, null)
   }
@@ -225,12 +234,19 @@ export class GroupCommit<O extends CommitOperation> {
     this.#waiting = 0
     this.#waitingBytes = 0
     this.#listener.failed(cause)
+    this.#reachBoundary()
     const error = new KvError(
       'TIMEOUT_UNKNOWN',
       'the disk failed: it is not known whether this was written',
       { cause },
     )
     for (const batch of batches) this.#tell(batch, error)
+  }
+
+  #reachBoundary(): void {
+    const calls = this.#atBoundary
+    this.#atBoundary = []
+    for (const call of calls) call()
   }
 
   #tell(batch: Batch<O>, error: KvError | null): void {

@@ -21,12 +21,24 @@ const FORMAT_VERSION = 1
 /** Of a leaf: its number, then its digest. */
 const LEAF_BYTES = 1 + 8
 
+export interface TreePlace {
+  readonly keyspaceId: KeyspaceId
+  readonly partition: number
+}
+
 export class HashTrees {
   readonly #trees = new Map<KeyspaceId, Map<number, HashTree>>()
 
   /** Null: no records. */
   find(keyspaceId: KeyspaceId, partition: number): HashTree | null {
     return this.#trees.get(keyspaceId)?.get(partition) ?? null
+  }
+
+  /** Where there are records, or were. */
+  places(): TreePlace[] {
+    return [...this.#trees].flatMap(([keyspaceId, byPartition]) =>
+      [...byPartition.keys()].map((partition) => ({ keyspaceId, partition })),
+    )
   }
 
   /** Of all records of a partition; 0: there are none. */

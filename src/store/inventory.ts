@@ -17,24 +17,21 @@ import { keyspaceOf, partitionOf, userKey } from './keys.ts'
 import type { Life } from './life.ts'
 import type { PendingWrite } from './pending-writes.ts'
 import { RecordScan } from './record-scan.ts'
+import { ScanPace } from './scan-pace.ts'
+import { isSound, type MutableRebuild, type RebuildProgress, TreeRebuild } from './tree-rebuild.ts'
 
-/** A reading of the disk that makes hash trees anew: the one that goes on, or the last one. */
-export interface RebuildProgress {
-  /** Monotonic ms. */
-  readonly startedMs: number
-  /** Null: it goes on. */
-  readonly endedMs: number | null
-  readonly failure: string | null
-  /** What it reads now; null: it has not begun. */
-  readonly at: { readonly keyspaceId: KeyspaceId; readonly partition: number } | null
-  /** Leaves that were not as kept. */
-  readonly differingLeaves: number
+/** Where records and their trees meet the rest of the store. */
+export interface InventoryHost {
+  readonly effects: Pick<Effects, 'clock' | 'log' | 'storage' | 'random'>
+  readonly rebuildIntervalMs: number
+  /** See `RebuildHost`. */
+  atBoundary(call: () => void): void
+  damaged(databaseKey: Bytes): void
+  lost(leaves: number): void
 }
 
-type MutableRebuild = { -readonly [K in keyof RebuildProgress]: RebuildProgress[K] }
-
 export class Inventory {
-  readonly #effects: Pick<Effects, 'clock' | 'log' | 'storage'>
+  readonly #host: InventoryHost
   readonly #dropped = new Set<KeyspaceId>()
   #census = new Census([])
   #trees = new HashTrees()
@@ -42,10 +39,15 @@ export class Inventory {
   #scan: RecordScan | null = null
   /** Whether there were records when the scan began. */
   #heldRecords = false
-  #rebuilding: MutableRebuild | null = null
+  #scanPace: ScanPace
+  /** Of the scan. */
+  #progress: MutableRebuild | null = null
+  /** Null while the trees are not exact. */
+  #rebuild: TreeRebuild | null = null
 
-  constructor(effects: Pick<Effects, 'clock' | 'log' | 'storage'>) {
-    this.#effects = effects
+  constructor(host: InventoryHost) {
+    this.#host = host
+    this.#scanPace = new ScanPace(host.effects.clock)
   }
 
   /**
@@ -59,21 +61,31 @@ export class Inventory {
     this.#trees = savedTrees ?? new HashTrees()
     this.#heldRecords = holdsRecords
     this.#scan = null
-    if (savedTrees === null && holdsRecords) this.#rebuild(database)
+    this.#scanPace = new ScanPace(this.#host.effects.clock)
+    this.#rebuild = null
+    if (savedTrees === null && holdsRecords) this.#build(database)
+    else this.#schedule(database)
   }
 
   /** Fulfils when it no longer reads the database. */
   async stop(): Promise<void> {
+    this.#scanPace.stop()
     await this.#scan?.stop()
+    await this.#rebuild?.stop()
   }
 
   get isExact(): boolean {
     return this.#scan === null
   }
 
-  /** Null: none was needed yet. */
+  /** Of trees: the one that goes on, or the last one; null: there was none yet. */
   get rebuild(): RebuildProgress | null {
-    return this.#rebuilding
+    return this.#rebuild?.progress ?? this.#progress
+  }
+
+  /** What a tree says of records that were damaged is known to be wrong. */
+  correct(keyspaceId: KeyspaceId, partition: number): void {
+    this.#rebuild?.correct({ keyspaceId, partition })
   }
 
   get counts(): Census {
@@ -107,7 +119,7 @@ export class Inventory {
   async save(): Promise<SavedInventory | null> {
     if (!this.isExact) return null
     const bytes = this.#trees.encode()
-    await this.#effects.storage.writeFile(TREES_FILE, bytes)
+    await this.#host.effects.storage.writeFile(TREES_FILE, bytes)
     return { counts: this.#census.entries, trees: checksum(bytes) }
   }
 
@@ -117,16 +129,31 @@ export class Inventory {
     this.#trees.wrote(keyHash, databaseKey, before, record)
   }
 
-  #rebuild(database: Database): void {
-    const { clock, log } = this.#effects
+  /** On a schedule, from now on. */
+  #schedule(database: Database): void {
+    const { effects, rebuildIntervalMs: intervalMs, atBoundary, damaged, lost } = this.#host
+    const isDropped = (id: KeyspaceId): boolean => this.#dropped.has(id)
+    const host = { effects, intervalMs, atBoundary, damaged, lost, isDropped }
+    this.#rebuild = new TreeRebuild(host, database, this.#trees)
+    this.#rebuild.start()
+  }
+
+  /** In one go, now. */
+  #build(database: Database): void {
+    const { clock, log } = this.#host.effects
     const startedMs = clock.monotonic()
-    const none = { endedMs: null, failure: null, at: null, differingLeaves: 0 }
+    const none = { endedMs: null, failure: null, done: 0, total: null, at: null, differingLeaves: 0 }
     const progress: MutableRebuild = { startedMs, ...none }
-    this.#rebuilding = progress
-    const scan = new RecordScan(clock, (databaseKey, record) => {
+    this.#progress = progress
+    let isAt = -1
+    const scan = new RecordScan(this.#scanPace, (databaseKey, record) => {
       if (this.#scan !== scan) return
-      progress.at = { keyspaceId: keyspaceOf(databaseKey), partition: partitionOf(databaseKey) }
-      this.#note(hash32(userKey(databaseKey)), databaseKey, null, record)
+      const partition = partitionOf(databaseKey)
+      if (partition !== isAt) progress.at = { keyspaceId: keyspaceOf(databaseKey), partition }
+      isAt = partition
+      const keyHash = hash32(userKey(databaseKey))
+      if (!isSound(keyHash, record)) this.#host.damaged(databaseKey)
+      this.#note(keyHash, databaseKey, null, record)
     })
     this.#scan = scan
     scan.run(database).then(
@@ -136,6 +163,7 @@ export class Inventory {
         progress.endedMs = clock.monotonic()
         const { records } = this.#census.total
         log.info('store.counted', { records, tookMs: Math.round(progress.endedMs - startedMs) })
+        this.#schedule(database)
       },
       (error: unknown) => {
         progress.endedMs = clock.monotonic()

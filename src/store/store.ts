@@ -21,14 +21,14 @@ import { mergeRecords } from '../protocol/dvv.ts'
 import type { Dot, DotSet, KeyRecord } from '../protocol/record.ts'
 import { Actor } from './actor.ts'
 import { Answers } from './answers.ts'
-import type { KeyCount } from './census.ts'
 import { CLEAN_STOP_FILE, encodeCleanStop } from './clean-stop.ts'
 import { Completeness, type LossCause } from './completeness.ts'
+import { DiskDamage } from './disk-damage.ts'
 import { DiskRecords } from './disk-records.ts'
-import { COMMIT_LIMITS, type CommitLimits, type Committed, GroupCommit } from './group-commit.ts'
+import { type Committed, GroupCommit } from './group-commit.ts'
 import type { HashTrees } from './hash-trees.ts'
-import { Inventory, type RebuildProgress } from './inventory.ts'
-import { KEYSPACE_KINDS, keyspaceRange, recordKey } from './keys.ts'
+import { Inventory, type InventoryHost } from './inventory.ts'
+import { KEYSPACE_KINDS, keyspaceRange, recordKey, userKey } from './keys.ts'
 import { beginLife, holdsAnyRecord, keyspacesHeld, type Life, syncDatabase } from './life.ts'
 import { type Minted, mintDot, type NewValue, putUnder } from './minting.ts'
 import { type PendingWrite, PendingWrites } from './pending-writes.ts'
@@ -37,7 +37,8 @@ import { decodeSeeded, encodeSeeded } from './record-codec.ts'
 import { includesRecord, seenUpTo } from './record-merge.ts'
 import { type Listing, listSlices, type SlicePlace } from './slice-listing.ts'
 import type { Look, Slot } from './slot.ts'
-import { DEFAULT_MAX_STAND_IN_BYTES, type StandInHost, StandIns, type StandInWrite } from './stand-ins.ts'
+import { type StandInHost, StandIns, type StandInWrite } from './stand-ins.ts'
+import { STORE_LIMITS, type StoreLimits } from './store-limits.ts'
 
 export type StoreEffects = Pick<Effects, 'clock' | 'storage' | 'random' | 'log' | 'metrics'>
 /** Which keyspace, and how durable its writes are. */
@@ -45,12 +46,6 @@ export type KeyspacePlace = Pick<Keyspace, 'id' | 'durability'>
 /** A merge is on disk; `seenUpTo` is as in `Store.merge`. */
 export type Merged = (error: KvError | null, seenUpTo: number) => void
 
-interface StoreLimits extends CommitLimits {
-  /** Of all stand-in records. */
-  readonly maxStandInBytes: number
-}
-
-const STORE_LIMITS: StoreLimits = { ...COMMIT_LIMITS, maxStandInBytes: DEFAULT_MAX_STAND_IN_BYTES }
 const SHORTEST_RETRY_MS = 100
 const LONGEST_RETRY_MS = 5000
 
@@ -64,7 +59,10 @@ export class Store {
   readonly #commit: GroupCommit<PendingWrite | StandInWrite>
   readonly #pending = new PendingWrites<PendingWrite>()
   readonly #disk: DiskRecords
-  readonly #inventory: Inventory
+  /** Counts, exact unless they are being taken, and the making of hash trees. */
+  readonly inventory: Inventory
+  /** What the disk did not give back as it was written. */
+  readonly damage = new DiskDamage()
   readonly #dropped = new Set<KeyspaceId>()
   /** The last look of `newest`, until anything changes: a put that follows needs no second one. */
   #look: Look | null = null
@@ -85,7 +83,7 @@ export class Store {
     this.#effects = effects
     this.#answers = new Answers(clock)
     this.#database = database
-    this.#disk = new DiskRecords(effects.log, database)
+    this.#disk = new DiskRecords(effects.log, this.damage, database)
     this.#storeId = storeId
     this.#actor = cleanStop === null ? Actor.create(random) : Actor.resume(cleanStop.actor, cleanStop.counter)
     const listener = {
@@ -94,8 +92,8 @@ export class Store {
     }
     this.#commit = new GroupCommit(clock, metrics, listener, limits)
     this.#commit.begin(database)
-    this.#inventory = new Inventory(effects)
-    this.#inventory.begin(database, life)
+    this.inventory = new Inventory(this.#inventoryHost(limits.rebuildIntervalMs))
+    this.inventory.begin(database, life)
     this.standIns = new StandIns(this.#standInHost(), limits.maxStandInBytes)
     this.completeness.load(database)
     const lastStop = cleanStop === null ? 'unclean' : 'clean'
@@ -149,7 +147,7 @@ export class Store {
   /** Data was lost: another life, which catches up. What is here goes into quarantine. Before any write. */
   async beginAnew(cause: LossCause): Promise<void> {
     this.renewActor()
-    await this.#inventory.stop()
+    await this.inventory.stop()
     const storeId = parseStoreId(this.#effects.random.id())
     await this.completeness.begin(this.#database, cause, storeId)
     this.#storeId = storeId
@@ -158,7 +156,7 @@ export class Store {
     await this.standIns.load(this.#database)
     this.#disk.forget()
     const empty = { storeId, isNew: false, holdsRecords: false, cleanStop: null, trees: null }
-    this.#inventory.begin(this.#database, empty)
+    this.inventory.begin(this.#database, empty)
     this.#effects.log.warn('store.begun-anew', { cause, storeId, quarantined })
   }
 
@@ -237,19 +235,27 @@ export class Store {
     }
   }
 
-  /** Exact once `countsAreExact`. */
-  counts(keyspaceId: KeyspaceId): KeyCount {
-    return this.#inventory.counts.of(keyspaceId)
-  }
-
-  /** Of all keyspaces. */
-  get totalCounts(): KeyCount {
-    return this.#inventory.counts.total
-  }
-
-  /** False for a while after a stop that was not clean. */
-  get countsAreExact(): boolean {
-    return this.#inventory.isExact
+  /** As `merge`, but in place of a record that cannot be read any more. */
+  restore(keyspace: KeyspacePlace, partition: number, key: Bytes, record: Bytes, done: Merged): void {
+    const keyHash = hash32(key)
+    const databaseKey = recordKey(keyspace.id, partition, key)
+    const isPending = this.#pending.find(keyHash, databaseKey) !== null
+    const before = isPending || !this.#isOpen ? null : this.#disk.damagedBytes(keyHash, databaseKey)
+    if (before === null) return this.merge(keyspace, partition, key, record, null, done)
+    try {
+      this.#admit(keyspace.id, record.length)
+      const slot = { sync: true, keyHash, databaseKey, pending: null, before }
+      const restored: Merged = (error, seen) => {
+        if (error === null) this.inventory.correct(keyspace.id, partition)
+        done(error, seen)
+      }
+      // The record may have held dots of ours that the other one lacks: they are not to be covered unseen.
+      if (this.#actor.counter > 0) this.renewActor()
+      this.#enqueue(slot, decodeSeeded(keyHash, record), record, restored, 0)
+    } catch (error) {
+      if (!(error instanceof KvError)) throw error
+      this.#answers.add(() => done(error, 0))
+    }
   }
 
   /** Fulfils when all that waits now is on disk, or has failed. */
@@ -264,17 +270,12 @@ export class Store {
 
   /** Of what is on disk; null for a while after a stop that was not clean. */
   get hashTrees(): HashTrees | null {
-    return this.#inventory.trees
-  }
-
-  /** Of the reading that makes them anew; null: none was needed yet. */
-  get rebuild(): RebuildProgress | null {
-    return this.#inventory.rebuild
+    return this.inventory.trees
   }
 
   /** True when any record, be it a tombstone or kept for others, is on disk or on its way. Always right. */
   holdsRecords(): boolean {
-    return !this.#commit.isIdle || this.#inventory.holdsRecords || this.standIns.total.records > 0
+    return !this.#commit.isIdle || this.inventory.holdsRecords || this.standIns.total.records > 0
   }
 
   /** The keyspaces that have records on this disk. */
@@ -291,7 +292,25 @@ export class Store {
     this.#look = null
     this.#disk.forget()
     this.standIns.dropped(keyspaceId)
-    this.#inventory.drop(keyspaceId, await holdsAnyRecord(this.#database))
+    this.inventory.drop(keyspaceId, await holdsAnyRecord(this.#database))
+  }
+
+  #inventoryHost(rebuildIntervalMs: number): InventoryHost {
+    return {
+      effects: this.#effects,
+      rebuildIntervalMs,
+      atBoundary: (call) => this.#commit.atBoundary(call),
+      damaged: (databaseKey) => {
+        this.#disk.distrust(hash32(userKey(databaseKey)))
+        this.damage.note(databaseKey)
+      },
+      lost: (leaves) => {
+        this.#disk.forget()
+        this.#look = null
+        this.damage.lost(leaves)
+        this.renewActor() // What is held no longer says which of its dots a key has.
+      },
+    }
   }
 
   /** @throws UNAVAILABLE while it is not open */
@@ -408,7 +427,7 @@ export class Store {
         continue
       }
       this.#disk.wrote(write.keyHash, write.key, write.value)
-      this.#inventory.wrote(write)
+      this.inventory.wrote(write)
       this.#pending.settle(write)
     }
   }
@@ -433,7 +452,7 @@ export class Store {
       delayMs = Math.min(2 * delayMs, LONGEST_RETRY_MS)
     ) {
       try {
-        await this.#inventory.stop()
+        await this.inventory.stop()
         await this.#database.close()
         this.#database = await storage.openDatabase()
         this.#disk.begin(this.#database)
@@ -443,7 +462,7 @@ export class Store {
         await this.quarantine.load(this.#database)
         this.completeness.load(this.#database)
         this.#commit.begin(this.#database)
-        this.#inventory.begin(this.#database, life)
+        this.inventory.begin(this.#database, life)
         this.#isOpen = true
         log.info('store.reopened', { storeId: life.storeId })
         return
@@ -463,7 +482,7 @@ export class Store {
     this.#retry?.timer.cancel()
     this.#retry?.end()
     await this.#reopening
-    await this.#inventory.stop()
+    await this.inventory.stop()
     if (this.#isOpen) await this.#leaveMarker().catch((error) => log.warn('store.no-marker', { error }))
     this.#isOpen = false
     await this.#database.close()
@@ -474,7 +493,7 @@ export class Store {
     const storeId = this.#storeId
     if (this.#commit.hasUnsynced) await syncDatabase(this.#database, storeId)
     const { id: actor, counter } = this.#actor
-    const inventory = await this.#inventory.save()
+    const inventory = await this.inventory.save()
     const marker = encodeCleanStop({ storeId, actor, counter, inventory })
     await this.#effects.storage.writeFile(CLEAN_STOP_FILE, marker)
   }

@@ -83,6 +83,8 @@ export const dataReplies = {
    * `isCounting`: keys and bytes are what was found so far.
    * `catchingUp`: in words, for a peer that lost data; null: it lacks nothing. `quarantined`: records from
    * before a loss that no other owner has.
+   * What the disk did not give back as it was written: records that are `damaged`, and were `restored`;
+   * leaves of hash trees whose records are gone.
    */
   report: [
     69,
@@ -95,6 +97,9 @@ export const dataReplies = {
       isCounting: optional(bool),
       catchingUp: optional(string(1024)),
       quarantined: uint(),
+      damaged: optional(uint()),
+      restored: optional(uint()),
+      lostLeaves: optional(uint()),
     },
   ],
 } as const satisfies MessageTable

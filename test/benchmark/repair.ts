@@ -122,7 +122,7 @@ async function open(directory: string, selfId: NodeId, other: () => Side): Promi
   const startMs = clock.monotonic()
   const store = await Store.open(effects)
   while (store.hashTrees === null) await new Promise((resolve) => setTimeout(resolve, 20))
-  say(`trees of ${store.totalCounts.records} records built`, startMs)
+  say(`trees of ${store.inventory.counts.total.records} records built`, startMs)
   const links: Pick<Links, 'to' | 'ask'> = {
     to: () => ({}) as PeerLink,
     ask: (_, message) => {

@@ -17,6 +17,9 @@ import { isPeerReply, type PeerMessage, peerCodec } from '../../src/wire/peer-me
 const PORT = 7000
 const CLUSTER = parseClusterId('cluster-1')
 
+/** Of a report that says nothing of its disk. */
+export const NO_DAMAGE = { damaged: null, restored: null, lostLeaves: null }
+
 export class LinkedWorld {
   readonly sim: SimWorld = createWorld({ seed: 'links' })
   #hosts = 0
@@ -128,6 +131,7 @@ export class LinkedPeer implements LinksHandler {
           isCounting: null,
           catchingUp: null,
           quarantined: 0,
+          ...NO_DAMAGE,
         },
         0,
       )

@@ -4,7 +4,7 @@ import { KvError } from '../../src/base/error.ts'
 import type { NodeId } from '../../src/base/ids.ts'
 import type { Exchange } from '../../src/cluster/rpc.ts'
 import type { PeerMessage, PeerReply } from '../../src/wire/peer-messages.ts'
-import { type LinkedPeer, LinkedWorld } from './linked-peers.ts'
+import { type LinkedPeer, LinkedWorld, NO_DAMAGE } from './linked-peers.ts'
 
 const test = suite('rpc')
 
@@ -94,6 +94,7 @@ test('an exchange is told the end of its time once, and nothing after it', async
     isCounting: null,
     catchingUp: null,
     quarantined: 0,
+    ...NO_DAMAGE,
   })
   a.rpc.lost(b.nodeId, 'data')
   assert.equal([heard.replies, heard.lostPeers], [[], []])
@@ -141,6 +142,7 @@ test('an answer that somebody else gives to a call is none', async () => {
       isCounting: null,
       catchingUp: null,
       quarantined: 0,
+      ...NO_DAMAGE,
     })
     return inquire(id)
   })

@@ -46,7 +46,7 @@ test('a peer whose directory was wiped is the same member again, with all data',
   assert.is.not(third.node.store.storeId, storeId)
   assert.ok(world.logged.includes('node.took_place'))
   assert.ok(await world.until(() => isComplete(third)))
-  assert.is(third.node.store.totalCounts.keys, 200)
+  assert.is(third.node.store.inventory.counts.total.keys, 200)
   assert.is(first.node.configuration?.members.length, 3)
   const isRenewed = (): boolean => acceptorOf(first)?.acceptorId !== acceptorId
   assert.ok(await world.until(isRenewed), 'its acceptor is named again')
@@ -144,7 +144,7 @@ test('a peer that is catching up goes on with that after a restart, and its stat
   }
   await second.start()
   assert.ok(await world.until(() => isComplete(third)))
-  assert.is(third.node.store.totalCounts.keys, 50)
+  assert.is(third.node.store.inventory.counts.total.keys, 50)
 })
 
 test.run()

@@ -73,7 +73,7 @@ test('what is kept for an owner is no record of this peer', async () => {
   put(store, 'v', { targets: [A] })
   await world.settle()
   assert.is(store.read(KEYSPACE.id, PARTITION, KEY), null)
-  assert.is(store.totalCounts.records, 0)
+  assert.is(store.inventory.counts.total.records, 0)
   const bytes = store.standIns.read(KEYSPACE.id, PARTITION, KEY)
   assert.equal(contents(bytes === null ? null : decodeRecord(KEY, bytes)), ['v'])
 })

@@ -313,8 +313,8 @@ test('a failed fsync fails all that wait as unknown; then the store recovers und
     put(store, 'after')
     await world.settle()
     assert.ok(onDisk(store).includes('after'))
-    assert.is(store.counts(KEYSPACE.id).records, 1)
-    assert.ok(store.countsAreExact)
+    assert.is(store.inventory.counts.of(KEYSPACE.id).records, 1)
+    assert.ok(store.inventory.isExact)
   }
 })
 
@@ -369,7 +369,7 @@ test('to wait for a sync while an unsynced batch is under way is to write again'
   await world.step()
   const strict = merge(store, record, { ...LAX, durability: 'disk' })
   while (!strict.isDone) await world.step()
-  assert.is(store.counts(LAX.id).records, 1)
+  assert.is(store.inventory.counts.of(LAX.id).records, 1)
   world.crash()
   assert.equal(onDisk(await world.open(), LAX), ['lax'])
 })
@@ -377,7 +377,7 @@ test('to wait for a sync while an unsynced batch is under way is to write again'
 test('counts follow every write, through clean stops and crashes', async () => {
   const world = new World(20)
   let store = await world.open()
-  assert.ok(store.countsAreExact)
+  assert.ok(store.inventory.isExact)
   assert.not(store.holdsRecords())
   for (let i = 0; i < 1200; i++) put(store, `value ${i}`, { key: utf8(`key ${i}`) })
   assert.ok(store.holdsRecords())
@@ -388,32 +388,35 @@ test('counts follow every write, through clean stops and crashes', async () => {
   })
   put(store, 'elsewhere', { keyspace: OTHER })
   await world.settle()
-  const counts = { one: store.counts(KEYSPACE.id), other: store.counts(OTHER.id) }
+  const counts = { one: store.inventory.counts.of(KEYSPACE.id), other: store.inventory.counts.of(OTHER.id) }
   assert.is(counts.one.records, 1200)
   assert.is(counts.one.keys, 1199)
   assert.is(counts.other.keys, 1)
 
   await stop(world, store)
   store = await world.open()
-  assert.ok(store.countsAreExact)
-  assert.equal({ one: store.counts(KEYSPACE.id), other: store.counts(OTHER.id) }, counts)
+  assert.ok(store.inventory.isExact)
+  assert.equal(
+    { one: store.inventory.counts.of(KEYSPACE.id), other: store.inventory.counts.of(OTHER.id) },
+    counts,
+  )
 
   world.crash()
   store = await world.open()
-  assert.not(store.countsAreExact)
+  assert.not(store.inventory.isExact)
   assert.ok(store.holdsRecords())
   put(store, 'while counting', { key: utf8('key 900') })
   put(store, 'new', { key: utf8('new key') })
   await world.settle()
-  assert.ok(store.countsAreExact)
-  assert.is(store.counts(KEYSPACE.id).records, 1201)
-  assert.is(store.counts(KEYSPACE.id).keys, 1200)
-  assert.is(store.totalCounts.records, 1202)
-  const { bytes } = store.totalCounts
+  assert.ok(store.inventory.isExact)
+  assert.is(store.inventory.counts.of(KEYSPACE.id).records, 1201)
+  assert.is(store.inventory.counts.of(KEYSPACE.id).keys, 1200)
+  assert.is(store.inventory.counts.total.records, 1202)
+  const { bytes } = store.inventory.counts.total
   world.crash()
   store = await world.open()
   await world.settle()
-  assert.is(store.totalCounts.bytes, bytes)
+  assert.is(store.inventory.counts.total.bytes, bytes)
 })
 
 test('a dropped keyspace is gone, stays gone, and takes no writes', async () => {
@@ -428,7 +431,7 @@ test('a dropped keyspace is gone, stays gone, and takes no writes', async () => 
   assert.ok(waiting.isDone)
   throwsCode(() => put(store, 'again'), 'NOT_FOUND')
   assert.equal(onDisk(store), [])
-  assert.is(store.counts(KEYSPACE.id).records, 0)
+  assert.is(store.inventory.counts.of(KEYSPACE.id).records, 0)
   assert.ok(store.holdsRecords())
   world.crash()
   store = await world.open()

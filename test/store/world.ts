@@ -9,13 +9,15 @@ import type { Random } from '../../src/effects/random.ts'
 import type { Storage } from '../../src/effects/storage.ts'
 import { type SimCrash, SimDisk, type SimDiskOptions } from '../../src/simulator/sim-disk.ts'
 import { createSimDelay, openSimStorage } from '../../src/simulator/sim-storage.ts'
-import type { CommitLimits } from '../../src/store/group-commit.ts'
 import { Store, type StoreEffects } from '../../src/store/store.ts'
+import type { StoreLimits } from '../../src/store/store-limits.ts'
 
 interface Event {
   readonly atMs: number
   readonly run: () => void
 }
+
+const SOON_MS = 60_000
 
 export class World {
   readonly disk: SimDisk
@@ -47,10 +49,17 @@ export class World {
     await new Promise((resolve) => setImmediate(resolve))
   }
 
-  /** Until nothing is left to happen. */
+  /** Until nothing is left to happen soon: what a schedule asks for comes hours later. */
   async settle(): Promise<void> {
     do await this.step()
-    while (this.hasEvents)
+    while ((this.#events[0]?.atMs ?? Number.POSITIVE_INFINITY) < this.#nowMs + SOON_MS)
+  }
+
+  /** Everything that happens within so long. */
+  async pass(ms: number): Promise<void> {
+    const endMs = this.#nowMs + ms
+    while ((this.#events[0]?.atMs ?? Number.POSITIVE_INFINITY) <= endMs) await this.step()
+    this.#nowMs = endMs
   }
 
   /** What a promise gives, once enough has happened. */
@@ -81,11 +90,11 @@ export class World {
     return { clock: this.#clock(), storage, random: this.#random(), log: this.#log(), metrics: NO_METRICS }
   }
 
-  begin(limits: Partial<CommitLimits> = {}): Promise<Store> {
+  begin(limits: Partial<StoreLimits> = {}): Promise<Store> {
     return Store.open(this.effects(this.openStorage()), { limits })
   }
 
-  open(limits: Partial<CommitLimits> = {}): Promise<Store> {
+  open(limits: Partial<StoreLimits> = {}): Promise<Store> {
     return this.result(this.begin(limits))
   }
 

@@ -1,6 +1,7 @@
 /**
  * Invariant 4: a peer's hash trees say what its disk holds, whatever writes, crashes and repairs there were;
- * equal roots mean equal records; and once all is well, all owners of a key hold the same bytes.
+ * a sound disk is never taken for a bad one; equal roots mean equal records; and once all is well, all owners
+ * of a key hold the same bytes.
  */
 import { type Bytes, equalBytes } from '../../base/bytes.ts'
 import { hash32 } from '../../base/hash.ts'
@@ -15,6 +16,10 @@ import { Violation } from './violation.ts'
 /** Nothing to compare while the peer counts what it has, or while a write is between the two. */
 export function checkTrees({ host, node, state }: SimPeer, disk: SimTree): void {
   if (node === null || state !== 'ready' || !node.store.isIdle) return
+  const { lostLeaves, count } = node.store.damage
+  if (lostLeaves + count > 0) {
+    throw new Violation(4, `${host} believes that its disk, which is sound, lost or damaged records`)
+  }
   const { configuration } = node
   const kept = node.store.hashTrees
   if (kept === null || configuration === null) return

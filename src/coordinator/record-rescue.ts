@@ -1,0 +1,158 @@
+/**
+ * Brings back records that this peer's disk damaged, from the other owners.
+ *
+ * Intuition: a damaged copy answers nothing: reads and writes of the key go to other owners meanwhile. To put
+ * one owner's record in its place would end that too early, as this peer may have been one of W that
+ * acknowledged a write which that owner missed. So enough of the others are asked that one of every write
+ * quorum is among them, and what they hold together comes in its place.
+ *
+ * Invariant: after a rescue this peer holds every write that it, as one of a majority, acknowledged before.
+ * With N owners and majorities of M, a write that it took part in is on M - 1 of the N - 1 others: of these,
+ * N - M + 1 are never without one that has it.
+ */
+import { type Bytes, equalBytes } from '../base/bytes.ts'
+import { KvError } from '../base/error.ts'
+import type { NodeId } from '../base/ids.ts'
+import { Pauses } from '../cluster/pauses.ts'
+import type { Keyspace } from '../protocol/configuration.ts'
+import { mergeRecords } from '../protocol/dvv.ts'
+import type { KeyRecord } from '../protocol/record.ts'
+import type { DamagedRecord } from '../store/disk-damage.ts'
+import { decodeRecord, encodeRecord, MalformedRecord } from '../store/record-codec.ts'
+import type { Coordination } from './coordination.ts'
+
+const ANSWER_TIMEOUT_MS = 2000
+/** Under way at once. */
+const MAX_AT_ONCE = 8
+/** After a round in which some could not be brought back; doubles. */
+const FIRST_RETRY_MS = 1000
+const LAST_RETRY_MS = 60_000
+
+/** What another owner holds. */
+interface Copy {
+  readonly bytes: Bytes | null
+  readonly record: KeyRecord | null
+}
+
+export class RecordRescue {
+  readonly #with: Coordination
+  readonly #pauses: Pauses
+  #retryMs = FIRST_RETRY_MS
+  #isStopped = false
+  #running: Promise<void> = Promise.resolve()
+
+  constructor(coordination: Coordination) {
+    this.#with = coordination
+    this.#pauses = new Pauses(coordination.clock)
+  }
+
+  start(): void {
+    this.#with.store.damage.onFound(() => this.wake())
+    this.#running = this.#run()
+  }
+
+  /** One more is damaged, or a peer that may have it is back. */
+  wake(): void {
+    this.#retryMs = FIRST_RETRY_MS
+    this.#pauses.wake()
+  }
+
+  /** Fulfils when nothing of it goes on. Answers to what was asked must still come, or their ends. */
+  async stop(): Promise<void> {
+    this.#isStopped = true
+    this.#pauses.stop()
+    await this.#running
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#isStopped) {
+      const { count } = this.#with.store.damage
+      const rescued = count === 0 || !this.#with.hasRing() ? 0 : await this.#round(count)
+      if (this.#with.store.damage.count === 0) await this.#pauses.pause(LAST_RETRY_MS)
+      else if (rescued === 0) {
+        await this.#pauses.pause(this.#retryMs)
+        this.#retryMs = Math.min(LAST_RETRY_MS, 2 * this.#retryMs)
+      }
+    }
+  }
+
+  /** Each that was known at its beginning. @returns how many need no rescue any more */
+  async #round(count: number): Promise<number> {
+    let rescued = 0
+    for (let done = 0; done < count && !this.#isStopped; done += MAX_AT_ONCE) {
+      const some = this.#with.store.damage.list(Math.min(MAX_AT_ONCE, count - done))
+      const ends = await Promise.all(some.map((damaged) => this.#rescue(damaged)))
+      rescued += ends.filter((isOver) => isOver).length
+    }
+    return rescued
+  }
+
+  /** True: it is sound again, or not ours to hold. */
+  async #rescue(damaged: DamagedRecord): Promise<boolean> {
+    const { store, log } = this.#with
+    try {
+      const isOver = await this.#bringBack(damaged)
+      if (!isOver) store.damage.postpone(damaged)
+      return isOver
+    } catch (error) {
+      if (!(error instanceof KvError)) throw error
+      log.warn('rescue.failed', { partition: damaged.partition, error })
+      store.damage.postpone(damaged)
+      return false
+    }
+  }
+
+  async #bringBack({ keyspaceId, partition, key, databaseKey }: DamagedRecord): Promise<boolean> {
+    const { store, selfId } = this.#with
+    const ring = this.#with.ring()
+    const keyspace = ring.keyspaceById(keyspaceId)
+    if (keyspace === null || !ring.isOwner(selfId, keyspace, partition)) {
+      store.damage.forget(databaseKey)
+      return true
+    }
+    const owners = ring.readOwners(keyspace, partition)
+    const others = owners.filter((owner) => owner !== selfId)
+    const needed = owners.length - ring.required('quorum', owners.length) + 1
+    if (others.filter((owner) => this.#with.isAlive(owner)).length < needed) return false
+    const copies = await Promise.all(others.map((owner) => this.#ask(owner, ring.number, keyspace, key)))
+    const answers = copies.filter((copy) => copy !== null)
+    const whole = answers.flatMap(({ record }) => record ?? [])
+    if (answers.length < needed || whole.length === 0 || ring.number !== this.#with.ring().number)
+      return false
+    const [first] = answers.flatMap(({ bytes }) => bytes ?? [])
+    const isSame = answers.every(({ bytes }) => bytes !== null && equalBytes(bytes, first as Bytes))
+    const bytes = isSame ? (first as Bytes) : encodeRecord(key, whole.reduce(mergeRecords))
+    await this.#restore(keyspace, partition, key, bytes)
+    store.damage.wasRestored(databaseKey)
+    return true
+  }
+
+  /** @throws KvError */
+  #restore(keyspace: Keyspace, partition: number, key: Bytes, record: Bytes): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#with.store.restore(keyspace, partition, key, record, (error) => {
+        if (error === null) resolve()
+        else reject(error)
+      })
+    })
+  }
+
+  /** Null: it gave no answer that counts. */
+  async #ask(owner: NodeId, number: number, keyspace: Keyspace, key: Bytes): Promise<Copy | null> {
+    const fields = { number, keyspaceId: keyspace.id, key, seenOnly: false, asStandIn: null }
+    try {
+      const { rpc } = this.#with
+      const reply = await rpc.call(owner, 'data', ANSWER_TIMEOUT_MS, (id) => ({
+        type: 'read',
+        id,
+        ...fields,
+      }))
+      if (reply.type === 'refused' && reply.reason === 'stale') this.#with.sawNumber(owner, reply.number)
+      if (reply.type !== 'record') return null
+      return { bytes: reply.record, record: reply.record === null ? null : decodeRecord(key, reply.record) }
+    } catch (error) {
+      if (!(error instanceof KvError) && !(error instanceof MalformedRecord)) throw error
+      return null // Its copy is damaged too, or it did not answer in time.
+    }
+  }
+}

@@ -1,0 +1,54 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { Clock } from '../../src/effects/clock.ts'
+import { LONGEST_REST_MS, ScanPace, SHORTEST_REST_MS } from '../../src/store/scan-pace.ts'
+
+const test = suite('pace of a scan')
+
+/** A clock whose timers end so late. */
+function lateClock(late: { ms: number }): Clock {
+  let nowMs = 0
+  return {
+    now: () => nowMs,
+    monotonic: () => nowMs,
+    setTimer: (ms, run) => {
+      let isCancelled = false
+      queueMicrotask(() => {
+        if (isCancelled) return
+        nowMs += ms + late.ms
+        run()
+      })
+      return {
+        cancel: () => {
+          isCancelled = true
+        },
+      }
+    },
+    defer: (run) => queueMicrotask(run),
+  }
+}
+
+test('rests that end late become longer, up to a limit; those that end in time, shorter', async () => {
+  const late = { ms: 20 }
+  const pace = new ScanPace(lateClock(late))
+  assert.is(pace.restMs, SHORTEST_REST_MS)
+  await pace.rest()
+  assert.is(pace.restMs, 2 * SHORTEST_REST_MS)
+  for (let i = 0; i < 20; i++) await pace.rest()
+  assert.is(pace.restMs, LONGEST_REST_MS)
+  late.ms = 1
+  await pace.rest()
+  assert.ok(pace.restMs < LONGEST_REST_MS)
+  for (let i = 0; i < 40; i++) await pace.rest()
+  assert.is(pace.restMs, SHORTEST_REST_MS)
+})
+
+test('a stop ends the rest at once, and there are no more', async () => {
+  const pace = new ScanPace({ ...lateClock({ ms: 0 }), setTimer: () => ({ cancel: () => undefined }) })
+  const resting = pace.rest()
+  pace.stop()
+  await resting
+  await pace.rest()
+})
+
+test.run()
