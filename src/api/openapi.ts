@@ -139,6 +139,18 @@ const keyspaceOptions = {
     durability: { enum: ['disk', 'os'], default: DEFAULT_KEYSPACE_OPTIONS.durability },
   },
 }
+const shownKeyspace = {
+  ...keyspaceOptions,
+  properties: {
+    id: { type: 'integer' },
+    name: { type: 'string' },
+    ...keyspaceOptions.properties,
+    replicas: {
+      type: ['integer', 'null'],
+      description: 'Null with strategy full: every peer has everything.',
+    },
+  },
+}
 const names = { type: 'array', items: { type: 'string' } }
 const faultCommand = {
   type: 'object',
@@ -233,10 +245,10 @@ export function openApiDocument(maxValueBytes: number): Json {
       '/v1/keyspaces': { get: operation('All keyspaces.', { 200: json('`{ keyspaces }`', anObject) }) },
       '/v1/keyspaces/{name}': {
         parameters: namePath,
-        get: operation('One keyspace.', { 200: json('Its options.', keyspaceOptions) }),
+        get: operation('One keyspace.', { 200: json('Its options.', shownKeyspace) }),
         put: operation(
           'Makes a keyspace; the same options again succeed.',
-          { 200: json('Its options.', keyspaceOptions) },
+          { 200: json('Its options.', shownKeyspace) },
           {
             requestBody: { content: { 'application/json': { schema: keyspaceOptions } } },
           },

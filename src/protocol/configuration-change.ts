@@ -180,11 +180,17 @@ export function createKeyspace(
  */
 export function dropKeyspace(configuration: Configuration, name: string, nowMs: number): Configuration {
   if (name === DEFAULT_KEYSPACE_NAME) {
-    throw new KvError('INVALID_ARGUMENT', `keyspace '${name}' cannot be dropped`)
+    throw new KvError(
+      'INVALID_ARGUMENT',
+      `keyspace '${name}' cannot be dropped: it is that of requests which name none`,
+    )
   }
   const keyspaces = configuration.keyspaces.filter((keyspace) => keyspace.name !== name)
   if (keyspaces.length === configuration.keyspaces.length) {
-    throw new KvError('NOT_FOUND', `there is no keyspace '${name}'`)
+    throw new KvError(
+      'NOT_FOUND',
+      `there is no keyspace '${name}'; kvctl keyspace list shows those there are`,
+    )
   }
   return next(configuration, nowMs, { keyspaces, reason: `drop keyspace ${name}` })
 }

@@ -107,6 +107,13 @@ test('a CSV row with too many fields is reported with its line', async () => {
   assert.is(await textOf('a:3'), '3')
 })
 
+test('what a broken row holds reaches no terminal as it is, nor at any length', async () => {
+  const { stdout } = await kvctlImport([file('wild.csv', `key,v\na:1,x"\u001b[2J${'y'.repeat(500)}\n`)])
+  assert.match(stdout, '1 bad')
+  assert.not(stdout.includes('\u001b'))
+  assert.ok(stdout.split('\n').every((line) => line.length < 200))
+})
+
 test('a JSON array that breaks off is an error that says after which row', async () => {
   const { code, stderr } = await kvctlImport([file('cut.json', '[{"key":"c:1"},{"key":"c:2"},{"ke')])
   assert.is(code, 2)

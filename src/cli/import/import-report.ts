@@ -7,6 +7,7 @@ import type { Outcome } from './importer.ts'
 
 const SHOWN_FAILURES = 5
 const SHOWN_DUPLICATES = 3
+const MAX_SHOWN_LENGTH = 160
 
 export interface ImportCounts {
   imported: number
@@ -49,7 +50,7 @@ export class ImportReport {
       default: {
         this.counts[outcome.kind]++
         const { row, key, code, message } = outcome
-        if (this.#failures.length < SHOWN_FAILURES) this.#failures.push(`row ${row}: ${message}`)
+        if (this.#failures.length < SHOWN_FAILURES) this.#failures.push(`row ${row}: ${printable(message)}`)
         this.#write({ row, key, code, message })
       }
     }
@@ -92,6 +93,13 @@ export class ImportReport {
   #write(line: Readonly<Record<string, unknown>>): void {
     this.#file?.write(`${JSON.stringify({ ...line, time: new Date().toISOString() })}\n`)
   }
+}
+
+/** A message may quote the row, which may hold anything: neither control sequences nor pages of it. */
+function printable(message: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not reach the terminal
+  const plain = message.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, '?')
+  return plain.length > MAX_SHOWN_LENGTH ? `${plain.slice(0, MAX_SHOWN_LENGTH - 1)}…` : plain
 }
 
 function listed(shown: readonly string[], count: number): string[] {
