@@ -246,7 +246,8 @@ function createPeer(
   const nodeOptions: NodeOptions = {
     ...DEFAULT_NODE_OPTIONS,
     listen: address,
-    join: addresses.slice(0, index),
+    // Members of a cluster that was formed before know each other; who joins one has to be told of somebody.
+    join: options.formed === true ? [] : addresses.slice(0, index),
     zone: zoneOf(options, index),
     partitionCount: options.partitionCount ?? DEFAULT_PARTITION_COUNT,
     ...options.node,

@@ -22,6 +22,11 @@ type Compare = Extract<MembershipMessage, { type: 'compare' }>
  * intervals up to the usual one.
  */
 const FIRST_PUSH_PULL_MS = 1000
+/**
+ * Whoever meets many at once, at a common start or when a partition heals, exchanges full states with one of
+ * them, and with the next one only after this: it has the same to say.
+ */
+const SYNC_INTERVAL_MS = 500
 
 export class Dissemination {
   readonly #view: LocalView
@@ -30,6 +35,7 @@ export class Dissemination {
   readonly #prng: Prng
   #nextPushPullMs = Number.POSITIVE_INFINITY
   #newcomerIntervalMs = FIRST_PUSH_PULL_MS
+  #lastSyncMs = Number.NEGATIVE_INFINITY
   /** With whom we still have to exchange full states; null: nobody. Repeated until a state arrives. */
   #wanted: { readonly nodeId: NodeId | null; atMs: number } | null = null
   /** Until the first full state arrived, everything in it is news to us alone. */
@@ -74,7 +80,7 @@ export class Dissemination {
   /** Exchanges full states with this peer (null: with anyone), from now on until it worked. */
   wantSync(nodeId: NodeId | null): void {
     if (this.#wanted !== null && (nodeId === null || nodeId === this.#wanted.nodeId)) return
-    this.#wanted = { nodeId, atMs: this.#view.nowMs }
+    this.#wanted = { nodeId, atMs: Math.max(this.#view.nowMs, this.#lastSyncMs + SYNC_INTERVAL_MS) }
   }
 
   onCompare(from: NodeId, compare: Compare): void {
@@ -135,6 +141,7 @@ export class Dissemination {
     const isNamedUp = named !== undefined && isUp(named.record.state)
     const partner = isNamedUp ? named : table.choose(1, (peer) => isUp(peer.record.state))[0]
     this.#wanted = { nodeId, atMs: nowMs + options.redialIntervalMs }
+    this.#lastSyncMs = nowMs
     if (partner !== undefined) this.#push(partner.record.nodeId)
   }
 
