@@ -15,6 +15,13 @@ export function utf8(text: string): Bytes {
   return encoder.encode(text)
 }
 
+/** Half a surrogate pair has no UTF-8: U+FFFD would stand for it, and different texts would become equal. */
+export function isWellFormed(text: string): boolean {
+  return !LONE_SURROGATE.test(text)
+}
+
+const LONE_SURROGATE = /\p{Surrogate}/u
+
 /** Text of UTF-8 bytes; malformed sequences become U+FFFD. */
 export function text(bytes: Bytes): string {
   return decoder.decode(bytes)

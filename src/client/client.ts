@@ -2,7 +2,7 @@
  * The client library: `put`, `get` and `delete` for programs. It knows the ring and asks an owner of the key;
  * requests do not wait for each other; when a peer fails it asks another one.
  */
-import { type Bytes, text, utf8 } from '../base/bytes.ts'
+import { type Bytes, isWellFormed, text, utf8 } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
 import type { Address } from '../base/ids.ts'
 import type { Random } from '../effects/random.ts'
@@ -165,7 +165,10 @@ export class Client {
 
 /** @throws INVALID_ARGUMENT */
 function toBytes(what: 'key' | 'value', given: string | Bytes): Bytes {
-  if (typeof given === 'string') return utf8(given)
+  if (typeof given === 'string') {
+    if (isWellFormed(given)) return utf8(given)
+    throw new KvError('INVALID_ARGUMENT', `the ${what} has half a surrogate pair in it; give it as bytes`)
+  }
   if (given instanceof Uint8Array) return given
   throw wrong(what, given, 'text or bytes (a string, a Uint8Array or a Buffer)')
 }

@@ -154,6 +154,9 @@ test('what no message can carry is refused here', async () => {
   assert.is(await world.code(kv.put('k', large), 0), 'TOO_LARGE')
   const long = new Uint8Array(64 * 1024 + 1)
   assert.is(await world.code(kv.put(long, 'v'), 0), 'INVALID_ARGUMENT')
+  const half = String.fromCharCode(0xd800)
+  assert.is(await world.code(kv.put(half, 'v'), 0), 'INVALID_ARGUMENT', 'half a surrogate pair')
+  assert.is(await world.code(kv.put('key', half), 0), 'INVALID_ARGUMENT')
   assert.is(await world.code(kv.get(long), 0), 'INVALID_ARGUMENT')
 })
 

@@ -1,5 +1,5 @@
 /** From a row to the key and the value that are written. */
-import { type Bytes, utf8 } from '../../base/bytes.ts'
+import { type Bytes, isWellFormed, utf8 } from '../../base/bytes.ts'
 import { MAX_KEY_BYTES } from '../../wire/requests.ts'
 import type { RowContent, RowFault } from './rows.ts'
 
@@ -35,6 +35,7 @@ export function makeEntry(content: RowContent, rule: EntryRule): Entry | RowFaul
     parts.push(String(part))
   }
   const keyText = parts.join(rule.separator)
+  if (!isWellFormed(keyText)) return { fault: 'the key has half a surrogate pair in it' }
   const key = utf8(keyText)
   if (key.length === 0) return { fault: 'the key is empty' }
   if (key.length > MAX_KEY_BYTES)
@@ -53,7 +54,10 @@ function makeValue(
   }
   const value = Object.hasOwn(row, field) ? row[field] : undefined
   if (value === undefined) return { fault: missing(field, row) }
-  if (typeof value === 'string') return { value: utf8(value), contentType: null }
+  if (typeof value === 'string') {
+    if (!isWellFormed(value)) return { fault: `field '${field}' has half a surrogate pair in it` }
+    return { value: utf8(value), contentType: null }
+  }
   return { value: utf8(JSON.stringify(value)), contentType: 'application/json' }
 }
 
