@@ -1,0 +1,57 @@
+/**
+ * Fills the disk of a peer that is not running with records, as if they had been written long ago, and takes
+ * away the marker of its clean stop: so its next start is one after an unclean stop.
+ */
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type Bytes, utf8 } from '../../src/base/bytes.ts'
+import type { ActorId, KeyspaceId } from '../../src/base/ids.ts'
+import { openLevelStorage } from '../../src/platform/level-storage.ts'
+import { partitionOf } from '../../src/protocol/ring.ts'
+import { CLEAN_STOP_FILE } from '../../src/store/clean-stop.ts'
+import { recordKey } from '../../src/store/keys.ts'
+import { encodeRecord } from '../../src/store/record-codec.ts'
+
+const ACTOR = 'aaaaaaaaaaaaaaaa' as ActorId
+const VALUE_BYTES = 100
+const BATCH = 2000
+
+export interface Filling {
+  readonly keyspaceId: KeyspaceId
+  readonly partitionCount: number
+  readonly count: number
+  /** Of which keys this disk has an older record than another one, made with the same `count`. */
+  isBehind(i: number): boolean
+}
+
+/** @returns about how many bytes a record and its key have */
+export async function fillDisk(dataDir: string, filling: Filling): Promise<number> {
+  const { keyspaceId, partitionCount, count, isBehind } = filling
+  const storage = await openLevelStorage(dataDir)
+  const database = await storage.openDatabase()
+  let bytes = 0
+  for (let i = 0; i < count; ) {
+    const batch = database.batch()
+    for (const end = Math.min(count, i + BATCH); i < end; i++) {
+      const key = utf8(`user:${String(i).padStart(8, '0')}`)
+      const record = recordOf(key, isBehind(i) ? i + 1 : count + i + 1)
+      bytes += key.length + record.length
+      batch.put(recordKey(keyspaceId, partitionOf(key, partitionCount), key), record)
+    }
+    await batch.write()
+  }
+  await database.close()
+  await storage.close()
+  await rm(join(dataDir, CLEAN_STOP_FILE), { force: true })
+  return bytes / count
+}
+
+function recordOf(key: Bytes, n: number): Bytes {
+  const dot = { actor: ACTOR, n }
+  const value = new Uint8Array(VALUE_BYTES).fill(n)
+  const fields = { contentType: null, writeId: 'V1StGXR8_Z5jdHi6B-myT', expiresAtMs: null }
+  return encodeRecord(key, {
+    seen: { vector: new Map([[ACTOR, n]]), loose: [] },
+    values: [{ dot, value, timestamp: 1.6e15 + n, ...fields }],
+  })
+}
