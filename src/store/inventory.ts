@@ -64,7 +64,7 @@ export class Inventory {
     this.#scanPace = new ScanPace(this.#host.effects.clock)
     this.#rebuild = null
     if (savedTrees === null && holdsRecords) this.#build(database)
-    else this.#schedule(database)
+    else this.#schedule(database, savedTrees !== null)
   }
 
   /** Fulfils when it no longer reads the database. */
@@ -130,12 +130,12 @@ export class Inventory {
   }
 
   /** On a schedule, from now on. */
-  #schedule(database: Database): void {
+  #schedule(database: Database, areKept: boolean): void {
     const { effects, rebuildIntervalMs: intervalMs, atBoundary, damaged, lost } = this.#host
     const isDropped = (id: KeyspaceId): boolean => this.#dropped.has(id)
     const host = { effects, intervalMs, atBoundary, damaged, lost, isDropped }
     this.#rebuild = new TreeRebuild(host, database, this.#trees)
-    this.#rebuild.start()
+    this.#rebuild.start(areKept)
   }
 
   /** In one go, now. */
@@ -163,7 +163,7 @@ export class Inventory {
         progress.endedMs = clock.monotonic()
         const { records } = this.#census.total
         log.info('store.counted', { records, tookMs: Math.round(progress.endedMs - startedMs) })
-        this.#schedule(database)
+        this.#schedule(database, false)
       },
       (error: unknown) => {
         progress.endedMs = clock.monotonic()

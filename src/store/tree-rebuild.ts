@@ -22,6 +22,9 @@ import { verifyRecord } from './record-codec.ts'
 import { RecordScan } from './record-scan.ts'
 import { ScanPace } from './scan-pace.ts'
 
+/** Trees that were kept while the peer was away say nothing of what became of the disk: looked at soon. */
+const FIRST_PASS_MS = 2000
+
 export interface RebuildHost {
   readonly effects: Pick<Effects, 'clock' | 'log' | 'random'>
   /** From the end of one pass to the next. */
@@ -88,8 +91,9 @@ export class TreeRebuild {
     return this.#progress
   }
 
-  start(): void {
-    this.#running = this.#run()
+  /** @param areKept the trees were not made from this disk now, but kept while the peer was away */
+  start(areKept: boolean): void {
+    this.#running = this.#run(areKept ? FIRST_PASS_MS : this.#host.intervalMs)
   }
 
   /** Fulfils when it no longer reads the database. */
@@ -107,11 +111,11 @@ export class TreeRebuild {
     this.#wake()
   }
 
-  /** The first pass comes at any time within the interval: peers that were started together take turns. */
-  async #run(): Promise<void> {
+  /** The first pass comes at any time within `firstMs`: peers that were started together take turns. */
+  async #run(firstMs: number): Promise<void> {
     const { effects, intervalMs } = this.#host
     const { clock, random } = effects
-    let dueMs = clock.monotonic() + random.float() * intervalMs
+    let dueMs = clock.monotonic() + random.float() * firstMs
     while (!this.#isStopped) {
       const [wanted] = this.#wanted
       if (wanted !== undefined) {

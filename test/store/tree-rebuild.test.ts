@@ -115,6 +115,18 @@ test('a record that is gone, or of an older time, is a loss, and trees follow th
   }
 })
 
+test('what the disk lost while the peer was away is found soon after a clean start', async () => {
+  const { world, store } = await filled('away')
+  await world.result(store.close())
+  world.disk.crash(world.prng)
+  world.disk.rot(present(records(world)[7], 'there are more')[0], null)
+  const again = await world.open()
+  assert.ok(again.hashTrees !== null, 'they were kept')
+  await world.pass(4000)
+  assert.is(again.damage.lostLeaves, 1)
+  assertTrees(world, again)
+})
+
 test('a damaged record is found though nobody reads it, and is no loss', async () => {
   const { world, store } = await filled('damaged')
   const [key, record] = present(records(world)[9], 'there are more')
