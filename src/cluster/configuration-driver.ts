@@ -111,6 +111,13 @@ export class ConfigurationDriver {
     return this.#acceptor.acceptorId
   }
 
+  /** This peer is no acceptor, or is the one that the configuration names. */
+  get isVoteSound(): boolean {
+    const { nodeId } = this.#parts.identity
+    const named = this.current?.acceptors.find((acceptor) => acceptor.nodeId === nodeId)
+    return named === undefined || named.acceptorId === this.#acceptor.acceptorId
+  }
+
   /**
    * For people, one sentence: what the open change, or our own joining, waits for; null when nothing is open.
    */
@@ -223,10 +230,9 @@ export class ConfigurationDriver {
    * @throws as `proposeChange`
    */
   async renewAcceptor(timeoutMs: number): Promise<void> {
+    if (this.isVoteSound) return
     const { nodeId } = this.#parts.identity
     const { acceptorId } = this.#acceptor
-    const known = this.current?.acceptors.find((acceptor) => acceptor.nodeId === nodeId)
-    if (known === undefined || known.acceptorId === acceptorId) return
     const nowMs = this.#parts.effects.clock.now()
     const renew = (base: Configuration) => renewAcceptor(base, { nodeId, acceptorId }, nowMs)
     await this.#decision.change(renew, timeoutMs)

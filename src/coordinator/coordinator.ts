@@ -66,6 +66,10 @@ export class Coordinator {
       if (request.context !== null) decodeContext(request.context, seed)
       const isOwner = this.#with.ring().isOwner(this.#with.selfId, place.keyspace, place.partition)
       if (isOwner || this.#standsIn(place, forwarded)) {
+        if (!this.#with.store.completeness.isAdmitted) {
+          const why = 'this peer lost its data and has not been let in again'
+          throw new KvError('UNAVAILABLE', `nothing was written: ${why}; ask another one`)
+        }
         return this.#track(done, sizeBytes, (end) => {
           return new Write(this.#with, place, request, seed, deadlineMs, !isOwner, end)
         })

@@ -77,6 +77,7 @@ export class Replica {
     if (keyspace === null || ring.isOwner(this.#with.selfId, keyspace, partition) === asStandIn) {
       return 'notOwner'
     }
+    if (!this.#with.store.completeness.isAdmitted) return 'catchingUp'
     if (asStandIn) return keyspace.quorum === 'strict' ? 'failed' : null
     const isAnswer = message.type === 'read'
     return isAnswer && !this.#with.store.completeness.isComplete(keyspace.id, partition) ? 'catchingUp' : null

@@ -43,7 +43,7 @@ export class TreeReplica {
     if (typeof keyspace === 'string') return this.#refuse(link, message.id, keyspace)
     const { hashTrees: trees, completeness } = this.#with.store
     // Its number would not tell this life from the one before.
-    if (completeness.cause !== null && completeness.fence === null) {
+    if (!completeness.isAdmitted) {
       return this.#refuse(link, message.id, 'catchingUp')
     }
     if (trees === null) return this.#refuse(link, message.id, 'failed') // They are being built.

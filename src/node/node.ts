@@ -109,6 +109,13 @@ export class Node {
     return this.#running.store
   }
 
+  /** It lacks no data, and votes if it is an acceptor: a disk that was lost has been made good. */
+  get isWhole(): boolean {
+    if (this.#parts === null) return false
+    const { store, configuration } = this.#parts
+    return store.completeness.cause === null && configuration.isVoteSound
+  }
+
   /** The configuration in force here; null before the first. */
   get configuration(): Configuration | null {
     return this.#parts?.configuration.current ?? null

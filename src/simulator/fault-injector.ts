@@ -4,7 +4,9 @@
  */
 import { unreachable } from '../base/assert.ts'
 import type { Prng } from '../base/prng.ts'
+import { DataLoss, type DiskLedger } from './data-loss.ts'
 import type { PathFault } from './sim-paths.ts'
+import { chance } from './sim-random.ts'
 import type { SimPeer, Simulation } from './simulation.ts'
 import { FAULT_CLASSES, type Fault, type FaultClass, type Scope } from './swarm.ts'
 
@@ -20,7 +22,9 @@ export function createFaultInjector(
   simulation: Simulation,
   schedule: readonly Fault[],
   prng: Prng,
+  ledger: DiskLedger,
 ): FaultInjector {
+  const dataLoss = new DataLoss(simulation, ledger)
   const struck = Object.fromEntries(FAULT_CLASSES.map((name) => [name, 0])) as Record<FaultClass, number>
   const { scheduler, paths, network, trace } = simulation.world
   const peers = new Map(simulation.peers.map((peer) => [peer.host, peer]))
@@ -35,6 +39,22 @@ export function createFaultInjector(
     }
     undos.add(once)
     scheduler.after(forMs, once)
+  }
+
+  /** While it is ready: one that cannot start on its disk is another matter. */
+  const strikeDisk = (fault: Fault & { readonly class: 'diskError' }): boolean => {
+    const host = simulation.world.host(fault.host)
+    const peer = peers.get(fault.host)
+    if (peer?.state !== 'ready') return false
+    host.diskFailure = (work) => {
+      const strikes = (work === 'write' || work === 'sync') && peer.state === 'ready'
+      if (!strikes || !chance(prng, fault.chance)) return null
+      return { message: 'input/output error', kept: chance(prng, fault.keptChance) }
+    }
+    undoAfter(fault.forMs, () => {
+      host.diskFailure = null
+    })
+    return true
   }
 
   const strike = (fault: Fault): boolean => {
@@ -64,6 +84,15 @@ export function createFaultInjector(
         })
         return true
       }
+      case 'diskError':
+        return strikeDisk(fault)
+      case 'wipe':
+      case 'restore': {
+        const peer = peers.get(fault.host)
+        // It strikes when it may, and counts itself.
+        if (peer !== undefined) dataLoss[fault.class](peer, fault.forMs, () => struck[fault.class]++)
+        return false
+      }
       default:
         return unreachable(fault)
     }
@@ -74,7 +103,7 @@ export function createFaultInjector(
     begin() {
       for (const fault of schedule) {
         scheduler.after(fault.atMs, () => {
-          if (over) return
+          if (over || dataLoss.isFragile) return
           trace.text(fault.class)
           if (strike(fault)) struck[fault.class]++
         })
@@ -82,6 +111,7 @@ export function createFaultInjector(
     },
     end() {
       over = true
+      dataLoss.end()
       for (const undo of [...undos]) undo()
     },
   }

@@ -206,7 +206,7 @@ class Scenario {
 
   #inject(schedule: readonly Fault[]): FaultInjector {
     const prng = this.#prng.fork(`faults ${this.#injectors.length}`)
-    const injector = createFaultInjector(this.simulation, schedule, prng)
+    const injector = createFaultInjector(this.simulation, schedule, prng, this.#checks.ledger)
     this.#injectors.push(injector)
     injector.begin()
     return injector
@@ -269,7 +269,12 @@ class Scenario {
     this.simulation.heal()
     const { peers } = this.simulation
     if (peers.length < 4 || !chance(this.#prng, 0.25)) return null
-    const spared = pick(this.#prng, peers)
+    // A disk that was lost is made good by all the others.
+    if (!peers.every((peer) => peer.node?.isWhole === true)) return null
+    // One that is being stopped is about to be started again.
+    const ready = peers.filter((peer) => peer.state === 'ready')
+    if (ready.length === 0) return null
+    const spared = pick(this.#prng, ready)
     spared.crash(pick(this.#prng, ['process', 'power']))
     return spared
   }

@@ -37,6 +37,8 @@ export interface Paths {
   /** Puts a fault in force; the returned function takes it away. */
   add(fault: PathFault): () => void
   clear(): void
+  /** No fault is in force. */
+  readonly isClear: boolean
 }
 
 export interface LatencyOptions {
@@ -85,6 +87,9 @@ export function createPaths(prng: Prng, latency: LatencyOptions): Paths {
     },
     clear() {
       change([])
+    },
+    get isClear() {
+      return faults.length === 0
     },
   }
 }

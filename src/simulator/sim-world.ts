@@ -10,7 +10,7 @@ import type { Metrics } from '../effects/metrics.ts'
 import { observeFiles } from './file-observer.ts'
 import { createScheduler, type Scheduler } from './scheduler.ts'
 import { createHostClock, createSimClock, type HostClock } from './sim-clock.ts'
-import { type SimCrash, SimDisk, type SimDiskObserver } from './sim-disk.ts'
+import { type SimCrash, SimDisk, type SimDiskObserver, type SimDiskOptions } from './sim-disk.ts'
 import { createSimNetwork, type SimNetwork } from './sim-network.ts'
 import { createPaths, type LatencyOptions, type Paths } from './sim-paths.ts'
 import { createProcess, type SimProcess } from './sim-process.ts'
@@ -76,6 +76,8 @@ export interface SimHost {
   readonly process: SimProcess | null
   /** The disk's work takes so many times as long as usual. */
   diskSlowness: number
+  /** What becomes of each piece of the disk's work; null: it succeeds. */
+  diskFailure: SimDiskOptions['fail'] | null
   /** A new life of the program. The one before must have ended. */
   boot(): Life
   /** Ends the running life. `stopped`: it said goodbye itself; otherwise what was not synced may be lost. */
@@ -145,7 +147,10 @@ function createHost(world: SimWorld, name: string, place: number, options: World
     offsetMs: Math.round(between(prng, -errorMs, errorMs)),
     driftPpm: errorMs === 0 ? 0 : Math.round(between(prng, -100, 100)),
   })
-  const disk = new SimDisk({ observer: observeDisk(name, place, trace, options.observer) })
+  const disk = new SimDisk({
+    observer: observeDisk(name, place, trace, options.observer),
+    fail: (work) => host.diskFailure?.(work) ?? null,
+  })
   let lives = 0
   let process: SimProcess | null = null
   const host: SimHost = {
@@ -153,6 +158,7 @@ function createHost(world: SimWorld, name: string, place: number, options: World
     clock,
     disk,
     diskSlowness: 1,
+    diskFailure: null,
     get process() {
       return process
     },

@@ -86,6 +86,10 @@ export interface SimPeer {
    * fall silent.
    */
   crash(how?: SimCrash): void
+  /**
+   * Ends it, and leaves an empty disk; its next life begins with nothing but the addresses of the others.
+   */
+  wipe(): void
   /** Stops it in its tracks, as SIGSTOP does; the returned function lets this life of it go on. */
   pause(): () => void
   traffic(): Traffic
@@ -257,6 +261,7 @@ function createPeer(
   let storage: Storage | null = null
   /** Tells a `stop` under way that the node was killed before it had stopped. */
   let died: () => void = () => undefined
+  let isWiped = false
 
   const failed = (process: SimProcess, error: unknown): void => {
     if (process.state !== 'dead') throw new SimulationError(world.seed, world.scheduler.nowMs, error)
@@ -277,7 +282,8 @@ function createPeer(
     start() {
       if (state !== 'down') return
       const { process, effects } = host.boot()
-      const born = createNode(nodeOptions, effects, (error) => {
+      const join = isWiped ? addresses.filter((other) => other !== address) : nodeOptions.join
+      const born = createNode({ ...nodeOptions, join }, effects, (error) => {
         if (options.ended === undefined) failed(process, error)
         else options.ended(host.name, error)
       })
@@ -310,6 +316,11 @@ function createPeer(
       node = null
       state = 'down'
       died()
+    },
+    wipe() {
+      this.crash('power')
+      host.disk.wipe()
+      isWiped = true
     },
     pause() {
       const { process } = host

@@ -22,6 +22,9 @@ export const FAULT_CLASSES = [
   'linkBreak',
   'clockJump',
   'slowDisk',
+  'diskError',
+  'wipe',
+  'restore',
 ] as const
 export type FaultClass = (typeof FAULT_CLASSES)[number]
 
@@ -56,6 +59,17 @@ export type Fault = Timed &
     | { readonly class: 'linkBreak' }
     | { readonly class: 'clockJump'; readonly host: string; readonly byMs: number }
     | { readonly class: 'slowDisk'; readonly host: string; readonly times: number }
+    /** `chance`: of each write to fail. `keptChance`: that what failed is there all the same. */
+    | {
+        readonly class: 'diskError'
+        readonly host: string
+        readonly chance: number
+        readonly keptChance: number
+      }
+    /** `forMs`: how long the peer is down without a disk. */
+    | { readonly class: 'wipe'; readonly host: string }
+    /** `forMs`: how long the peer goes on after its disk was copied, before it is put back. */
+    | { readonly class: 'restore'; readonly host: string }
   )
 
 export interface SwarmOptions {
@@ -80,6 +94,9 @@ const MEAN_INTERVAL_MS: Readonly<Record<FaultClass, number>> = {
   linkBreak: 10_000,
   clockJump: 60_000,
   slowDisk: 90_000,
+  diskError: 90_000,
+  wipe: 120_000,
+  restore: 120_000,
 }
 
 /** How likely a seed is to take a class. */
@@ -148,6 +165,14 @@ function draw(name: FaultClass, atMs: number, { hosts, clients }: SwarmOptions, 
     }
     case 'slowDisk':
       return { class: name, atMs, forMs: lasting(20_000), host, times: Math.round(between(prng, 10, 200)) }
+    case 'diskError': {
+      const [chanceOfFailure, keptChance] = [between(prng, 0.01, 0.3), prng.float()]
+      return { class: name, atMs, forMs: lasting(5_000), host, chance: chanceOfFailure, keptChance }
+    }
+    case 'wipe':
+      return { class: name, atMs, forMs: lasting(chance(prng, 0.5) ? 300 : 15_000), host }
+    case 'restore':
+      return { class: name, atMs, forMs: lasting(20_000), host }
   }
 }
 

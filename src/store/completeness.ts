@@ -11,7 +11,6 @@
  * configuration-change.ts`, `readmit`) never had anything to lose here.
  */
 import { type Bytes, strictText, utf8 } from '../base/bytes.ts'
-import { KvError } from '../base/error.ts'
 import { hashText32 } from '../base/hash.ts'
 import type { KeyspaceId, StoreId } from '../base/ids.ts'
 import type { Database } from '../effects/storage.ts'
@@ -40,12 +39,12 @@ interface CatchUp {
 }
 
 export class Completeness {
-  readonly #database: () => Database
+  readonly #save: (bytes: Bytes | null) => Promise<void>
   #catchUp: CatchUp | null = null
 
-  /** @param database throws UNAVAILABLE while it is not open */
-  constructor(database: () => Database) {
-    this.#database = database
+  /** @param save puts under `CATCH_UP_KEY`, or takes away, on disk when it fulfils; rejects with a KvError */
+  constructor(save: (bytes: Bytes | null) => Promise<void>) {
+    this.#save = save
   }
 
   /** What the disk says: at the start, and when the database was opened anew. */
@@ -74,6 +73,11 @@ export class Completeness {
     return this.#catchUp?.fence ?? null
   }
 
+  /** This life may answer for its node: nobody takes what it says for the word of the life before. */
+  get isAdmitted(): boolean {
+    return this.#catchUp === null || this.#catchUp.fence !== null
+  }
+
   /** From when it fulfils this is another life of the data, of which nothing is complete. */
   async begin(database: Database, cause: LossCause, storeId: StoreId): Promise<void> {
     const catchUp = { cause, isMoving: true, fence: null, complete: new Map() }
@@ -82,7 +86,7 @@ export class Completeness {
     this.#catchUp = catchUp
   }
 
-  /** What was there before is out of the way. @throws as all below: UNAVAILABLE when the disk fails */
+  /** What was there before is out of the way. @throws as all below: KvError when the disk fails */
   moved(): Promise<void> {
     return this.#change((catchUp) => ({ ...catchUp, isMoving: false }))
   }
@@ -108,15 +112,7 @@ export class Completeness {
   async #change(next: (catchUp: CatchUp) => CatchUp | null): Promise<void> {
     if (this.#catchUp === null) return
     const catchUp = next(this.#catchUp)
-    const database = this.#database()
-    try {
-      const batch = database.batch()
-      await (catchUp === null ? batch.del(CATCH_UP_KEY) : batch.put(CATCH_UP_KEY, encode(catchUp))).write(
-        SYNC,
-      )
-    } catch (error) {
-      throw new KvError('UNAVAILABLE', 'how far this peer has caught up cannot be noted', { cause: error })
-    }
+    await this.#save(catchUp === null ? null : encode(catchUp))
     this.#catchUp = catchUp
   }
 }

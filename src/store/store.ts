@@ -25,10 +25,10 @@ import { CLEAN_STOP_FILE, encodeCleanStop } from './clean-stop.ts'
 import { Completeness, type LossCause } from './completeness.ts'
 import { DiskDamage } from './disk-damage.ts'
 import { DiskRecords } from './disk-records.ts'
-import { type Committed, GroupCommit } from './group-commit.ts'
+import { type CommitOperation, type Committed, GroupCommit } from './group-commit.ts'
 import type { HashTrees } from './hash-trees.ts'
 import { Inventory, type InventoryHost } from './inventory.ts'
-import { KEYSPACE_KINDS, keyspaceRange, recordKey, userKey } from './keys.ts'
+import { CATCH_UP_KEY, KEYSPACE_KINDS, keyspaceRange, recordKey, userKey } from './keys.ts'
 import { beginLife, holdsAnyRecord, keyspacesHeld, type Life, syncDatabase } from './life.ts'
 import { type Minted, mintDot, type NewValue, putUnder } from './minting.ts'
 import { type PendingWrite, PendingWrites } from './pending-writes.ts'
@@ -40,6 +40,7 @@ import type { Look, Slot } from './slot.ts'
 import { type StandInHost, StandIns, type StandInWrite } from './stand-ins.ts'
 import { STORE_LIMITS, type StoreLimits } from './store-limits.ts'
 
+type AnyWrite = PendingWrite | StandInWrite | CommitOperation
 export type StoreEffects = Pick<Effects, 'clock' | 'storage' | 'random' | 'log' | 'metrics'>
 /** Which keyspace, and how durable its writes are. */
 export type KeyspacePlace = Pick<Keyspace, 'id' | 'durability'>
@@ -53,10 +54,10 @@ export class Store {
   readonly #effects: StoreEffects
   /** What is kept for owners of other keys, beside the records. */
   readonly standIns: StandIns
-  readonly completeness = new Completeness(() => this.#opened)
+  readonly completeness = new Completeness((bytes) => this.#saveCatchUp(bytes))
   /** What was held before a loss. */
   readonly quarantine = new Quarantine(() => this.#opened)
-  readonly #commit: GroupCommit<PendingWrite | StandInWrite>
+  readonly #commit: GroupCommit<AnyWrite>
   readonly #pending = new PendingWrites<PendingWrite>()
   readonly #disk: DiskRecords
   /** Counts, exact unless they are being taken, and the making of hash trees. */
@@ -87,7 +88,7 @@ export class Store {
     this.#storeId = storeId
     this.#actor = cleanStop === null ? Actor.create(random) : Actor.resume(cleanStop.actor, cleanStop.counter)
     const listener = {
-      committed: (writes: readonly (PendingWrite | StandInWrite)[]) => this.#committed(writes),
+      committed: (writes: readonly AnyWrite[]) => this.#committed(writes),
       failed: (error: unknown) => this.#failed(error),
     }
     this.#commit = new GroupCommit(clock, metrics, listener, limits)
@@ -319,6 +320,14 @@ export class Store {
     return this.#database
   }
 
+  #saveCatchUp(value: Bytes | null): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (!this.#isOpen) throw this.#unavailable()
+      const done: Committed = (error) => (error === null ? resolve() : reject(error))
+      this.#commit.add({ key: CATCH_UP_KEY, value, batch: 0 }, true, done, 0)
+    })
+  }
+
   #standInHost(): StandInHost {
     return {
       effects: this.#effects,
@@ -419,13 +428,14 @@ export class Store {
     this.#commit.add(write, sync, done, detail)
   }
 
-  #committed(writes: readonly (PendingWrite | StandInWrite)[]): void {
+  #committed(writes: readonly AnyWrite[]): void {
     this.#look = null
     for (const write of writes) {
       if ('standIn' in write) {
         this.standIns.committed(write)
         continue
       }
+      if (!('record' in write)) continue
       this.#disk.wrote(write.keyHash, write.key, write.value)
       this.inventory.wrote(write)
       this.#pending.settle(write)

@@ -60,8 +60,10 @@ test('while it catches up no read counts its answers, and its writes count', asy
   third.crash('process')
   third.host.disk.wipe()
   await third.start()
+  assert.ok(await world.until(() => third.node.store.completeness.isAdmitted))
   second.crash('process')
   const kv = world.client(first, third)
+  await world.pass(1000)
   assert.not(isComplete(third), 'one of those it needs is down')
   assert.is((await world.settle(kv.put('new', 'v', { blind: true, w: 2 }))).owners, 2)
   const alone = world.client(third)
@@ -78,6 +80,24 @@ test('while it catches up no read counts its answers, and its writes count', asy
   await second.start()
   assert.ok(await world.until(() => isComplete(third)))
   assert.is((await world.settle(alone.get('old', { r: 'all' }))).text(), 'v')
+})
+
+test('a wiped peer gets in again though the others go down before they let it in', async () => {
+  const { world, peers } = await cluster('unfenced')
+  const [first, second, third] = peers
+  third.crash('process')
+  third.host.disk.wipe()
+  const starting = third.begin()
+  assert.ok(await world.until(() => world.logged.includes('node.took_place')))
+  first.crash('process')
+  second.crash('process')
+  await world.pass(5000)
+  await world.settle(Promise.all([first.begin(), second.begin(), starting]))
+  assert.ok(await world.until(() => isComplete(third)))
+  assert.equal(
+    peers.flatMap(({ ends }) => ends),
+    [],
+  )
 })
 
 test('a wiped peer waits while another member cannot say that it is gone', async () => {

@@ -9,6 +9,7 @@ import type { Dot, DotSet, DottedValue } from '../../src/protocol/record.ts'
 import { createConfigurationChecker } from '../../src/simulator/checker/configurations.ts'
 import { createDotLedger } from '../../src/simulator/checker/dot-ledger.ts'
 import { createDurabilityChecker } from '../../src/simulator/checker/durability.ts'
+import { createSessionChecker } from '../../src/simulator/checker/sessions.ts'
 import type { StoredRecord } from '../../src/simulator/checker/stored-record.ts'
 import { Violation } from '../../src/simulator/checker/violation.ts'
 import { createVisibilityChecker } from '../../src/simulator/checker/visibility.ts'
@@ -275,6 +276,46 @@ test('2: a disk that knows less than before is found', () => {
   const checker = createDurabilityChecker()
   checker.durable('a', 'siblings/k', stored(dot(2), 'y'))
   violates(() => checker.durable('a', 'siblings/k', stored(dot(1), 'x')), 2, /went backwards/)
+})
+
+test('2: a disk that was lost counts for what it had been told before, and for nothing later', () => {
+  const checker = createDurabilityChecker()
+  const place = 'siblings/k'
+  checker.durable('a', place, stored(dot(1), 'x'))
+  assert.not(checker.isElsewhere('a'))
+  checker.durable('b', place, stored(dot(1), 'x'))
+  assert.ok(checker.isElsewhere('a'))
+  const before = new Story().begin('x', [dot(1)])
+  checker.replaced('a', before.startMs + 1)
+  assert.is(checker.holdersOfAll(place), Number.POSITIVE_INFINITY)
+  Object.assign(before, { outcome: 'ok', reply: upTo(1) })
+  checker.writeEnded?.(before)
+  const after = { ...before, startMs: before.startMs + 2 }
+  violates(() => checker.writeEnded?.(after), 2, /durable on 1/)
+})
+
+test('2: a record that went into quarantine may know less when it comes back', () => {
+  const checker = createDurabilityChecker()
+  checker.durable('a', 'siblings/k', stored(dot(2), 'y'))
+  checker.putAside('a', 'siblings/k')
+  checker.durable('a', 'siblings/k', stored(dot(1), 'x'))
+})
+
+test('7: a client that is told less than before is found, another one is not', () => {
+  const checker = createSessionChecker()
+  const tell = (client: number, seen: DotSet, r = 2): void => {
+    const read = { ...new Story().beginRead(r), client, values: [], seen }
+    checker.readStarted?.(read)
+    checker.readEnded?.(read)
+  }
+  tell(0, upTo(2))
+  tell(1, upTo(1))
+  tell(0, upTo(2))
+  tell(0, upTo(1), 1)
+  violates(() => tell(0, upTo(1)), 7, /goes back: client 0 had been told/)
+  const write = { ...new Story().begin('x', [dot(3)]), client: 1, outcome: 'ok' as const, reply: upTo(3) }
+  checker.writeEnded?.(write)
+  violates(() => tell(1, upTo(2)), 7, /client 1/)
 })
 
 test('6: two contents of one configuration number are found, and one that goes back', () => {

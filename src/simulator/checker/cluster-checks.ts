@@ -1,8 +1,9 @@
 /** All checkers of a running cluster, wired to its disks, its peers and its clients' history. */
 
 import { present } from '../../base/assert.ts'
-import { text } from '../../base/bytes.ts'
+import { type Bytes, text } from '../../base/bytes.ts'
 import type { Keyspace } from '../../protocol/configuration.ts'
+import type { DiskLedger } from '../data-loss.ts'
 import { type HistoryObserver, type KeyspaceFacts, type Place, placeOf } from '../history.ts'
 import type { SimOperation } from '../sim-database.ts'
 import type { WorldObserver } from '../sim-world.ts'
@@ -10,7 +11,14 @@ import type { Simulation } from '../simulation.ts'
 import { type ConfigurationChecker, createConfigurationChecker } from './configurations.ts'
 import { createDotLedger, type DotLedger } from './dot-ledger.ts'
 import { createDurabilityChecker } from './durability.ts'
-import { decodeStored, type StoredKey, type StoredRecord, standInPlace } from './stored-record.ts'
+import { createSessionChecker } from './sessions.ts'
+import {
+  decodeStored,
+  quarantinedKeys,
+  type StoredKey,
+  type StoredRecord,
+  standInPlace,
+} from './stored-record.ts'
 import { checkTrees } from './trees.ts'
 import { Violation } from './violation.ts'
 import { createVisibilityChecker } from './visibility.ts'
@@ -28,6 +36,8 @@ export interface ClusterChecks {
   watch(simulation: Simulation): void
   /** Which keyspaces the history is about. */
   learnKeyspaces(keyspaces: readonly Keyspace[]): void
+  /** When a host may lose its disk, and that it has another one. */
+  readonly ledger: DiskLedger
   /** Every acknowledged write of a key is on all its owners' disks. */
   checkEveryOwner(keyspace: KeyspaceFacts, key: string): void
 }
@@ -93,10 +103,11 @@ export function createClusterChecks(): ClusterChecks {
     dots,
     configurations,
     votes,
-    history: [durability, createVisibilityChecker(dots)],
+    history: [durability, createVisibilityChecker(dots), createSessionChecker()],
     disks: {
       onWrite: (host, operations) => eachRecord(operations, (stored) => dots.record(host, stored)),
       onDurable: (host, operations) => {
+        for (const key of quarantinedKeys(operations)) durability.putAside(host, placeOfStored(key))
         eachLetGo(host, operations)
         eachRecord(operations, (stored) => durability.durable(host, placeOfStored(stored), stored))
       },
@@ -106,6 +117,19 @@ export function createClusterChecks(): ClusterChecks {
       simulation = watched
       look()
       lookAtTrees()
+    },
+    ledger: {
+      isElsewhere: (host) => durability.isElsewhere(host),
+      replaced(host) {
+        const { world } = present(simulation, 'it is watched')
+        configurations.replaced(host)
+        durability.replaced(host, world.scheduler.nowMs)
+        for (const place = world.host(host).disk.newest.begin; place.valid; place.next()) {
+          const [key, value] = [place.key as Bytes, place.value as Bytes]
+          const stored = decodeStored(key, value)
+          if (stored !== null) durability.durable(host, placeOfStored(stored), stored)
+        }
+      },
     },
     learnKeyspaces(keyspaces) {
       for (const { id, name } of keyspaces) names.set(id, name)

@@ -11,6 +11,8 @@ import { Violation } from './violation.ts'
 export interface ConfigurationChecker {
   /** What a peer goes by now. Call it often: repeated ones cost nothing. */
   saw(host: string, configuration: Configuration): void
+  /** A host's disk is another one: it may have been told less. */
+  replaced(host: string): void
   /** The highest number seen anywhere. */
   readonly highest: number
 }
@@ -22,6 +24,9 @@ export function createConfigurationChecker(): ConfigurationChecker {
   return {
     get highest() {
       return highest
+    },
+    replaced(host) {
+      current.delete(host)
     },
     saw(host, configuration) {
       const before = current.get(host)

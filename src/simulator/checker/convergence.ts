@@ -16,6 +16,7 @@ export function findDisagreement(up: readonly SimPeer[], down: SimPeer | null): 
     if (current.number !== first?.number) {
       return `${up[0]?.host} has configuration ${first?.number}, ${peer.host} has ${current.number}`
     }
+    if (peer.node?.isWhole !== true) return `${peer.host} has not made good what its disk lost`
     const flaw = findWrongView(peer, up, down)
     if (flaw !== null) return flaw
   }

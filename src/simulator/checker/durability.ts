@@ -18,6 +18,12 @@ export interface DurabilityChecker extends HistoryObserver {
   durable(host: string, place: Place | null, stored: StoredRecord): void
   /** A stand-in record is durably gone from a host. */
   letGo(host: string, place: Place | null): void
+  /** A record of a host is durably in quarantine: from here on it says nothing. */
+  putAside(host: string, place: Place | null): void
+  /** A host's disk is another one: only what is told from here on is on it. */
+  replaced(host: string, nowMs: number): void
+  /** Everything that a host's disk has seen, other disks have seen too. */
+  isElsewhere(host: string): boolean
   /** What a host's disk has seen of a key for good, as an owner. */
   seenBy(host: string, place: Place): DotSet
   /** How many disks have every acknowledged write of a key; infinitely many when there was none. */
@@ -27,6 +33,8 @@ export interface DurabilityChecker extends HistoryObserver {
 export function createDurabilityChecker(): DurabilityChecker {
   const disks: Disks = new Map()
   const standIns: Disks = new Map()
+  /** Disks that are gone, and since when: what they had was on them when it was told. */
+  const gone: { readonly disks: Disks; readonly atMs: number }[] = []
   const acknowledged = new Map<Place, DotSet>()
 
   const seenBy = (host: string, place: Place): DotSet => disks.get(host)?.get(place) ?? EMPTY_DOTS
@@ -47,8 +55,28 @@ export function createDurabilityChecker(): DurabilityChecker {
     disk.set(place, seen)
   }
 
+  const seenElsewhere = (host: string, place: Place): DotSet => {
+    const others = [...disks, ...standIns].flatMap(([name, disk]) => (name === host ? [] : [disk.get(place)]))
+    return others.flatMap((seen) => seen ?? []).reduce(unionDotSets, EMPTY_DOTS)
+  }
+
   return {
     seenBy,
+    putAside(host, place) {
+      if (place !== null) disks.get(host)?.delete(place)
+    },
+    replaced(host, nowMs) {
+      for (const kind of [disks, standIns]) {
+        const disk = kind.get(host)
+        if (disk === undefined) continue
+        gone.push({ disks: new Map([[host, disk]]), atMs: nowMs })
+        kind.delete(host)
+      }
+    },
+    isElsewhere(host) {
+      const own = [...(disks.get(host) ?? []), ...(standIns.get(host) ?? [])]
+      return own.every(([place, seen]) => includesDotSet(seenElsewhere(host, place), seen))
+    },
     holdersOfAll(place) {
       const dots = acknowledged.get(place)
       return dots === undefined ? Number.POSITIVE_INFINITY : holders(place, dots, [disks])
@@ -72,7 +100,9 @@ export function createDurabilityChecker(): DurabilityChecker {
       const { reply } = write
       const place = placeOf(write.keyspace.name, write.key)
       acknowledged.set(place, unionDotSets(acknowledged.get(place) ?? EMPTY_DOTS, reply))
-      const count = holders(place, reply, write.keyspace.isSloppy ? [disks, standIns] : [disks])
+      const kinds = write.keyspace.isSloppy ? [disks, standIns] : [disks]
+      const lost = gone.filter(({ atMs }) => atMs > write.startMs).map((each) => each.disks)
+      const count = holders(place, reply, [...kinds, ...lost])
       const promised = Math.max(write.w, write.disksTold)
       if (count < promised) throw new Violation(2, tooFew(write, count, promised))
     },

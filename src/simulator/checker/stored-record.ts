@@ -6,6 +6,7 @@ import type { KeyRecord } from '../../protocol/record.ts'
 import { KIND, keyspaceOf, userKey } from '../../store/keys.ts'
 import { decodeRecord } from '../../store/record-codec.ts'
 import { decodeStandIn } from '../../store/stand-in-codec.ts'
+import type { SimOperation } from '../sim-database.ts'
 
 export interface StoredRecord {
   readonly keyspaceId: KeyspaceId
@@ -27,6 +28,14 @@ export function decodeStored(databaseKey: Bytes, value: Bytes): StoredRecord | n
   const key = userKey(databaseKey)
   const record = decodeRecord(key, isStandIn ? decodeStandIn(hash32(key), value).record : value)
   return { keyspaceId: keyspaceOf(databaseKey), key, record, isStandIn }
+}
+
+/** The records that a batch puts into quarantine: what it deletes there is not lost without a trace. */
+export function quarantinedKeys(operations: readonly SimOperation[]): readonly StoredKey[] {
+  return operations.flatMap(({ type, key }) => {
+    if (type !== 'put' || key[0] !== KIND.quarantined) return []
+    return [{ keyspaceId: keyspaceOf(key), key: userKey(key) }]
+  })
 }
 
 /** Of a stand-in record; null when the key is another one's. */

@@ -1,0 +1,106 @@
+/**
+ * Faults that take data away, and when they may strike.
+ *
+ * Intuition: a store that keeps W copies of what it acknowledged cannot bear to lose W of them, so a fault
+ * that takes the last copy shows nothing (the "fault atlas" of TigerBeetle's simulator). With majorities of
+ * three that is one disk at a time, and the next one when the one before has been made good: not before every
+ * peer is whole again, and never one that has something alone.
+ *
+ * A copy of a disk is brought back as the manual says: one peer at a time, while the others run and can be
+ * reached. So nothing else strikes while the peer asks them whether its directory is the newest.
+ */
+import type { SimDiskImage } from './sim-disk.ts'
+import type { SimPeer, Simulation } from './simulation.ts'
+
+const TRY_AGAIN_MS = 250
+/** A fault that may not strike for so long does not. */
+const MAX_WAIT_MS = 30_000
+
+/** What the checkers know of disks. */
+export interface DiskLedger {
+  /** Nothing that this host's disk ever had for good is there alone. */
+  isElsewhere(host: string): boolean
+  /** The disk holds something else now. */
+  replaced(host: string): void
+}
+
+export class DataLoss {
+  readonly #simulation: Simulation
+  readonly #ledger: DiskLedger
+  /** One that was brought back from a copy, until it knows. */
+  #asking: SimPeer | null = null
+  #isOver = false
+
+  constructor(simulation: Simulation, ledger: DiskLedger) {
+    this.#simulation = simulation
+    this.#ledger = ledger
+  }
+
+  /** No new ones. Disks that are away come back. */
+  end(): void {
+    this.#isOver = true
+  }
+
+  /** Others must not strike now. */
+  get isFragile(): boolean {
+    return this.#asking !== null && this.#asking.state === 'starting'
+  }
+
+  wipe(peer: SimPeer, forMs: number, struck: () => void): void {
+    this.#whenAllowed(peer, () => {
+      peer.wipe()
+      this.#ledger.replaced(peer.host)
+      struck()
+      this.#simulation.world.scheduler.after(forMs, () => peer.start())
+    })
+  }
+
+  /** Stop, copy, start; later it is put back. */
+  restore(peer: SimPeer, forMs: number, struck: () => void): void {
+    const { scheduler } = this.#simulation.world
+    if (peer.state !== 'ready' || peer.isPaused) return
+    const { disk } = this.#simulation.world.host(peer.host)
+    void peer.stop().then(() => {
+      if (peer.state !== 'down') return // It was killed instead, and somebody else starts it again.
+      const image = disk.image()
+      peer.start()
+      scheduler.after(forMs, () => this.#whenAllowed(peer, () => this.#putBack(peer, image, struck)))
+    })
+  }
+
+  #putBack(peer: SimPeer, image: SimDiskImage, struck: () => void): void {
+    peer.crash('process')
+    this.#simulation.world.host(peer.host).disk.restore(image)
+    this.#ledger.replaced(peer.host)
+    struck()
+    this.#startWhenCalm(peer)
+  }
+
+  #startWhenCalm(peer: SimPeer): void {
+    const { world, peers } = this.#simulation
+    const isCalm = world.paths.isClear && peers.every((other) => other === peer || isUp(other))
+    if (!isCalm) {
+      world.scheduler.after(TRY_AGAIN_MS, () => this.#startWhenCalm(peer))
+      return
+    }
+    this.#asking = peer
+    peer.start()
+  }
+
+  #whenAllowed(peer: SimPeer, strike: () => void, waitedMs = 0): void {
+    if (this.#isOver || waitedMs > MAX_WAIT_MS) return
+    const { scheduler } = this.#simulation.world
+    if (this.#isAllowed(peer)) strike()
+    else scheduler.after(TRY_AGAIN_MS, () => this.#whenAllowed(peer, strike, waitedMs + TRY_AGAIN_MS))
+  }
+
+  #isAllowed(peer: SimPeer): boolean {
+    const { peers } = this.#simulation
+    const isWhole = peers.every((each) => isUp(each) && each.node?.isWhole === true)
+    return isWhole && this.#ledger.isElsewhere(peer.host)
+  }
+}
+
+function isUp({ state, isPaused }: SimPeer): boolean {
+  return state === 'ready' && !isPaused
+}
