@@ -2,7 +2,13 @@ import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { KvError } from '../../src/base/error.ts'
-import { type KeyspaceId, type NodeId, parseClusterId, parseNodeId } from '../../src/base/ids.ts'
+import {
+  type KeyspaceId,
+  type NodeId,
+  parseClusterId,
+  parseNodeId,
+  parseStoreId,
+} from '../../src/base/ids.ts'
 import {
   type Acceptor,
   type Configuration,
@@ -20,6 +26,8 @@ import {
   electAcceptors,
   finish,
   firstConfiguration,
+  readmit,
+  renewAcceptor,
   switchOver,
 } from '../../src/protocol/configuration-change.ts'
 import { findFlaw } from '../../src/protocol/configuration-check.ts'
@@ -189,6 +197,31 @@ test('an acceptor that lost its votes is elected under its new id', () => {
     acceptors.map(({ acceptorId }) => acceptorId),
     ['votes of a', 'new', 'votes of c'],
   )
+})
+
+test('a member that lost data is let in again by a number of its own, and nothing else changes', () => {
+  const before = join(first(), [member('b'), member('c')])
+  const [nodeId, storeId] = [parseNodeId('b'), parseStoreId('another')]
+  const after = readmit(before, nodeId, storeId, 9)
+  assert.is(after.number, before.number + 1)
+  assert.match(after.reason, storeId)
+  assert.equal(
+    { ...after, number: 0, reason: '', decidedAtMs: 0 },
+    { ...before, number: 0, reason: '', decidedAtMs: 0 },
+  )
+  throws('CONFLICT', () => readmit(before, parseNodeId('stranger'), storeId, 9))
+})
+
+test('an acceptor that lost its votes is named anew between two changes of the ring', () => {
+  const before = join(first(), [member('b'), member('c')])
+  const renewed = { nodeId: parseNodeId('b'), acceptorId: 'other votes' }
+  const after = renewAcceptor(before, renewed, 9)
+  assert.equal(
+    after.acceptors.map(({ acceptorId }) => acceptorId),
+    ['votes of a', 'other votes', 'votes of c'],
+  )
+  assert.is(renewAcceptor(after, renewed, 9), after, 'once')
+  assert.is(renewAcceptor(before, { ...renewed, nodeId: parseNodeId('stranger') }, 9), before)
 })
 
 test('whatever the order of joins and keyspaces, every configuration is sound and keeps its promises', () => {

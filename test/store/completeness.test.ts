@@ -1,0 +1,106 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { utf8 } from '../../src/base/bytes.ts'
+import type { KeyspaceId } from '../../src/base/ids.ts'
+import type { Store } from '../../src/store/store.ts'
+import { World } from './world.ts'
+
+const test = suite('completeness')
+
+const KEYSPACE = { id: 1 as KeyspaceId, durability: 'disk' } as const
+const PARTITION = 3
+const KEY = utf8('k')
+const LATER = (KEYSPACE.id + 1) as KeyspaceId
+
+/** A store that held one record, and lost the right to speak of it. */
+async function begunAnew(seed: string): Promise<{ world: World; store: Store }> {
+  const world = new World(seed)
+  const store = await world.open()
+  write(store, 'before')
+  await world.settle()
+  await world.result(store.beginAnew('rolledBack'))
+  return { world, store }
+}
+
+function write(store: Store, value: string): void {
+  const content = { value: utf8(value), contentType: null, writeId: value, expiresAtMs: null }
+  store.put(KEYSPACE, PARTITION, KEY, { vector: new Map(), loose: [] }, content, () => undefined)
+}
+
+function quarantined(store: Store): boolean {
+  return store.quarantine.find(KEYSPACE.id, PARTITION, KEY) !== null
+}
+
+test('a store lacks nothing until it begins anew; then it lacks everything, through crashes', async () => {
+  const world = new World('begins')
+  const store = await world.open()
+  assert.ok(store.completeness.isComplete(KEYSPACE.id, PARTITION))
+  await world.result(store.beginAnew('wiped'))
+  assert.not(store.completeness.isComplete(KEYSPACE.id, PARTITION))
+  world.crash()
+  const after = await world.open()
+  assert.is(after.completeness.cause, 'wiped')
+  assert.not(after.completeness.isComplete(KEYSPACE.id, PARTITION))
+  assert.is(after.storeId, store.storeId)
+})
+
+test('what was held is in quarantine, and counts nowhere', async () => {
+  const { world, store } = await begunAnew('quarantine')
+  assert.is(store.read(KEYSPACE.id, PARTITION, KEY), null)
+  assert.is(store.totalCounts.records, 0)
+  assert.is(store.hashTrees?.root(KEYSPACE.id, PARTITION), 0n)
+  assert.is(store.quarantine.size, 1)
+  world.crash()
+  const after = await world.open()
+  assert.ok(quarantined(after))
+  assert.is(after.quarantine.size, 1)
+})
+
+test('what the record says too leaves the quarantine, the rest stays', async () => {
+  const { world, store } = await begunAnew('release')
+  const held = (key: Uint8Array) => store.read(KEYSPACE.id, PARTITION, key)
+  write(store, 'another')
+  await world.settle()
+  await world.result(store.quarantine.release(KEYSPACE.id, PARTITION, held))
+  assert.ok(quarantined(store), 'the new record knows nothing of it')
+  const kept = store.quarantine.find(KEYSPACE.id, PARTITION, KEY) as Uint8Array
+  store.merge(KEYSPACE, PARTITION, KEY, kept, null, () => undefined)
+  await world.settle()
+  await world.result(store.quarantine.release(KEYSPACE.id, PARTITION, held))
+  assert.not(quarantined(store))
+  assert.is(store.quarantine.size, 0)
+})
+
+test('partitions become complete one after the other, later keyspaces with the fence', async () => {
+  const { world, store } = await begunAnew('steps')
+  const { completeness } = store
+  assert.not(completeness.isAdmitted)
+  await world.result(completeness.passFence({ number: 7, nextKeyspaceId: LATER }))
+  assert.ok(completeness.isAdmitted)
+  assert.ok(completeness.isComplete(LATER, PARTITION))
+  assert.not(completeness.isComplete(KEYSPACE.id, PARTITION))
+  await world.result(completeness.complete(KEYSPACE.id, [PARTITION]))
+  world.crash()
+  const after = (await world.open()).completeness
+  assert.ok(after.isComplete(KEYSPACE.id, PARTITION))
+  assert.not(after.isComplete(KEYSPACE.id, PARTITION + 1))
+  assert.equal(after.fence, { number: 7, nextKeyspaceId: LATER })
+  await world.result(after.end())
+  world.crash()
+  assert.is((await world.open()).completeness.cause, null)
+})
+
+test('a note that cannot be read says that nothing is complete', async () => {
+  const { world, store } = await begunAnew('damaged')
+  assert.not(store.completeness.isMoving)
+  world.crash()
+  const storage = world.openStorage()
+  const database = await world.result(storage.openDatabase())
+  await world.result(database.put(Uint8Array.of(1, 2), utf8('nonsense'), { sync: true } as object))
+  world.crash()
+  const after = await world.open()
+  assert.is(after.completeness.cause, 'replaced')
+  assert.not(after.completeness.isComplete(KEYSPACE.id, PARTITION))
+})
+
+test.run()
