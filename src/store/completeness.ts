@@ -14,6 +14,7 @@ import { type Bytes, strictText, utf8 } from '../base/bytes.ts'
 import { hashText32 } from '../base/hash.ts'
 import type { KeyspaceId, StoreId } from '../base/ids.ts'
 import type { Database } from '../effects/storage.ts'
+import type { Committed } from './group-commit.ts'
 import { CATCH_UP_KEY, STORE_ID_KEY } from './keys.ts'
 
 const SYNC: object = { sync: true }
@@ -38,12 +39,17 @@ interface CatchUp {
   readonly complete: ReadonlyMap<KeyspaceId, ReadonlySet<number>>
 }
 
+/**
+ * Puts bytes under `CATCH_UP_KEY`, or takes away what is there; `done` is told when that is on disk.
+ * @throws UNAVAILABLE while the database is not open
+ */
+type Save = (bytes: Bytes | null, done: Committed) => void
+
 export class Completeness {
-  readonly #save: (bytes: Bytes | null) => Promise<void>
+  readonly #save: Save
   #catchUp: CatchUp | null = null
 
-  /** @param save puts under `CATCH_UP_KEY`, or takes away, on disk when it fulfils; rejects with a KvError */
-  constructor(save: (bytes: Bytes | null) => Promise<void>) {
+  constructor(save: Save) {
     this.#save = save
   }
 
@@ -112,7 +118,10 @@ export class Completeness {
   async #change(next: (catchUp: CatchUp) => CatchUp | null): Promise<void> {
     if (this.#catchUp === null) return
     const catchUp = next(this.#catchUp)
-    await this.#save(catchUp === null ? null : encode(catchUp))
+    const bytes = catchUp === null ? null : encode(catchUp)
+    await new Promise<void>((resolve, reject) => {
+      this.#save(bytes, (error) => (error === null ? resolve() : reject(error)))
+    })
     this.#catchUp = catchUp
   }
 }

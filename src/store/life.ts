@@ -23,6 +23,11 @@ export interface Life {
   readonly trees: Bytes | null
 }
 
+/** Of a database that has no records any more. */
+export function emptyLife(storeId: StoreId): Life {
+  return { storeId, isNew: false, holdsRecords: false, cleanStop: null, trees: null }
+}
+
 /** A marker of a clean stop is durably gone afterwards: it is believed once. */
 export async function beginLife(storage: Storage, database: Database, random: Random): Promise<Life> {
   const marker = await storage.readFile(CLEAN_STOP_FILE)

@@ -29,7 +29,7 @@ import { type CommitOperation, type Committed, GroupCommit } from './group-commi
 import type { HashTrees } from './hash-trees.ts'
 import { Inventory, type InventoryHost } from './inventory.ts'
 import { CATCH_UP_KEY, KEYSPACE_KINDS, keyspaceRange, recordKey, userKey } from './keys.ts'
-import { beginLife, holdsAnyRecord, keyspacesHeld, type Life, syncDatabase } from './life.ts'
+import { beginLife, emptyLife, holdsAnyRecord, keyspacesHeld, type Life, syncDatabase } from './life.ts'
 import { type Minted, mintDot, type NewValue, putUnder } from './minting.ts'
 import { type PendingWrite, PendingWrites } from './pending-writes.ts'
 import { Quarantine } from './quarantine.ts'
@@ -54,7 +54,10 @@ export class Store {
   readonly #effects: StoreEffects
   /** What is kept for owners of other keys, beside the records. */
   readonly standIns: StandIns
-  readonly completeness = new Completeness((bytes) => this.#saveCatchUp(bytes))
+  readonly completeness = new Completeness((value, done) => {
+    if (!this.#isOpen) throw this.#unavailable()
+    this.#commit.add({ key: CATCH_UP_KEY, value, batch: 0 }, true, done, 0)
+  })
   /** What was held before a loss. */
   readonly quarantine = new Quarantine(() => this.#opened)
   readonly #commit: GroupCommit<AnyWrite>
@@ -113,8 +116,7 @@ export class Store {
       const store = new Store(effects, database, life, { ...STORE_LIMITS, ...options.limits })
       await store.standIns.load(database)
       await store.quarantine.load(database)
-      const { cause, isMoving } = store.completeness
-      if (cause !== null && isMoving) await store.beginAnew(cause)
+      if (store.completeness.isMoving) await store.beginAnew(store.completeness.cause ?? 'replaced')
       return store
     } catch (error) {
       await database.close()
@@ -156,8 +158,7 @@ export class Store {
     await this.completeness.moved()
     await this.standIns.load(this.#database)
     this.#disk.forget()
-    const empty = { storeId, isNew: false, holdsRecords: false, cleanStop: null, trees: null }
-    this.inventory.begin(this.#database, empty)
+    this.inventory.begin(this.#database, emptyLife(storeId))
     this.#effects.log.warn('store.begun-anew', { cause, storeId, quarantined })
   }
 
@@ -320,14 +321,6 @@ export class Store {
     return this.#database
   }
 
-  #saveCatchUp(value: Bytes | null): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (!this.#isOpen) throw this.#unavailable()
-      const done: Committed = (error) => (error === null ? resolve() : reject(error))
-      this.#commit.add({ key: CATCH_UP_KEY, value, batch: 0 }, true, done, 0)
-    })
-  }
-
   #standInHost(): StandInHost {
     return {
       effects: this.#effects,
@@ -431,10 +424,7 @@ export class Store {
   #committed(writes: readonly AnyWrite[]): void {
     this.#look = null
     for (const write of writes) {
-      if ('standIn' in write) {
-        this.standIns.committed(write)
-        continue
-      }
+      if ('standIn' in write) this.standIns.committed(write)
       if (!('record' in write)) continue
       this.#disk.wrote(write.keyHash, write.key, write.value)
       this.inventory.wrote(write)
@@ -442,9 +432,7 @@ export class Store {
     }
   }
 
-  /**
-   * What reached the disk is not known, and what was minted may be lost: begin anew from what the disk says.
-   */
+  /** What reached the disk is not known, and what was minted may be lost: anew, from what the disk says. */
   #failed(error: unknown): void {
     this.#effects.log.error('store.write-failed', { error })
     this.#isOpen = false
@@ -469,7 +457,6 @@ export class Store {
         const life = await beginLife(storage, this.#database, random)
         this.#storeId = life.storeId
         await this.standIns.load(this.#database)
-        await this.quarantine.load(this.#database)
         this.completeness.load(this.#database)
         this.#commit.begin(this.#database)
         this.inventory.begin(this.#database, life)

@@ -47,7 +47,7 @@ test('a store lacks nothing until it begins anew; then it lacks everything, thro
 test('what was held is in quarantine, and counts nowhere', async () => {
   const { world, store } = await begunAnew('quarantine')
   assert.is(store.read(KEYSPACE.id, PARTITION, KEY), null)
-  assert.is(store.totalCounts.records, 0)
+  assert.is(store.inventory.counts.total.records, 0)
   assert.is(store.hashTrees?.root(KEYSPACE.id, PARTITION), 0n)
   assert.is(store.quarantine.size, 1)
   world.crash()
