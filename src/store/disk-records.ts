@@ -1,10 +1,12 @@
 /** Records as they are on disk: from the cache, or else from the database, checked against their checksum. */
 import { type Bytes, EMPTY_BYTES } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
+import { hash32 } from '../base/hash.ts'
 import type { Log } from '../effects/log.ts'
 import type { Database } from '../effects/storage.ts'
 import type { KeyRecord } from '../protocol/record.ts'
 import type { DiskDamage } from './disk-damage.ts'
+import { userKey } from './keys.ts'
 import { RecordCache } from './record-cache.ts'
 import { decodeSeeded, verifyRecord } from './record-codec.ts'
 
@@ -15,11 +17,17 @@ export class DiskRecords {
   readonly #damage: DiskDamage
   readonly #cache = new RecordCache(CACHE_BYTES)
   #database: Database
+  #requestCount = 0
 
   constructor(log: Log, damage: DiskDamage, database: Database) {
     this.#log = log
     this.#damage = damage
     this.#database = database
+  }
+
+  /** Records that were asked for, ever. */
+  get requestCount(): number {
+    return this.#requestCount
   }
 
   /** Another database, of which nothing is known. */
@@ -30,6 +38,7 @@ export class DiskRecords {
 
   /** Null: none. @throws UNAVAILABLE when it is damaged, or the disk fails */
   read(keyHash: number, databaseKey: Bytes): Bytes | null {
+    this.#requestCount += 1
     const cached = this.#cache.get(keyHash, databaseKey)
     if (cached !== null) return cached
     try {
@@ -70,9 +79,10 @@ export class DiskRecords {
     this.#cache.put(keyHash, databaseKey, record)
   }
 
-  /** What the disk holds of this key is not what is known of it. */
-  distrust(keyHash: number): void {
-    this.#cache.remove(keyHash)
+  /** Found by a reading of the disk: what is known of it here is not what the disk holds. */
+  damaged(databaseKey: Bytes): void {
+    this.#cache.remove(hash32(userKey(databaseKey)))
+    this.#damage.note(databaseKey)
   }
 
   /** Records went from the disk without a word here. */

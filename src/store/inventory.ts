@@ -27,6 +27,7 @@ export interface InventoryHost {
   /** See `RebuildHost`. */
   atBoundary(call: () => void): void
   damaged(databaseKey: Bytes): void
+  requestCount(): number
   lost(leaves: number): void
 }
 
@@ -47,7 +48,7 @@ export class Inventory {
 
   constructor(host: InventoryHost) {
     this.#host = host
-    this.#scanPace = new ScanPace(host.effects.clock)
+    this.#scanPace = new ScanPace(host.effects.clock, () => host.requestCount())
   }
 
   /**
@@ -61,7 +62,7 @@ export class Inventory {
     this.#trees = savedTrees ?? new HashTrees()
     this.#heldRecords = holdsRecords
     this.#scan = null
-    this.#scanPace = new ScanPace(this.#host.effects.clock)
+    this.#scanPace = new ScanPace(this.#host.effects.clock, () => this.#host.requestCount())
     this.#rebuild = null
     if (savedTrees === null && holdsRecords) this.#build(database)
     else this.#schedule(database, savedTrees !== null)
@@ -131,9 +132,9 @@ export class Inventory {
 
   /** On a schedule, from now on. */
   #schedule(database: Database, areKept: boolean): void {
-    const { effects, rebuildIntervalMs: intervalMs, atBoundary, damaged, lost } = this.#host
+    const { effects, rebuildIntervalMs: intervalMs, atBoundary, damaged, lost, requestCount } = this.#host
     const isDropped = (id: KeyspaceId): boolean => this.#dropped.has(id)
-    const host = { effects, intervalMs, atBoundary, damaged, lost, isDropped }
+    const host = { effects, intervalMs, atBoundary, damaged, lost, requestCount, isDropped }
     this.#rebuild = new TreeRebuild(host, database, this.#trees)
     this.#rebuild.start(areKept)
   }

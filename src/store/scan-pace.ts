@@ -1,7 +1,8 @@
 /**
- * How long a long reading of the disk rests after each piece of it. A rest that ends late tells that the
- * processor was wanted by others meanwhile: the next one is twice as long. One that ends in time makes the
- * next a little shorter. So an idle peer is read through quickly, and a busy one hardly notices.
+ * How long a long reading of the disk rests after each piece of it. A rest that ends late, while there were
+ * requests, tells that these wait for the processor: the next one is twice as long. Any other makes the next
+ * a little shorter. So an idle peer is read through quickly, however busy the machine is otherwise, and a
+ * busy one hardly notices.
  */
 import type { Clock, Timer } from '../effects/clock.ts'
 
@@ -10,15 +11,20 @@ export const LONGEST_REST_MS = 80
 /** Later than this is late: a timer of a process that does little is in time by less. */
 const LATE_MS = 5
 const SHRINKAGE = 0.75
+/** In one rest: fewer are nothing to give way to. */
+const MIN_REQUESTS = 3
 
 export class ScanPace {
   readonly #clock: Clock
+  readonly #requestCount: () => number
   #restMs = SHORTEST_REST_MS
   #rest: { readonly timer: Timer; readonly end: () => void } | null = null
   #isStopped = false
 
-  constructor(clock: Clock) {
+  /** @param requestCount records that requests have asked for, ever */
+  constructor(clock: Clock, requestCount: () => number) {
     this.#clock = clock
+    this.#requestCount = requestCount
   }
 
   /** Of the next rest. */
@@ -30,10 +36,12 @@ export class ScanPace {
   rest(): Promise<void> {
     if (this.#isStopped) return Promise.resolve()
     const dueMs = this.#clock.monotonic() + this.#restMs
+    const countBefore = this.#requestCount()
     return new Promise((resolve) => {
       const end = (): void => {
         this.#rest = null
-        this.#adapt(this.#clock.monotonic() - dueMs)
+        const isWanted = this.#requestCount() - countBefore >= MIN_REQUESTS
+        this.#adapt(isWanted && this.#clock.monotonic() - dueMs > LATE_MS)
         resolve()
       }
       this.#rest = { timer: this.#clock.setTimer(this.#restMs, end), end: resolve }
@@ -47,10 +55,9 @@ export class ScanPace {
     this.#rest?.end()
   }
 
-  #adapt(lateMs: number): void {
-    this.#restMs =
-      lateMs > LATE_MS
-        ? Math.min(LONGEST_REST_MS, 2 * this.#restMs)
-        : Math.max(SHORTEST_REST_MS, SHRINKAGE * this.#restMs)
+  #adapt(mustGiveWay: boolean): void {
+    this.#restMs = mustGiveWay
+      ? Math.min(LONGEST_REST_MS, 2 * this.#restMs)
+      : Math.max(SHORTEST_REST_MS, SHRINKAGE * this.#restMs)
   }
 }

@@ -28,7 +28,7 @@ import { DiskRecords } from './disk-records.ts'
 import { type CommitOperation, type Committed, GroupCommit } from './group-commit.ts'
 import type { HashTrees } from './hash-trees.ts'
 import { Inventory, type InventoryHost } from './inventory.ts'
-import { CATCH_UP_KEY, KEYSPACE_KINDS, keyspaceRange, recordKey, userKey } from './keys.ts'
+import { CATCH_UP_KEY, KEYSPACE_KINDS, keyspaceRange, recordKey } from './keys.ts'
 import { beginLife, emptyLife, holdsAnyRecord, keyspacesHeld, type Life, syncDatabase } from './life.ts'
 import { type Minted, mintDot, type NewValue, putUnder } from './minting.ts'
 import { type PendingWrite, PendingWrites } from './pending-writes.ts'
@@ -302,10 +302,8 @@ export class Store {
       effects: this.#effects,
       rebuildIntervalMs,
       atBoundary: (call) => this.#commit.atBoundary(call),
-      damaged: (databaseKey) => {
-        this.#disk.distrust(hash32(userKey(databaseKey)))
-        this.damage.note(databaseKey)
-      },
+      requestCount: () => this.#disk.requestCount,
+      damaged: (databaseKey) => this.#disk.damaged(databaseKey),
       lost: (leaves) => {
         this.#disk.forget()
         this.#look = null

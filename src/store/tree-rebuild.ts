@@ -32,6 +32,8 @@ export interface RebuildHost {
   /** Calls when the database holds all it was given and the trees say so: now, or before its next batch. */
   atBoundary(call: () => void): void
   isDropped(keyspaceId: KeyspaceId): boolean
+  /** Records that requests have asked for, ever: they come first. */
+  requestCount(): number
   /** A record is damaged. */
   damaged(databaseKey: Bytes): void
   /** Leaves differ, and no damaged record explains it: the disk lost what it had acknowledged. */
@@ -83,7 +85,7 @@ export class TreeRebuild {
     this.#host = host
     this.#database = database
     this.#trees = trees
-    this.#pace = new ScanPace(host.effects.clock)
+    this.#pace = new ScanPace(host.effects.clock, () => host.requestCount())
   }
 
   /** Of the pass that goes on, or of the last one; null: the first is still to come. */

@@ -28,9 +28,10 @@ function lateClock(late: { ms: number }): Clock {
   }
 }
 
-test('rests that end late become longer, up to a limit; those that end in time, shorter', async () => {
+test('rests that end late while there are requests become longer, others shorter', async () => {
   const late = { ms: 20 }
-  const pace = new ScanPace(lateClock(late))
+  let requests = 0
+  const pace = new ScanPace(lateClock(late), () => (requests += 10))
   assert.is(pace.restMs, SHORTEST_REST_MS)
   await pace.rest()
   assert.is(pace.restMs, 2 * SHORTEST_REST_MS)
@@ -43,8 +44,17 @@ test('rests that end late become longer, up to a limit; those that end in time, 
   assert.is(pace.restMs, SHORTEST_REST_MS)
 })
 
+test('nobody is given way to when there are no requests, however late a rest ends', async () => {
+  const pace = new ScanPace(lateClock({ ms: 50 }), () => 7)
+  for (let i = 0; i < 20; i++) await pace.rest()
+  assert.is(pace.restMs, SHORTEST_REST_MS)
+})
+
 test('a stop ends the rest at once, and there are no more', async () => {
-  const pace = new ScanPace({ ...lateClock({ ms: 0 }), setTimer: () => ({ cancel: () => undefined }) })
+  const pace = new ScanPace(
+    { ...lateClock({ ms: 0 }), setTimer: () => ({ cancel: () => undefined }) },
+    () => 0,
+  )
   const resting = pace.rest()
   pace.stop()
   await resting
