@@ -73,8 +73,10 @@ export class Forward extends OwnerExchange {
     this.#next(nodeId, null)
   }
 
+  /** When the newer configuration came here while the write was on its way, no `restart` will follow. */
   protected override turnedStale(): void {
     this.#asked = null
+    if (this.with.ring().number > this.number) this.start()
   }
 
   override lost(nodeId: NodeId): void {

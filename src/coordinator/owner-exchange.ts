@@ -43,7 +43,10 @@ export abstract class OwnerExchange implements Exchange {
   protected abstract missed(nodeId: NodeId): void
   /** This owner will give no answer, however often it is asked under this number. */
   protected abstract declined(nodeId: NodeId): void
-  /** An owner works under a newer configuration and did nothing; `restart` comes when we have it too. */
+  /**
+   * An owner works under a newer configuration and did nothing; `restart` comes when we have it too, or came
+   * already and was ignored.
+   */
   protected turnedStale(): void {}
   /** The deadline passed. */
   protected abstract timedOut(): void

@@ -133,6 +133,32 @@ test('an adoption does not hand a write on a second time', async () => {
   assert.is(told.error, null)
 })
 
+test('an owner that adopted first refuses, and the write is handed on under the new number', async () => {
+  const world = await outsider()
+  const told = world.put()
+  world.adopt(makeRing(2, [OWNERS]))
+  world.reply(N1, refusal('stale', 2))
+  assert.equal(
+    world.asked('forwardPut').map(({ number }) => number),
+    [1, 2],
+  )
+  world.reply(N1, DONE)
+  assert.is(told.error, null)
+  assert.is(world.rpc.openCount, 0)
+})
+
+test('an owner that is two numbers ahead is asked again when its number came here', async () => {
+  const world = await outsider()
+  const told = world.put()
+  world.adopt(makeRing(2, [OWNERS]))
+  world.reply(N1, refusal('stale', 3))
+  world.reply(N1, refusal('stale', 3))
+  assert.is(world.asked('forwardPut').length, 2, 'not under number 2 for a second time')
+  world.adopt(makeRing(3, [OWNERS]))
+  world.reply(N1, DONE)
+  assert.is(told.error, null)
+})
+
 test('a write that was handed on is not handed on again', async () => {
   const world = await outsider()
   const told = world.put({}, true)
