@@ -290,7 +290,7 @@ export class CatchUp {
     }
     const down = [...missing].filter((peer) => !this.#with.isAlive(peer))
     if (down.length === 0) return this.#wait(`compares with ${this.#names([...missing])}`)
-    const advice = 'start it again; kvctl repair --accept-loss gives up what only such peers have'
+    const advice = 'start it again: it may have the only copies of what was acknowledged'
     this.#wait(`needs ${this.#names(down)}, which is down: ${advice}`)
   }
 

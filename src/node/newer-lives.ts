@@ -39,7 +39,7 @@ export async function askForNewerLives(
     directory,
     had: last.generation,
     newest: generation,
-    advice: 'the directory is a copy from the past; what was written since is missing here until it is read',
+    advice: 'the directory is a copy from the past; what was written since is fetched from the others',
   })
   return true
 }

@@ -100,6 +100,25 @@ test('a wiped peer gets in again though the others go down before they let it in
   )
 })
 
+test('an operator may give up what could not be found', async () => {
+  const { world, peers } = await cluster('accepted')
+  const [first, second, third] = peers
+  await write(world, first, ['k'], 'v')
+  third.crash('process')
+  third.host.disk.wipe()
+  await third.start()
+  assert.ok(await world.until(() => third.node.store.completeness.isAdmitted))
+  second.crash('process')
+  await world.pass(60_000)
+  assert.not(isComplete(third))
+  const { warnings } = await world.settle(first.node.service.status())
+  assert.ok(warnings.some((warning) => warning.includes(`needs ${second.address}, which is down`)))
+  third.node.acceptLoss()
+  assert.ok(await world.until(() => isComplete(third)))
+  assert.ok(world.logged.includes('catch-up.loss_accepted'))
+  assert.is((await world.settle(world.client(third).get('k', { r: 2 }))).text(), 'v', 'as first has it')
+})
+
 test('a wiped peer waits while another member cannot say that it is gone', async () => {
   const { world, peers } = await cluster('cut')
   const [first, second, third] = peers
