@@ -24,6 +24,8 @@ import { Pace } from './pace.ts'
 import { coOwners } from './shared-partitions.ts'
 import { NO_PROGRESS, TreeExchange } from './tree-exchange.ts'
 
+/** Faster than ordinary repair: for as long as it lasts a copy of everything is missing. */
+const PACE = { maxInFlight: 64, slowMs: 500 }
 const FIRST_RETRY_MS = 250
 const LAST_RETRY_MS = 5000
 /** Nothing is missing: until it is looked again whether the acceptor has its vote. */
@@ -62,7 +64,7 @@ export class CatchUp {
   constructor(coordination: Coordination, host: CatchUpHost) {
     this.#with = coordination
     this.#host = host
-    this.#pace = new Pace(coordination.clock)
+    this.#pace = new Pace(coordination.clock, PACE)
     this.#pauses = new Pauses(coordination.clock)
   }
 

@@ -56,7 +56,7 @@ const SECOND_LOOK_MS = 500
 const BUSY_PAUSE_MS = 250
 const MAX_BUSY_ANSWERS = 20
 /** Partitions, or keys, at work at once; how many of them may ask at once is the pace's. */
-const WORKERS = 16
+const WORKERS: Readonly<Record<ExchangeScope, number>> = { complete: 16, missing: 64 }
 /** Keys that wait for their second look. More of them: first these. */
 const MAX_CANDIDATES = 16_384
 /** Of one partition. What is left is found by the next exchange. */
@@ -147,7 +147,7 @@ export class TreeExchange {
       }
     }
     while (differing.length > 0) {
-      await together(walk)
+      await together(this.#scope, walk)
       if (this.#candidates.length >= MAX_CANDIDATES) await this.#lookAgain()
     }
   }
@@ -240,7 +240,7 @@ export class TreeExchange {
         else this.#progress.failed += 1
       }
     }
-    await together(work)
+    await together(this.#scope, work)
   }
 
   /** Brings both to the merge of the two. False: one of the copies cannot be read, or not be stored. */
@@ -353,8 +353,8 @@ export class TreeExchange {
 }
 
 /** Several workers. Waits for all, also when one fails: nothing of an exchange goes on after its end. */
-async function together(work: () => Promise<void>): Promise<void> {
-  const results = await Promise.allSettled(Array.from({ length: WORKERS }, work))
+async function together(scope: ExchangeScope, work: () => Promise<void>): Promise<void> {
+  const results = await Promise.allSettled(Array.from({ length: WORKERS[scope] }, work))
   for (const result of results) if (result.status === 'rejected') throw result.reason
 }
 
