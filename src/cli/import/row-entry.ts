@@ -3,6 +3,8 @@ import { type Bytes, isWellFormed, utf8 } from '../../base/bytes.ts'
 import { MAX_KEY_BYTES } from '../../wire/requests.ts'
 import type { RowContent, RowFault } from './rows.ts'
 
+const JSON_TYPE = 'application/json'
+
 export interface EntryRule {
   /** Fields whose text, joined, is the key. */
   readonly keyFields: readonly string[]
@@ -32,6 +34,12 @@ export function makeEntry(content: RowContent, rule: EntryRule): Entry | RowFaul
           part === undefined || part === null ? missing(name, row) : `field '${name}' is not a plain value`,
       }
     }
+    if (typeof part === 'number' && !Number.isSafeInteger(part)) {
+      const why = 'different ones would become one key'
+      return {
+        fault: `field '${name}' is a number that is not a whole one below 2^53: ${why}; write it as text`,
+      }
+    }
     parts.push(String(part))
   }
   const keyText = parts.join(rule.separator)
@@ -50,15 +58,38 @@ function makeValue(
   field: string | null,
 ): Pick<Entry, 'value' | 'contentType'> | RowFault {
   if (field === null) {
-    return { value: utf8(content.text ?? JSON.stringify(row)), contentType: 'application/json' }
+    return content.text === null ? json(row) : { value: utf8(content.text), contentType: JSON_TYPE }
   }
   const value = Object.hasOwn(row, field) ? row[field] : undefined
   if (value === undefined) return { fault: missing(field, row) }
-  if (typeof value === 'string') {
-    if (!isWellFormed(value)) return { fault: `field '${field}' has half a surrogate pair in it` }
-    return { value: utf8(value), contentType: null }
+  if (typeof value !== 'string') return json(value)
+  if (!isWellFormed(value)) return { fault: `field '${field}' has half a surrogate pair in it` }
+  return { value: utf8(value), contentType: null }
+}
+
+function json(value: unknown): Pick<Entry, 'value' | 'contentType'> | RowFault {
+  if (holdsRounded(value)) {
+    const advice = 'write it as text, or import whole lines of NDJSON, which are kept as they are'
+    return { fault: `it holds a whole number of 2^53 or more, which would be rounded; ${advice}` }
   }
-  return { value: utf8(JSON.stringify(value)), contentType: 'application/json' }
+  return { value: utf8(JSON.stringify(value)), contentType: JSON_TYPE }
+}
+
+/**
+ * Whether a number in it may not be what the file says: parsing rounds whole ones of 2^53 or more. From 1e21
+ * they are written with an exponent, and nobody takes them for exact.
+ */
+function holdsRounded(value: unknown): boolean {
+  const waiting: unknown[] = [value]
+  while (waiting.length > 0) {
+    const next = waiting.pop()
+    if (typeof next === 'number') {
+      if (Number.isInteger(next) && !Number.isSafeInteger(next) && Math.abs(next) < 1e21) return true
+    } else if (typeof next === 'object' && next !== null) {
+      for (const part of Object.values(next)) waiting.push(part)
+    }
+  }
+  return false
 }
 
 function missing(name: string, row: Readonly<Record<string, unknown>>): string {
