@@ -3,19 +3,30 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { text } from '../../src/base/bytes.ts'
+import { text, utf8 } from '../../src/base/bytes.ts'
 import { KvError } from '../../src/base/error.ts'
+import { hashText32 } from '../../src/base/hash.ts'
+import type { ClusterId, KeyspaceId } from '../../src/base/ids.ts'
 import { Importer } from '../../src/cli/import/importer.ts'
 import type { Row } from '../../src/cli/import/rows.ts'
 import { type ImportWords, runImport } from '../../src/cli/import/run-import.ts'
 import type { KvClient } from '../../src/cli/kvctl/session.ts'
-import type { ClusterStatus, KeyspaceInfo, PutReply, PutRequest } from '../../src/wire/requests.ts'
+import type { Level } from '../../src/protocol/configuration.ts'
+import { contextSeed, decodeContext } from '../../src/protocol/context.ts'
+import type {
+  ClusterStatus,
+  GetReply,
+  GetRequest,
+  KeyspaceInfo,
+  PutReply,
+  PutRequest,
+} from '../../src/wire/requests.ts'
 
 const test = suite('import with a cluster that fails')
 const directory = mkdtempSync(join(tmpdir(), 'kvnode-import-'))
 test.after(() => rmSync(directory, { recursive: true, force: true }))
 
-/** Keeps what was put; `fails` says what becomes of a request. */
+/** Keeps what was put; `fails` says what becomes of a request, `losesAnswer` of one that was done. */
 class FakeCluster {
   readonly values = new Map<string, string>()
   readonly requests: PutRequest[] = []
@@ -23,11 +34,13 @@ class FakeCluster {
   #underWay = new Set<string>()
   overlapped = false
   fails: (request: PutRequest) => KvError | null = () => null
+  losesAnswer: (request: PutRequest) => boolean = () => false
 
   readonly client = {
     service: {
       put: (request: PutRequest) => this.#put(request),
-      keyspaces: async () => [{ name: 'default' }] as unknown as KeyspaceInfo[],
+      get: async ({ key, r }: GetRequest) => this.#get(text(key), r),
+      keyspaces: async () => [{ id: 1, name: 'default', w: 'quorum' }] as unknown as KeyspaceInfo[],
       status: async () => ({ clusterId: this.clusterId }) as unknown as ClusterStatus,
     },
     newId: () => `write-${this.requests.length}`,
@@ -43,7 +56,16 @@ class FakeCluster {
     const error = this.fails(request)
     if (error !== null) throw error
     this.values.set(key, text(request.value as Uint8Array))
+    if (this.losesAnswer(request)) throw timeout
     return { context: '', owners: 2, standIns: 0 }
+  }
+
+  #get(key: string, r: Level | null): GetReply {
+    assert.is(r, 'quorum', 'a read that shows the row has it on as many disks as the write asks for')
+    const value = this.values.get(key)
+    const contentType = 'application/json'
+    const values = value === undefined ? [] : [{ value: utf8(value), contentType, timestampMs: 0 }]
+    return { values, context: value === undefined ? null : 'context', owners: 2, standIns: 0 }
   }
 }
 
@@ -52,6 +74,7 @@ interface Summary {
   readonly duplicates: number
   readonly bad: number
   readonly unacknowledged: number
+  readonly superseded: number
   readonly state: string | null
 }
 
@@ -100,7 +123,12 @@ function rowsFile(name: string, count: number, keyOf = (n: number): string => `k
   return path
 }
 
+function rowNumber(value: Uint8Array | null): number {
+  return (JSON.parse(text(value as Uint8Array)) as { readonly n: number }).n
+}
+
 const unavailable = new KvError('UNAVAILABLE', 'no quorum')
+const timeout = new KvError('TIMEOUT_UNKNOWN', 'no answer in time')
 
 test('rows that were not acknowledged are reported, and the same command tries only them again', async () => {
   const cluster = new FakeCluster()
@@ -142,6 +170,81 @@ test('a row is sent again under the same write id while its failure may pass', a
   const ids = cluster.requests.filter(({ key }) => text(key) === 'k1').map(({ writeId }) => writeId)
   assert.is(ids.length, 3)
   assert.is(new Set(ids).size, 1)
+})
+
+test('a row whose answer was lost is looked for, not written again', async () => {
+  const cluster = new FakeCluster()
+  cluster.losesAnswer = () => true
+  const file = rowsFile('lost-answers.ndjson', 3)
+  const { imported, exitCode } = await runJson(cluster, { file, retryMs: 5000 })
+  assert.equal({ imported, exitCode }, { imported: 3, exitCode: 0 })
+  assert.is(cluster.requests.length, 3)
+})
+
+test('what others wrote over a row whose answer was lost stays', async () => {
+  const cluster = new FakeCluster()
+  cluster.losesAnswer = ({ key }) => {
+    cluster.values.set(text(key), 'edited by a person')
+    return true
+  }
+  const file = rowsFile('edited.ndjson', 1)
+  const report = join(directory, 'edited.report')
+  const { unacknowledged, exitCode } = await runJson(cluster, { file, retryMs: 5000, report })
+  assert.equal({ unacknowledged, exitCode }, { unacknowledged: 1, exitCode: 3 })
+  assert.is(cluster.values.get('k0'), 'edited by a person')
+  assert.is(cluster.requests.length, 1)
+  const line = JSON.parse(readFileSync(report, 'utf8'))
+  assert.is(line.code, 'TIMEOUT_UNKNOWN')
+  assert.match(line.message, 'the key holds something else')
+})
+
+test('a row is sent again into an empty key in a way that replaces nothing', async () => {
+  const cluster = new FakeCluster()
+  cluster.fails = () => (cluster.requests.length === 1 ? timeout : null)
+  const file = rowsFile('empty-key.ndjson', 1)
+  assert.is((await runJson(cluster, { file, retryMs: 5000, blind: true })).imported, 1)
+  const [first, second] = cluster.requests
+  assert.equal([first?.context, first?.blind, second?.blind], [null, true, false])
+  assert.is(second?.writeId, first?.writeId)
+  const seed = contextSeed(hashText32('cluster-a'), 1 as KeyspaceId, utf8('k0'))
+  const replaced = decodeContext(second?.context as string, seed)
+  assert.equal([replaced.vector.size, replaced.loose.length], [0, 0])
+})
+
+test('a row that was not acknowledged is given up when a later one with its key is', async () => {
+  const cluster = new FakeCluster()
+  const file = rowsFile('superseded.ndjson', 4, (n) => (n === 1 ? 'other' : 'same'))
+  const report = join(directory, 'superseded.report')
+  cluster.fails = ({ value, key }) => (text(key) === 'other' || rowNumber(value) < 3 ? timeout : null)
+  const first = await runJson(cluster, { file, report })
+  assert.equal(
+    { imported: first.imported, unacknowledged: first.unacknowledged, superseded: first.superseded },
+    { imported: 1, unacknowledged: 1, superseded: 2 },
+  )
+  const rows = readFileSync(report, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+  assert.equal(
+    rows.filter(({ code }) => code === 'SUPERSEDED').map(({ row }) => row),
+    [1, 3],
+  )
+  cluster.fails = () => null
+  const second = await runJson(cluster, { file, report })
+  assert.equal({ imported: second.imported, exitCode: second.exitCode }, { imported: 1, exitCode: 0 })
+  assert.is(rowNumber(utf8(cluster.values.get('same') as string)), 3)
+})
+
+test('a row stays to be tried again when the later one with its key is wrong', async () => {
+  const cluster = new FakeCluster()
+  const file = rowsFile('later-wrong.ndjson', 2, () => 'same')
+  const tooLarge = new KvError('TOO_LARGE', 'too large')
+  cluster.fails = ({ value }) => (rowNumber(value) === 0 ? unavailable : tooLarge)
+  const first = await runJson(cluster, { file })
+  assert.equal({ bad: first.bad, unacknowledged: first.unacknowledged }, { bad: 1, unacknowledged: 1 })
+  cluster.fails = () => null
+  assert.is((await runJson(cluster, { file })).imported, 1)
+  assert.is(rowNumber(utf8(cluster.values.get('same') as string)), 0)
 })
 
 test('a row that is wrong for good is not tried again, and leaves no state behind', async () => {
@@ -201,8 +304,9 @@ test('when an outcome cannot be noted the import ends with that, and the row is 
       yield { number, content: { fields: { key: `k${number}` }, text: null } }
   }
   const full = new Error('the disk is full')
+  const keyspace = { id: 1 as KeyspaceId, name: 'default', w: 'quorum' } as const
   const importer = new Importer(
-    new FakeCluster().client,
+    { ...new FakeCluster().client, clusterId: 'cluster-a' as ClusterId, keyspace },
     { ...WORDS, keyFields: ['key'], valueField: null, w: null, retryMs: 0, blind: false },
     {
       isSettled: () => false,

@@ -15,10 +15,12 @@ export interface ImportCounts {
   duplicates: number
   bad: number
   unacknowledged: number
+  /** Not acknowledged either, but a later row with the same key was: there is nothing left to do. */
+  superseded: number
 }
 
 export class ImportReport {
-  readonly counts: ImportCounts = { imported: 0, duplicates: 0, bad: 0, unacknowledged: 0 }
+  readonly counts: ImportCounts = { imported: 0, duplicates: 0, bad: 0, unacknowledged: 0, superseded: 0 }
   readonly #file: WriteStream | null
   readonly #path: string | null
   readonly #failures: string[] = []
@@ -47,6 +49,13 @@ export class ImportReport {
         this.#write({ row: outcome.row, key: outcome.key, code: 'DUPLICATE', message })
         return
       }
+      case 'superseded': {
+        this.counts.unacknowledged--
+        this.counts.superseded++
+        const message = `row ${outcome.laterRow}, which has the same key, was written after it`
+        this.#write({ row: outcome.row, key: outcome.key, code: 'SUPERSEDED', message })
+        return
+      }
       default: {
         this.counts[outcome.kind]++
         const { row, key, code, message } = outcome
@@ -73,7 +82,7 @@ export class ImportReport {
   }
 
   #summary(elapsedMs: number, interrupted: boolean): string {
-    const { imported, duplicates, bad, unacknowledged } = this.counts
+    const { imported, duplicates, bad, unacknowledged, superseded } = this.counts
     const rate = imported / Math.max(0.001, elapsedMs / 1000)
     const ending = interrupted ? ', interrupted' : ''
     const duration = `${formatDuration(elapsedMs)} (${formatCount(rate)} rows/s)${ending}`
@@ -85,7 +94,16 @@ export class ImportReport {
           ? '1 row has the key of an earlier one: the last row stays'
           : `${formatCount(duplicates)} rows have keys of earlier ones: the last row stays`,
       )
-    const shown = [...listed(this.#duplicates, duplicates), ...listed(this.#failures, bad + unacknowledged)]
+    if (superseded > 0)
+      lines.push(
+        superseded === 1
+          ? '1 row was not acknowledged, but a later one with its key was'
+          : `${formatCount(superseded)} rows were not acknowledged, but later ones with their keys were`,
+      )
+    const shown = [
+      ...listed(this.#duplicates, duplicates),
+      ...listed(this.#failures, bad + unacknowledged + superseded),
+    ]
     if (shown.length > 0 && this.#path === null) shown.push('--report FILE lists every one of them')
     return `${[...lines, ...shown.map((line) => `  ${line}`)].join('\n')}\n`
   }

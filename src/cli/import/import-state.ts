@@ -9,10 +9,13 @@ import * as z from 'zod/mini'
  * More rows without an acknowledgement are not remembered one by one: the import goes on from the first of
  * them.
  */
-const MAX_REMEMBERED_ROWS = 100_000
+export const MAX_REMEMBERED_ROWS = 100_000
+
+/** 2: no row is tried again when a later one with its key was acknowledged. */
+const FORMAT_VERSION = 2
 
 const stateSchema = z.object({
-  formatVersion: z.literal(1),
+  formatVersion: z.literal(FORMAT_VERSION),
   /** What must be the same for the state to mean anything. */
   identity: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
   /** Every row before it is settled, except `again`. */
@@ -72,7 +75,7 @@ export class ImportState {
     if (!this.#isWritable) return false
     const reached = Math.min(this.#firstForgotten, Math.max(this.#nextRow, nextRow))
     const again = [...this.#again].filter((row) => row < reached)
-    const state = { formatVersion: 1, identity: this.#identity, nextRow: reached, again }
+    const state = { formatVersion: FORMAT_VERSION, identity: this.#identity, nextRow: reached, again }
     try {
       writeFileSync(`${this.path}.new`, JSON.stringify(state))
       renameSync(`${this.path}.new`, this.path)

@@ -1,34 +1,25 @@
 /**
- * Writes rows, many at a time. A row that fails in a way that may pass is sent again under the same write id,
- * so that sending it twice stores it once. Rows with the same key are written in the order of the file: the
- * last one stays.
+ * Writes rows, many at a time; `row-writer.ts` says how often one is tried. Rows with the same key are
+ * written in the order of the file, and a row that was not acknowledged is given up when a later one with its
+ * key is: the last one stays, also when the import is run again.
  */
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { ErrorCode } from '../../base/error.ts'
-import { KvError, toKvError } from '../../base/error.ts'
-import type { Level } from '../../protocol/configuration.ts'
-import type { KvService, PutRequest } from '../../wire/requests.ts'
+import { KvError } from '../../base/error.ts'
+import { MAX_REMEMBERED_ROWS } from './import-state.ts'
 import { type Entry, type EntryRule, makeEntry } from './row-entry.ts'
+import { mayPass, RowWriter, type WriteRule, type WriteTarget } from './row-writer.ts'
 import type { Row } from './rows.ts'
 
 /**
  * Duplicates are looked for among this many different keys: a file of any length must not fill the memory.
  */
 export const MAX_REMEMBERED_KEYS = 1_000_000
-const FIRST_PAUSE_MS = 50
-const LONGEST_PAUSE_MS = 2000
 /** However short rows are tried: a cluster that is silent this long is not there. */
 const LEAST_PATIENCE_MS = 10_000
 
-export interface ImportRule extends EntryRule {
-  readonly keyspace: string
-  readonly blind: boolean
-  readonly w: Level | null
+export interface ImportRule extends EntryRule, WriteRule {
   /** Rows that are being written at one time. */
   readonly inFlight: number
-  readonly timeoutMs: number
-  /** How long one row is tried. */
-  readonly retryMs: number
 }
 
 export type Outcome =
@@ -51,6 +42,8 @@ export type Outcome =
       readonly code: ErrorCode
       readonly message: string
     }
+  /** It was not acknowledged, but `laterRow` was, which has the same key: it must not be tried again. */
+  | { readonly row: number; readonly kind: 'superseded'; readonly key: string; readonly laterRow: number }
 
 export interface ImportRun {
   /** Rows that an earlier run settled. */
@@ -60,18 +53,16 @@ export interface ImportRun {
   readonly signal: AbortSignal
 }
 
-interface Writer {
-  readonly service: Pick<KvService, 'put'>
-  newId(): string
-}
-
 export class Importer {
-  readonly #writer: Writer
+  readonly #writer: RowWriter
   readonly #rule: ImportRule
   readonly #run: ImportRun
   /** By key: the row that wrote it last, and its write while it lasts. */
   readonly #rowOfKey = new Map<string, number>()
   readonly #writing = new Map<string, Promise<void>>()
+  /** By key: the rows that were not acknowledged, as many as are tried again one by one. */
+  readonly #failedRows = new Map<string, number[]>()
+  #failedCount = 0
   /** Rows begun and not settled, in the order of the file. */
   readonly #open = new Set<number>()
   #inFlight = 0
@@ -81,8 +72,8 @@ export class Importer {
   #failure: { readonly error: unknown } | null = null
   #lastSuccessMs = Date.now()
 
-  constructor(writer: Writer, rule: ImportRule, run: ImportRun) {
-    this.#writer = writer
+  constructor(target: WriteTarget, rule: ImportRule, run: ImportRun) {
+    this.#writer = new RowWriter(target, rule)
     this.#rule = rule
     this.#run = run
   }
@@ -154,48 +145,33 @@ export class Importer {
     before: Promise<void> | undefined,
   ): Promise<void> {
     await before
-    const failure = await this.#put(entry)
+    const failure = await this.#writer.write(entry, this.#run.signal)
+    const key = entry.keyText
     if (failure === null) {
       this.#lastSuccessMs = Date.now()
-      const key = entry.keyText
       this.#run.settled(
         earlierRow === null ? { row, kind: 'imported' } : { row, kind: 'duplicate', key, earlierRow },
       )
-      return
+      return this.#supersede(key, row)
     }
     const kind = mayPass(failure) ? 'unacknowledged' : 'bad'
-    this.#run.settled({ row, kind, key: entry.keyText, code: failure.code, message: failure.message })
+    this.#run.settled({ row, kind, key, code: failure.code, message: failure.message })
+    if (kind === 'unacknowledged') this.#remember(key, row)
   }
 
-  /** Null when it is acknowledged. */
-  async #put(entry: Entry): Promise<KvError | null> {
-    const { keyspace, blind, w, timeoutMs, retryMs } = this.#rule
-    const { key, value, contentType } = entry
-    const writeId = this.#writer.newId()
-    const request: PutRequest = {
-      keyspace,
-      key,
-      value,
-      contentType,
-      context: null,
-      blind,
-      w,
-      writeId,
-      timeoutMs,
-      ttlMs: null,
-    }
-    const deadlineMs = Date.now() + retryMs
-    for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(LONGEST_PAUSE_MS, pauseMs * 2)) {
-      try {
-        await this.#writer.service.put(request)
-        return null
-      } catch (thrown) {
-        const error = toKvError(thrown)
-        const jitteredMs = pauseMs * (0.5 + Math.random())
-        if (!mayPass(error) || this.#run.signal.aborted || Date.now() + jitteredMs > deadlineMs) return error
-        await sleep(jitteredMs)
-      }
-    }
+  #remember(key: string, row: number): void {
+    if (this.#failedCount >= MAX_REMEMBERED_ROWS) return
+    this.#failedCount++
+    const rows = this.#failedRows.get(key)
+    if (rows === undefined) this.#failedRows.set(key, [row])
+    else rows.push(row)
+  }
+
+  #supersede(key: string, laterRow: number): void {
+    const rows = this.#failedRows.get(key) ?? []
+    this.#failedRows.delete(key)
+    this.#failedCount -= rows.length
+    for (const row of rows) this.#run.settled({ row, kind: 'superseded', key, laterRow })
   }
 
   #slot(): Promise<void> {
@@ -213,9 +189,4 @@ export class Importer {
       return
     throw new KvError('UNAVAILABLE', `no row was acknowledged for ${Math.round(silentMs / 1000)} s`)
   }
-}
-
-/** TIMEOUT_UNKNOWN too: the write id makes it harmless to send it again. */
-function mayPass(error: KvError): boolean {
-  return error.retryable || error.code === 'TIMEOUT_UNKNOWN'
 }

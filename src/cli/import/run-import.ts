@@ -3,7 +3,8 @@ import { createReadStream, existsSync, type ReadStream, statSync } from 'node:fs
 import { basename, resolve } from 'node:path'
 import type { Readable } from 'node:stream'
 import { KvError } from '../../base/error.ts'
-import type { KvService } from '../../wire/requests.ts'
+import { parseClusterId } from '../../base/ids.ts'
+import type { KeyspaceInfo, KvService } from '../../wire/requests.ts'
 import { EXIT_UNAVAILABLE, EXIT_USAGE } from '../exit-code.ts'
 import { parseLevel } from '../kvctl/input.ts'
 import type { KvClient } from '../kvctl/session.ts'
@@ -52,13 +53,15 @@ async function importFile(
   format: Format,
   source: Readable,
 ): Promise<void> {
-  await checkKeyspace(client.service, words.keyspace)
+  const keyspace = await findKeyspace(client.service, words.keyspace)
   const { clusterId } = await client.service.status()
   const state = openState(words, format, clusterId)
   const isResumed = state?.load() ?? false
   const report = new ImportReport(words.report ?? null, isResumed)
   const interruption = interruptible()
-  const importer = new Importer(client, rule, {
+  const { service, newId } = client
+  const target = { service, newId, keyspace, clusterId: parseClusterId(clusterId) }
+  const importer = new Importer(target, rule, {
     isSettled: (row) => state?.isSettled(row) ?? false,
     settled: (outcome) => settle(outcome, report, state),
     signal: interruption.signal,
@@ -89,7 +92,6 @@ function makeRule(words: ImportWords): ImportRule {
   if (keyFields.includes(''))
     throw new KvError('INVALID_ARGUMENT', `--key is '${words.key}'; allowed: FIELD[,FIELD…]`)
   return {
-    keyspace: words.keyspace,
     keyFields,
     separator: words.separator,
     valueField: words.value ?? null,
@@ -112,9 +114,10 @@ function bytesRead(source: Readable): number {
   return (source as Partial<ReadStream>).bytesRead ?? 0
 }
 
-async function checkKeyspace(service: KvService, name: string): Promise<void> {
+async function findKeyspace(service: KvService, name: string): Promise<KeyspaceInfo> {
   const keyspaces = await service.keyspaces()
-  if (keyspaces.some((keyspace) => keyspace.name === name)) return
+  const found = keyspaces.find((keyspace) => keyspace.name === name)
+  if (found !== undefined) return found
   throw new KvError(
     'NOT_FOUND',
     `there is no keyspace '${name}'; make it with 'kvctl keyspace create ${name}'`,
