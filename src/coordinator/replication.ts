@@ -163,7 +163,7 @@ export class Replication extends OwnerExchange {
   }
 
   protected override finish(): void {
-    if (this.#isLingering) this.with.lingers.end()
+    if (this.#isLingering) this.with.lingers.end(this.#task.record.length)
     this.#isLingering = false
     super.finish()
   }
@@ -229,7 +229,7 @@ export class Replication extends OwnerExchange {
   /** To bring the record to the owners that have not answered yet, while there are few that do. */
   #mayLinger(): boolean {
     if (this.outstandingCount === 0) return false
-    this.#isLingering ||= this.with.lingers.begin()
+    this.#isLingering ||= this.with.lingers.begin(this.#task.record.length)
     return this.#isLingering
   }
 

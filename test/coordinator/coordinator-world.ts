@@ -114,6 +114,8 @@ export interface WorldOptions {
   /** Of every partition, by preference. Default n0, n1, n2: this peer is the first owner. */
   readonly owners?: readonly NodeId[]
   readonly limits?: Partial<CoordinatorLimits>
+  /** How many bytes of records may wait for their last owners after they were acknowledged. */
+  readonly maxLingeringBytes?: number
 }
 
 export class CoordinatorWorld {
@@ -195,7 +197,7 @@ export class CoordinatorWorld {
       clock,
       log,
       hedges: new RequestBudget(0.05),
-      lingers: new LingerLimit(),
+      lingers: new LingerLimit(options.maxLingeringBytes),
       store: present<Store>(store, 'the store is open'),
     }
     return new CoordinatorWorld(sim, { store: coordination.store, disk, logged, coordination }, options)

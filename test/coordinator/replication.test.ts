@@ -120,6 +120,25 @@ test('after the quorum the owners that are left are still asked, until the deadl
   assert.is(world.rpc.openCount, 0)
 })
 
+test('acknowledged writes wait for their last owners within a limit of bytes, together', async () => {
+  const world = await CoordinatorWorld.open({ maxLingeringBytes: 2000 })
+  const acknowledge = async (): Promise<void> => {
+    const told = world.put({ blind: true, value: new Uint8Array(800), timeoutMs: 60_000 })
+    await world.settle()
+    world.reply(N1, STORED)
+    assert.is(told.error, null)
+    assert.ok(told.isDone)
+  }
+  for (let i = 0; i < 5; i++) await acknowledge()
+  assert.is(world.rpc.openCount, 2, 'the others let go')
+  world.reply(N2, STORED)
+  assert.is(world.rpc.openCount, 1)
+  await acknowledge()
+  assert.is(world.rpc.openCount, 2, 'there was room for one more')
+  await world.pass(61_000)
+  assert.is(world.rpc.openCount, 0)
+})
+
 test('when the disk here fails the others can still make the quorum', async () => {
   const world = await CoordinatorWorld.open()
   world.disk.isFailing = true
