@@ -8,6 +8,7 @@ import type { Ring } from '../protocol/ring.ts'
 import type { Store } from '../store/store.ts'
 import type { LingerLimit } from './linger-limit.ts'
 import type { RequestBudget } from './request-budget.ts'
+import type { StallWatch } from './stall-watch.ts'
 
 export interface Coordination {
   readonly selfId: NodeId
@@ -20,6 +21,7 @@ export interface Coordination {
   /** For asking one more owner when the first is slow (Dean and Barroso, "The Tail at Scale", 2013). */
   readonly hedges: RequestBudget
   readonly lingers: LingerLimit
+  readonly stalls: StallWatch
   /** False while this peer has no configuration: others may know it as a member before it does. */
   hasRing(): boolean
   /**

@@ -14,6 +14,7 @@ import { Forward } from './forward.ts'
 import type { KeyPlace } from './quorum-read.ts'
 import { Read } from './read.ts'
 import { RequestBudget } from './request-budget.ts'
+import { stalled } from './stall-watch.ts'
 import { Write } from './write.ts'
 
 export interface CoordinatorLimits {
@@ -59,6 +60,7 @@ export class Coordinator {
   put(request: PutRequest, forwarded: boolean, done: Done<PutReply>): void {
     const sizeBytes = request.value?.length ?? 0
     this.#admit(done, sizeBytes, () => {
+      if (this.#with.stalls.hasJustStalled) throw stalled()
       const place = this.#place(request.keyspace, request.key)
       this.#checkPut(request, place)
       const deadlineMs = this.#deadline(request.timeoutMs)

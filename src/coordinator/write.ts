@@ -17,6 +17,7 @@ import type { Coordination, Done } from './coordination.ts'
 import type { OwnerExchange } from './owner-exchange.ts'
 import { type Answer, type KeyPlace, QuorumRead } from './quorum-read.ts'
 import { Replication } from './replication.ts'
+import { stalled } from './stall-watch.ts'
 import { liveStandIns, type StandInRule } from './standing-in.ts'
 
 /** Puts that carry a context and leave this many siblings are refused; all others go on. */
@@ -68,8 +69,8 @@ export class Write {
       this.#step = null
       if (error !== null) return this.#finish(nothingWritten(error), null)
       // The round took its time: who was up before it may be down now, and nothing is written yet.
-      const shortage = this.#shortage()
-      if (shortage !== null) return this.#finish(shortage, null)
+      const obstacle = this.#with.stalls.hasJustStalled ? stalled() : this.#shortage()
+      if (obstacle !== null) return this.#finish(obstacle, null)
       this.#attempt(() =>
         this.#mintOver(this.#seenBy(present(answers, 'a read without an error has answers'))),
       )

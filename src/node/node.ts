@@ -240,7 +240,9 @@ export class Node {
     return { identity, join: this.#options.join, address, pauses: this.#pauses, isStopped }
   }
 
-  #begin({ catchUp, configuration, membership, book, store, handoff, antiEntropy, rescue }: Parts): void {
+  #begin(parts: Parts): void {
+    const { catchUp, configuration, membership, book, store, handoff, antiEntropy, rescue } = parts
+    parts.stalls.start()
     membership.onChange((nodeId, before, after) => {
       this.#peerChanged(nodeId, before, after)
       if (!hasReturned(before, after)) return
@@ -368,6 +370,7 @@ export class Node {
   async #end(parts: Parts): Promise<void> {
     parts.finder.stop()
     parts.coordinator.stop()
+    parts.stalls.stop()
     const repaired = Promise.all([parts.antiEntropy.stop(), parts.catchUp.stop(), parts.rescue.stop()])
     const isOutranked = this.#fatal !== null
     if (!isOutranked) await this.#drain(parts)

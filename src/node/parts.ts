@@ -20,6 +20,7 @@ import { LingerLimit } from '../coordinator/linger-limit.ts'
 import { RecordRescue } from '../coordinator/record-rescue.ts'
 import { Replica } from '../coordinator/replica.ts'
 import { RequestBudget } from '../coordinator/request-budget.ts'
+import { StallWatch } from '../coordinator/stall-watch.ts'
 import { TreeReplica } from '../coordinator/tree-replica.ts'
 import type { Effects } from '../effects/effects.ts'
 import { readmit } from '../protocol/configuration-change.ts'
@@ -53,6 +54,7 @@ export interface Parts {
   readonly configuration: ConfigurationDriver
   readonly finder: ClusterFinder
   readonly coordinator: Coordinator
+  readonly stalls: StallWatch
   readonly handoff: HintedHandoff
   readonly antiEntropy: AntiEntropy
   readonly catchUp: CatchUp
@@ -110,7 +112,9 @@ export function assembleParts(around: Surroundings): Parts {
     },
     holdsRecords: () => store.holdsRecords(),
   })
+  const stalls = new StallWatch(clock)
   const coordination: Coordination = {
+    stalls,
     selfId: nodeId,
     clock,
     log,
@@ -170,7 +174,19 @@ export function assembleParts(around: Surroundings): Parts {
     outranked: (how) => around.outranked(how),
   }
   const cluster = { links, rpc, membership, configuration, finder }
-  return { identity, store, book, ...cluster, coordinator, handoff, antiEntropy, catchUp, rescue, service }
+  return {
+    identity,
+    store,
+    book,
+    ...cluster,
+    coordinator,
+    stalls,
+    handoff,
+    antiEntropy,
+    catchUp,
+    rescue,
+    service,
+  }
 }
 
 function metaOf({ zone, weight }: NodeOptions) {

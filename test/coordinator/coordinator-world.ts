@@ -24,6 +24,7 @@ import { HintedHandoff } from '../../src/coordinator/hinted-handoff.ts'
 import { LingerLimit } from '../../src/coordinator/linger-limit.ts'
 import { Replica } from '../../src/coordinator/replica.ts'
 import { RequestBudget } from '../../src/coordinator/request-budget.ts'
+import type { StallWatch } from '../../src/coordinator/stall-watch.ts'
 import type { Database, Storage } from '../../src/effects/storage.ts'
 import type { Configuration, Keyspace, Phase } from '../../src/protocol/configuration.ts'
 import { contextSeed, decodeContext, encodeContext } from '../../src/protocol/context.ts'
@@ -132,6 +133,8 @@ export class CoordinatorWorld {
   readonly answers: PeerMessage[] = []
   readonly numbersSeen: { readonly from: NodeId; readonly number: number }[] = []
   readonly dead = new Set<NodeId>()
+  /** Whether this peer had stopped until a moment ago. */
+  readonly stalls = { hasJustStalled: false }
   /** No link to them can be had. */
   readonly unreachable = new Set<NodeId>()
   readonly logged: string[]
@@ -167,6 +170,7 @@ export class CoordinatorWorld {
       clusterSeed: () => hashText32(CLUSTER),
       hasRing: () => this.ring !== null,
       ring: () => present(this.ring, 'the test gives this peer a ring first'),
+      stalls: this.stalls as StallWatch,
       isAlive: (nodeId) => !this.dead.has(nodeId),
       sawNumber: (from, number) => this.numbersSeen.push({ from, number }),
     }
@@ -301,7 +305,7 @@ export class CoordinatorWorld {
   }
 }
 
-type OwnParts = 'rpc' | 'clusterSeed' | 'hasRing' | 'ring' | 'isAlive' | 'sawNumber'
+type OwnParts = 'stalls' | 'rpc' | 'clusterSeed' | 'hasRing' | 'ring' | 'isAlive' | 'sawNumber'
 
 /** Every batch fails while the test says so. */
 class FailingDisk {

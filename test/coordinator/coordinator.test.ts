@@ -91,6 +91,19 @@ test('past the limit of bytes under way one more is overloaded, reads by what th
   assert.is(world.get({ r: 'all' }).error?.code, 'OVERLOADED')
 })
 
+test('a peer that had stopped begins no write, however it came, and answers reads', async () => {
+  const world = await CoordinatorWorld.open()
+  world.stalls.hasJustStalled = true
+  for (const forwarded of [false, true]) {
+    const told = world.put({}, forwarded)
+    assert.is(told.error?.code, 'UNAVAILABLE')
+    assert.match(told.error?.message ?? '', /nothing was written/)
+  }
+  assert.is(world.get().error, null)
+  world.stalls.hasJustStalled = false
+  assert.is(world.put().error, null)
+})
+
 test('when the disk’s queue is full a write is overloaded, and nothing was written', async () => {
   const world = await CoordinatorWorld.open()
   const codes = new Set<string | undefined>()
