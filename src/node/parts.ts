@@ -82,14 +82,40 @@ export interface Surroundings {
 
 export function assembleParts(around: Surroundings): Parts {
   const { effects, options, identity, store, book } = around
-  const { clock, log } = effects
-  const { nodeId, generation, bootNonce } = identity
   let trafficParts: TrafficParts | null = null
-  const traffic = new PeerTraffic(() =>
+  const cluster = assembleCluster(around, () =>
     present(trafficParts, 'no link is made before the parts are together'),
   )
-  const links = new Links(effects, traffic)
-  const rpc: Rpc = new Rpc(links, clock, (peer) => membership.addressOf(peer))
+  const { rpc, membership, configuration } = cluster
+  const coordination = coordinationOf(around, cluster)
+  const { stalls } = coordination
+  const coordinator = new Coordinator(coordination, options)
+  const handoff = new HintedHandoff(coordination)
+  const antiEntropy = new AntiEntropy(coordination, effects.random)
+  const catchUp = catchUpOf(coordination, cluster)
+  const rescue = new RecordRescue(coordination)
+  const finder = new ClusterFinder({ effects, options, identity, book, ...cluster })
+  const tasks = new PeerTasks(coordination, antiEntropy, handoff)
+  const service = serviceOf(around, cluster, { coordinator, catchUp, tasks })
+  trafficParts = {
+    ...{ log: effects.log, rpc, store, membership, configuration, coordinator, catchUp, finder, tasks },
+    replica: new Replica(coordination),
+    treeReplica: new TreeReplica(coordination),
+    self: () => selfFacts(around),
+    newestLife: (peer) => newestLife(membership.view(peer), book.lifeOf(peer)),
+    outranked: (how) => around.outranked(how),
+  }
+  const data = { coordinator, stalls, handoff, antiEntropy, catchUp, rescue, service }
+  return { identity, store, book, ...cluster, finder, ...data }
+}
+
+type Cluster = Pick<Parts, 'links' | 'rpc' | 'membership' | 'configuration'>
+
+function assembleCluster(around: Surroundings, trafficParts: () => TrafficParts): Cluster {
+  const { effects, options, identity, store } = around
+  const { nodeId, generation, bootNonce } = identity
+  const links = new Links(effects, new PeerTraffic(trafficParts))
+  const rpc: Rpc = new Rpc(links, effects.clock, (peer) => membership.addressOf(peer))
   const membership: MembershipDriver = new MembershipDriver(
     { nodeId, generation, bootNonce, address: around.address, meta: metaOf(options) },
     new MembershipLinks(links),
@@ -100,93 +126,68 @@ export function assembleParts(around: Surroundings): Parts {
     },
     effects,
   )
-  const isAlive = (peer: NodeId): boolean => peer === nodeId || membership.isAlive(peer)
   const configuration: ConfigurationDriver = new ConfigurationDriver({
     identity: { nodeId, bootNonce, zone: options.zone, weight: options.weight },
     effects,
     rpc: configurationRpc(rpc),
     peers: {
-      isAlive,
+      isAlive: (peer) => peer === nodeId || membership.isAlive(peer),
       known: () => membership.peers().map((peer) => peer.nodeId),
       nameOf: (peer) => membership.addressOf(peer) ?? peer,
     },
     holdsRecords: () => store.holdsRecords(),
   })
-  const stalls = new StallWatch(clock)
-  const coordination: Coordination = {
-    stalls,
-    selfId: nodeId,
-    clock,
-    log,
-    rpc,
-    store,
+  return { links, rpc, membership, configuration }
+}
+
+function coordinationOf(around: Surroundings, { rpc, membership, configuration }: Cluster): Coordination {
+  const { effects, identity, store } = around
+  const { clock, log } = effects
+  const selfId = identity.nodeId
+  return {
+    ...{ selfId, clock, log, rpc, store },
     hedges: new RequestBudget(HEDGED_SHARE),
     lingers: new LingerLimit(),
+    stalls: new StallWatch(clock),
     clusterSeed: () => hashText32(around.requireRing().configuration.clusterId),
     hasRing: () => around.ring() !== null,
     ring: () => around.requireRing(),
-    isAlive,
+    isAlive: (peer) => peer === selfId || membership.isAlive(peer),
     sawNumber: (from, number) => configuration.configurationSeen(from, number),
   }
-  const coordinator = new Coordinator(coordination, options)
-  const handoff = new HintedHandoff(coordination)
-  const antiEntropy = new AntiEntropy(coordination, effects.random)
-  const catchUp = new CatchUp(coordination, {
+}
+
+function catchUpOf(coordination: Coordination, { configuration, membership }: Cluster): CatchUp {
+  const { selfId, clock } = coordination
+  return new CatchUp(coordination, {
     readmit: (storeId) =>
-      configuration.proposeChange((base) => readmit(base, nodeId, storeId, clock.now()), CHANGE_TIMEOUT_MS),
+      configuration.proposeChange((base) => readmit(base, selfId, storeId, clock.now()), CHANGE_TIMEOUT_MS),
     renewAcceptor: () => configuration.renewAcceptor(CHANGE_TIMEOUT_MS),
     nameOf: (peer) => membership.addressOf(peer) ?? peer,
   })
-  const rescue = new RecordRescue(coordination)
-  const finder = new ClusterFinder({ effects, options, identity, book, links, membership, configuration })
-  const tasks = new PeerTasks(coordination, antiEntropy, handoff)
-  const service = new LocalService({
-    selfId: nodeId,
+}
+
+function serviceOf(
+  around: Surroundings,
+  { rpc, membership, configuration }: Cluster,
+  { tasks, ...data }: Pick<Parts, 'coordinator' | 'catchUp'> & { readonly tasks: PeerTasks },
+): LocalService {
+  const { effects, identity, store } = around
+  const selfId = identity.nodeId
+  const ring = (): Ring => around.requireRing()
+  return new LocalService({
+    ...data,
+    ...{ selfId, store, rpc, membership, ring },
     tasks: new ClusterTasks({
-      ...{ selfId: nodeId, rpc, own: tasks, isAlive },
-      ring: () => around.requireRing(),
+      ...{ selfId, rpc, ring, own: tasks },
+      isAlive: (peer) => peer === selfId || membership.isAlive(peer),
       addressOf: (peer) => membership.addressOf(peer) ?? peer,
     }),
-    coordinator,
-    store,
-    catchUp,
-    rpc,
-    membership,
-    ring: () => around.requireRing(),
     pendingChange: () => configuration.pendingReason,
     activeFaults: () => around.activeFaults(),
-    change: (make) => configuration.proposeChange((base) => make(base, clock.now()), CHANGE_TIMEOUT_MS),
+    change: (make) =>
+      configuration.proposeChange((base) => make(base, effects.clock.now()), CHANGE_TIMEOUT_MS),
   })
-  trafficParts = {
-    log,
-    rpc,
-    store,
-    membership,
-    configuration,
-    coordinator,
-    replica: new Replica(coordination),
-    treeReplica: new TreeReplica(coordination),
-    catchUp,
-    finder,
-    tasks,
-    self: () => selfFacts(around),
-    newestLife: (peer) => newestLife(membership.view(peer), book.lifeOf(peer)),
-    outranked: (how) => around.outranked(how),
-  }
-  const cluster = { links, rpc, membership, configuration, finder }
-  return {
-    identity,
-    store,
-    book,
-    ...cluster,
-    coordinator,
-    stalls,
-    handoff,
-    antiEntropy,
-    catchUp,
-    rescue,
-    service,
-  }
 }
 
 function metaOf({ zone, weight }: NodeOptions) {

@@ -28,6 +28,41 @@ interface NumberedValue extends FoundValue {
   readonly n: number
 }
 
+/** What it says of its cluster. */
+const FIXED: Pick<KvService, 'status' | 'ring' | 'locate' | 'hints' | 'repair' | 'tasks'> = {
+  async status() {
+    return {
+      clusterId: 'cluster',
+      nodeId: 'node',
+      layout: { version: 3, phase: 'stable', pending: null },
+      peers: [],
+      faults: [],
+      warnings: [],
+    }
+  },
+  async ring() {
+    return {
+      partitionCount: 1,
+      layoutVersion: 3,
+      partitions: [{ partition: 0, owners: ['127.0.0.1:7001'] }],
+    }
+  },
+  async locate(keyspace, key) {
+    return { partition: key.length, owners: [`${keyspace}.example:1`], replicas: 3 }
+  },
+  async hints() {
+    return []
+  },
+  async repair(request) {
+    checkRepair(request)
+    const { round } = request
+    return { round, parts: [{ peer: 'node', peerAddress: '127.0.0.1:7001', exchanges: 2, refusal: null }] }
+  },
+  async tasks() {
+    return { tasks: [], silent: [] }
+  },
+}
+
 export function createFakeService(): FakeService {
   const keys = new Map<string, { seen: number; values: NumberedValue[] }>()
   const keyspaces = new Map<string, KeyspaceInfo>([
@@ -81,39 +116,9 @@ export function createFakeService(): FakeService {
       const context = record === undefined ? null : `c${record.seen}`
       return { values: record?.values ?? [], context, owners: 2, standIns: 0 }
     },
-    async status() {
-      return {
-        clusterId: 'cluster',
-        nodeId: 'node',
-        layout: { version: 3, phase: 'stable', pending: null },
-        peers: [],
-        faults: [],
-        warnings: [],
-      }
-    },
-    async ring() {
-      return {
-        partitionCount: 1,
-        layoutVersion: 3,
-        partitions: [{ partition: 0, owners: ['127.0.0.1:7001'] }],
-      }
-    },
-    async locate(keyspace, key) {
-      return { partition: key.length, owners: [`${keyspace}.example:1`], replicas: 3 }
-    },
+    ...FIXED,
     async keyspaces() {
       return [...keyspaces.values()]
-    },
-    async hints() {
-      return []
-    },
-    async repair(request) {
-      checkRepair(request)
-      const { round } = request
-      return { round, parts: [{ peer: 'node', peerAddress: '127.0.0.1:7001', exchanges: 2, refusal: null }] }
-    },
-    async tasks() {
-      return { tasks: [], silent: [] }
     },
     async createKeyspace(name, options) {
       if (keyspaces.has(name)) throw new KvError('CONFLICT', `keyspace '${name}' exists with other options`)
