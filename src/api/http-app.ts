@@ -23,6 +23,8 @@ import { type RouteContext, resource, sendProblem } from './routes.ts'
 const MAX_PATH_PART_LENGTH = 32 * 1024
 /** How long a refused body is read and thrown away, so that its sender sees the answer instead of a reset. */
 const REFUSED_BODY_MS = 1_000
+/** Of answers that nobody has taken yet, all connections together; past it nothing more is answered. */
+const MAX_UNSENT_BYTES = 128 * 1024 * 1024
 
 export async function createHttpApp(
   context: RouteContext,
@@ -51,6 +53,7 @@ export async function createHttpApp(
     if (length <= maxValueBytes && waitsToContinue(request.raw)) reply.raw.writeContinue()
     return payload
   })
+  boundUnsentBytes(app)
   addRoutes(app, context)
   await app.ready()
   return (request, response) => app.routing(request, response)
@@ -59,6 +62,24 @@ export async function createHttpApp(
 /** The sender holds its body back until it hears that it is wanted. */
 function waitsToContinue({ httpVersion, headers }: IncomingMessage): boolean {
   return httpVersion === '1.1' && /100-continue/i.test(headers.expect ?? '')
+}
+
+/** What one connection can leave untaken is bounded by how many of its requests are under way. */
+function boundUnsentBytes(app: FastifyInstance): void {
+  let unsentBytes = 0
+  app.addHook('onRequest', async () => {
+    if (unsentBytes < MAX_UNSENT_BYTES) return
+    throw new KvError('OVERLOADED', 'too many answers wait to be taken; try again, or ask another peer')
+  })
+  app.addHook('onSend', async (request, reply, payload) => {
+    const bytes = Buffer.isBuffer(payload) ? payload.length : 0
+    if (bytes === 0 || request.raw.socket.destroyed) return payload
+    unsentBytes += bytes
+    reply.raw.once('close', () => {
+      unsentBytes -= bytes
+    })
+    return payload
+  })
 }
 
 function addRoutes(app: FastifyInstance, context: RouteContext): void {

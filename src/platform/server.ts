@@ -9,6 +9,7 @@ import { type ErrorCode, KvError } from '../base/error.ts'
 import { type Address, makeAddress, splitAddress } from '../base/ids.ts'
 import type { Link, LinkPurpose, Listener } from '../effects/network.ts'
 import { makeProblem, PROBLEM_CONTENT_TYPE } from '../wire/problem.ts'
+import { HttpTurns } from './http-turns.ts'
 import { purposeOfPath, WsLink, webSocketOptions } from './ws-link.ts'
 import type { RequestHandler, SystemNetworkLimits } from './ws-network.ts'
 
@@ -41,10 +42,16 @@ export async function startServer(
     requireHostHeader: false,
   })
   server.maxConnections = limits.maxConnections
+  // Not a byte either way: whoever does not take an answer, or is gone, does not hold it for ever.
+  server.timeout = limits.silentTimeoutMs
   const connections = new Connections(server, limits.maxStrangers)
+  const turns = new HttpTurns()
   const links = new Links(connections, accept, limits)
   const serve = (request: IncomingMessage, response: ServerResponse): void => {
     connections.began(request, response)
+    turns.take(request, response, () => answer(request, response))
+  }
+  const answer = (request: IncomingMessage, response: ServerResponse): void => {
     const handler = requestHandler()
     if (request.httpVersion === '1.1' && request.headers.host === undefined) {
       answerProblem(response, 'INVALID_ARGUMENT', 'not HTTP 1.1: there is no Host header')
@@ -56,7 +63,9 @@ export async function startServer(
   server.on('checkContinue', serve)
   server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
     connections.began(request, response)
-    answerProblem(response, 'INVALID_ARGUMENT', 'no expectation but 100-continue is met here', 417)
+    turns.take(request, response, () =>
+      answerProblem(response, 'INVALID_ARGUMENT', 'no expectation but 100-continue is met here', 417),
+    )
   })
   server.on('upgrade', (request, socket, head) => links.upgrade(request, socket as Socket, head))
   server.on('clientError', (error, socket) => connections.failed(error, socket as Socket))
@@ -148,6 +157,10 @@ class Connections {
     if (this.#isClosing) response.setHeader('connection', 'close')
   }
 
+  isAnswering(socket: Socket): boolean {
+    return this.#answering.has(socket)
+  }
+
   /** What came is not HTTP, or too slow, or too long. */
   failed(error: Error, socket: Socket): void {
     const { code } = error as NodeJS.ErrnoException
@@ -202,6 +215,8 @@ class Links {
     const purpose = purposeOfPath(request.url ?? '')
     if (this.#isRefusing) {
       socket.resetAndDestroy()
+    } else if (this.#connections.isAnswering(socket)) {
+      socket.destroy() // Answers that are still to come and frames would mix.
     } else if (purpose === null) {
       refuse(socket, 'NOT_FOUND', 'no WebSocket is served at this path')
     } else if (request.headers.origin !== undefined) {

@@ -28,6 +28,8 @@ export interface SystemNetworkOptions {
   readonly strangerTimeoutMs?: number
   /** For a whole HTTP request, its body included, to arrive. */
   readonly requestTimeoutMs?: number
+  /** For which an HTTP connection with an answer to come may carry no byte, in either direction. */
+  readonly silentTimeoutMs?: number
 }
 
 export type SystemNetworkLimits = Required<SystemNetworkOptions>
@@ -45,6 +47,8 @@ const DEFAULTS: Omit<SystemNetworkLimits, 'maxFrameBytes'> = {
   maxStrangers: 256,
   strangerTimeoutMs: 10_000,
   requestTimeoutMs: 60_000,
+  // Longer than any request may take.
+  silentTimeoutMs: 75_000,
 }
 
 export function createSystemNetwork(options: SystemNetworkOptions): SystemNetwork {

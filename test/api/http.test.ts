@@ -1,6 +1,8 @@
+import { connect } from 'node:net'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { ERROR_CODES, type ErrorCode, KvError } from '../../src/base/error.ts'
+import { splitAddress } from '../../src/base/ids.ts'
 import { exchange, type HttpServer, startHttpServer } from './http-server.ts'
 
 const test = suite('http', {} as { server: HttpServer })
@@ -423,6 +425,23 @@ test('a repair is begun by JSON, and by nothing that a page elsewhere could post
 test('tasks are told as JSON', async ({ server }) => {
   const response = await fetch(`${server.url}/v1/tasks`)
   assert.equal(await response.json(), { tasks: [], silent: [] })
+})
+
+test('answers that nobody takes are bounded over all connections, and counted while they wait', async () => {
+  const server = await startHttpServer(16 * 1024 * 1024)
+  const { host, port } = splitAddress(server.address)
+  const path = '/v1/kv/default/large'
+  await put(`${server.url}${path}`, Buffer.alloc(16 * 1024 * 1024))
+  const deaf = Array.from({ length: 2 }, () => connect(port, host).pause())
+  for (const socket of deaf) socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`.repeat(100))
+  while (server.service.gets.length < 8) await new Promise(setImmediate)
+  const refused = await problemOf(await fetch(server.url + path), 503, 'OVERLOADED')
+  assert.match(refused.detail, /wait to be taken/)
+  assert.is((await fetch(`${server.url}/healthz`)).status, 200)
+  for (const socket of deaf) socket.destroy()
+  while ((await fetch(`${server.url}/v1/status`)).status === 503) await new Promise(setImmediate)
+  assert.is(server.service.gets.length, 8, 'four of each; the others never began')
+  await server.close()
 })
 
 test.run()
