@@ -51,6 +51,6 @@ export function addClusterRoutes(app: FastifyInstance, { service, random }: Rout
 
 /** What is left out: all keyspaces, and a name chosen here. @throws INVALID_ARGUMENT */
 function completeRepair(given: unknown, round: string): RepairRequest {
-  checkOptionNames(given as object, ['keyspace', 'round'], 'a repair')
+  checkOptionNames(given as object, ['keyspace', 'round', 'acceptLoss'], 'a repair')
   return { keyspace: null, round, ...(given as Partial<RepairRequest>) }
 }

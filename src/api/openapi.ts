@@ -173,6 +173,10 @@ const repairRequest = {
   additionalProperties: false,
   properties: {
     keyspace: text('Of which keyspace; without it of all.'),
+    acceptLoss: {
+      type: 'boolean',
+      description: 'Peers that lost data give up what others that are down may have.',
+    },
     round: text('Names the round: begun once, however often it is asked for. Without it a new name.'),
   },
 }

@@ -82,7 +82,10 @@ export class RemoteService implements KvService {
 
   async repair(request: RepairRequest): Promise<RepairStart> {
     checkRepair(request)
-    return expect(await this.#ask({ type: 'repair', id: 0, ...request }), 'repairDone')
+    return expect(
+      await this.#ask({ type: 'repair', id: 0, ...request, acceptLoss: request.acceptLoss ?? false }),
+      'repairDone',
+    )
   }
 
   async tasks(): Promise<TaskList> {

@@ -292,7 +292,8 @@ export class CatchUp {
     }
     const down = [...missing].filter((peer) => !this.#with.isAlive(peer))
     if (down.length === 0) return this.#wait(`compares with ${this.#names([...missing])}`)
-    const advice = 'start it again: it may have the only copies of what was acknowledged'
+    const why = 'it may have the only copies of what was acknowledged'
+    const advice = `start it again, for ${why}, or give those up with 'kvctl repair --accept-loss'`
     this.#wait(`needs ${this.#names(down)}, which is down: ${advice}`)
   }
 

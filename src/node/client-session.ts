@@ -154,8 +154,8 @@ export class ClientSession implements ChannelHandler<ClientRequest> {
           (hints) => ({ type: 'hintsDone', id, hints }),
         )
       case 'repair': {
-        const { keyspace, round } = message
-        const begin = () => service.repair({ keyspace, round })
+        const { keyspace, round, acceptLoss } = message
+        const begin = () => service.repair({ keyspace, round, acceptLoss })
         return this.#reply(id, begin, (start) => ({ type: 'repairDone', id, ...start }))
       }
       case 'tasks':

@@ -41,13 +41,13 @@ export class ClusterTasks {
   }
 
   /** @throws NOT_FOUND; UNAVAILABLE before there is a configuration */
-  async repair({ keyspace: name, round }: RepairRequest): Promise<RepairStart> {
+  async repair({ keyspace: name, round, acceptLoss = false }: RepairRequest): Promise<RepairStart> {
     const ring = this.#host.ring()
     const keyspace = name === null ? null : ring.keyspace(name)
     if (name !== null && keyspace === null) {
       throw new KvError('NOT_FOUND', `there is no keyspace '${name.slice(0, 64)}': ${LISTED}`)
     }
-    const wanted = { number: ring.number, round, keyspaceId: keyspace?.id ?? null }
+    const wanted = { number: ring.number, round, keyspaceId: keyspace?.id ?? null, acceptLoss }
     const parts = await Promise.all(this.#members.map((nodeId) => this.#begin(nodeId, wanted)))
     return { round, parts: parts.sort((a, b) => (a.peerAddress < b.peerAddress ? -1 : 1)) }
   }

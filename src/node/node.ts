@@ -116,14 +116,6 @@ export class Node {
     return store.completeness.cause === null && configuration.isVoteSound
   }
 
-  /**
-   * An operator gives up what this peer could not find again after a loss: its answers count from now on,
-   * though acknowledged writes may be missing. At a whole one nothing happens.
-   */
-  acceptLoss(): void {
-    this.#running.catchUp.acceptLoss()
-  }
-
   /** The configuration in force here; null before the first. */
   get configuration(): Configuration | null {
     return this.#parts?.configuration.current ?? null

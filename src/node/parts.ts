@@ -95,7 +95,7 @@ export function assembleParts(around: Surroundings): Parts {
   const catchUp = catchUpOf(coordination, cluster)
   const rescue = new RecordRescue(coordination)
   const finder = new ClusterFinder({ effects, options, identity, book, ...cluster })
-  const tasks = new PeerTasks(coordination, antiEntropy, handoff)
+  const tasks = new PeerTasks(coordination, antiEntropy, handoff, catchUp)
   const service = serviceOf(around, cluster, { coordinator, catchUp, tasks })
   trafficParts = {
     ...{ log: effects.log, rpc, store, membership, configuration, coordinator, catchUp, finder, tasks },

@@ -3,6 +3,7 @@ import { KvError } from '../base/error.ts'
 import type { NodeId } from '../base/ids.ts'
 import type { PeerLink } from '../cluster/peer-link.ts'
 import type { AntiEntropy } from '../coordinator/anti-entropy.ts'
+import type { CatchUp } from '../coordinator/catch-up.ts'
 import type { Coordination } from '../coordinator/coordination.ts'
 import type { HandoffWalk, HintedHandoff } from '../coordinator/hinted-handoff.ts'
 import type { RepairTask } from '../coordinator/repair-task.ts'
@@ -12,7 +13,10 @@ import type { PeerReply } from '../wire/peer-messages.ts'
 import { MAX_TASKS, type TaskRequest } from '../wire/task-messages.ts'
 
 export type PeerTask = Extract<PeerReply, { type: 'tasksListed' }>['tasks'][number]
-type BeginRepair = Pick<Extract<TaskRequest, { type: 'beginRepair' }>, 'number' | 'round' | 'keyspaceId'>
+type BeginRepair = Pick<
+  Extract<TaskRequest, { type: 'beginRepair' }>,
+  'number' | 'round' | 'keyspaceId' | 'acceptLoss'
+>
 
 const NO_FIGURES = { differing: 0, repaired: 0, failed: 0, bytes: 0 } as const
 const MAX_FAILURE_LENGTH = 1024
@@ -21,11 +25,18 @@ export class PeerTasks {
   readonly #with: Coordination
   readonly #antiEntropy: AntiEntropy
   readonly #handoff: HintedHandoff
+  readonly #catchUp: Pick<CatchUp, 'acceptLoss'>
 
-  constructor(coordination: Coordination, antiEntropy: AntiEntropy, handoff: HintedHandoff) {
+  constructor(
+    coordination: Coordination,
+    antiEntropy: AntiEntropy,
+    handoff: HintedHandoff,
+    catchUp: Pick<CatchUp, 'acceptLoss'>,
+  ) {
     this.#with = coordination
     this.#antiEntropy = antiEntropy
     this.#handoff = handoff
+    this.#catchUp = catchUp
   }
 
   serve(from: NodeId, message: TaskRequest, link: PeerLink): void {
@@ -41,7 +52,7 @@ export class PeerTasks {
   }
 
   /** @returns with how many peers this one compares, or why it does not */
-  begin(from: NodeId, { number, round, keyspaceId }: BeginRepair): number | Refusal {
+  begin(from: NodeId, { number, round, keyspaceId, acceptLoss }: BeginRepair): number | Refusal {
     const own = this.#number
     if (number < own) return 'stale'
     if (number > own || own === 0) {
@@ -49,6 +60,7 @@ export class PeerTasks {
       return 'behind'
     }
     if (keyspaceId !== null && this.#with.ring().keyspaceById(keyspaceId) === null) return 'notOwner'
+    if (acceptLoss) this.#catchUp.acceptLoss()
     try {
       return this.#antiEntropy.begin(round, keyspaceId)
     } catch (error) {

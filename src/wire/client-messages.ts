@@ -116,7 +116,7 @@ export const clientRequests = {
   /** The configuration and who is where, so that the client can ask a replica itself. */
   topology: [10, { id }],
   hints: [20, { id }],
-  repair: [21, { id, keyspace: optional(field.keyspaceName), round: roundName }],
+  repair: [21, { id, keyspace: optional(field.keyspaceName), round: roundName, acceptLoss: bool }],
   tasks: [22, { id }],
 } as const satisfies MessageTable
 

@@ -71,7 +71,10 @@ export function checkKeyspaceName(name: string, option = 'keyspace'): void {
 
 /** @throws INVALID_ARGUMENT */
 export function checkRepair(request: RepairRequest): void {
-  checkOptionNames(request, ['keyspace', 'round'], 'a repair')
+  checkOptionNames(request, ['keyspace', 'round', 'acceptLoss'], 'a repair')
+  const { acceptLoss } = request
+  if (acceptLoss !== undefined && typeof acceptLoss !== 'boolean')
+    throw wrong('acceptLoss', acceptLoss, 'true or false')
   if (request.keyspace !== null) checkKeyspaceName(request.keyspace)
   parseRoundName(request.round)
 }

@@ -4,6 +4,7 @@
  */
 import * as field from './fields.ts'
 import {
+  bool,
   list,
   type MessageOf,
   type MessageTable,
@@ -48,6 +49,7 @@ export const taskRequests = {
       number: field.configurationNumber,
       round: roundName,
       keyspaceId: optional(field.keyspaceId),
+      acceptLoss: bool,
     },
   ],
   listTasks: [110, { id: field.requestId }],

@@ -61,6 +61,11 @@ export interface RepairRequest {
   readonly keyspace: string | null
   /** Names the round: asked for again under the same name it is begun once. A nanoid. */
   readonly round: string
+  /**
+   * Peers that lost data and cannot find all of it again, because others that may have it are down, give up
+   * what is missing: their answers count from now on. Default false.
+   */
+  readonly acceptLoss?: boolean | undefined
 }
 
 /** What a peer does for a round. */

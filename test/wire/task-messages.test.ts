@@ -35,22 +35,29 @@ test('they come back as they were sent, between peers and to clients', () => {
   const info = { ...TASK, peer: 'n0', peerAddress: 'a:1', with: 'n1', withAddress: 'b:1', leftMs: 200 }
   const told = { type: 'tasksDone', id: 4, tasks: [info], silent: ['c:1'] } as const
   assert.equal(clientReplyCodec.decode(clientReplyCodec.encode(told)), told)
-  const asked = { type: 'repair', id: 5, keyspace: null, round: 'a-round' } as const
+  const asked = { type: 'repair', id: 5, keyspace: null, round: 'a-round', acceptLoss: false } as const
   assert.equal(clientRequestCodec.decode(clientRequestCodec.encode(asked)), asked)
 })
 
 test('a round without a proper name is no message', () => {
-  const good = clientRequestCodec.encode({ type: 'repair', id: 5, keyspace: 'default', round: 'name' })
+  const good = clientRequestCodec.encode({
+    type: 'repair',
+    id: 5,
+    keyspace: 'default',
+    round: 'name',
+    acceptLoss: false,
+  })
   for (const name of ['', 'two words', 'x'.repeat(65), 7, null, 'a\u0000b']) {
-    refused(() => clientRequestCodec.decode([...good.slice(0, 3), name]))
+    refused(() => clientRequestCodec.decode([...good.slice(0, 3), name, false]))
   }
   const begin = peerCodec.encode({
     ...{ type: 'beginRepair', id: 1, number: 3 },
-    ...{ round: 'name', keyspaceId: null },
+    ...{ round: 'name', keyspaceId: null, acceptLoss: true },
   } as const)
   assert.equal(peerCodec.decode(begin).type, 'beginRepair')
-  refused(() => peerCodec.decode([begin[0], 1, 3, 'no name', null]))
-  refused(() => peerCodec.decode([begin[0], 1, 3, 'name', -1]))
+  refused(() => peerCodec.decode([begin[0], 1, 3, 'no name', null, false]))
+  refused(() => peerCodec.decode([begin[0], 1, 3, 'name', -1, false]))
+  refused(() => peerCodec.decode([begin[0], 1, 3, 'name', null, 'yes']))
 })
 
 test('more tasks than a peer may have, or figures that are none, are no message', () => {

@@ -14,14 +14,16 @@ const SILENCE_MS = 15_000
 
 interface RepairWords {
   readonly keyspace: string | null
+  readonly acceptLoss: boolean
   readonly wait: boolean
   readonly json: boolean
 }
 
-export async function repair(client: KvClient, { keyspace, wait, json }: RepairWords): Promise<void> {
+export async function repair(client: KvClient, words: RepairWords): Promise<void> {
+  const { keyspace, acceptLoss, wait, json } = words
   const startMs = performance.now()
   const { service } = client
-  const { round, parts } = await service.repair({ keyspace, round: client.newId() })
+  const { round, parts } = await service.repair({ keyspace, round: client.newId(), acceptLoss })
   if (!wait) return sayBegun(round, parts, json)
   const bar = await progressBar()
   const watch = new RoundWatch(round, parts)

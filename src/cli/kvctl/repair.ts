@@ -13,6 +13,10 @@ export default class Repair extends CtlCommand {
   ].join(' ')
   static override flags = {
     keyspace: Flags.string({ description: 'only this keyspace; otherwise all', helpValue: 'NAME' }),
+    'accept-loss': Flags.boolean({
+      description: 'peers that lost data give up what only peers that are down may have; it cannot be undone',
+      default: false,
+    }),
     wait: Flags.boolean({ description: 'stay until the round has ended', default: true, allowNo: true }),
   }
   static override examples = ['<%= config.bin %> repair', '<%= config.bin %> repair --keyspace orders --json']
@@ -20,7 +24,8 @@ export default class Repair extends CtlCommand {
   async run(): Promise<void> {
     const { flags } = await this.parse(Repair)
     const { repair } = await import('./repair-actions.ts')
-    const words = { keyspace: flags.keyspace ?? null, wait: flags.wait, json: flags.json }
+    const { wait, json } = flags
+    const words = { keyspace: flags.keyspace ?? null, acceptLoss: flags['accept-loss'], wait, json }
     await this.withClient(flags, (client) => repair(client, words))
   }
 }
