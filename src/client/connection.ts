@@ -150,8 +150,8 @@ export class Connection implements ChannelHandler<ClientReply> {
   readonly #watch = (): void => {
     this.#watchTimer = null
     const nowMs = this.#clock.monotonic()
-    const { lastReceivedMs } = this.#channel
-    if (this.#probe !== null && lastReceivedMs > this.#probe.sentMs) {
+    const { lastHeardMs } = this.#channel
+    if (this.#probe !== null && lastHeardMs > this.#probe.sentMs) {
       this.#askers.take(this.#probe.id)
       this.#probe = null
     }
@@ -160,7 +160,7 @@ export class Connection implements ChannelHandler<ClientReply> {
       this.#channel.terminate('silent for too long')
       return
     }
-    if (this.#isOpen && this.#probe === null && nowMs - lastReceivedMs >= WATCH_INTERVAL_MS) {
+    if (this.#isOpen && this.#probe === null && nowMs - lastHeardMs >= WATCH_INTERVAL_MS) {
       this.#probe = { id: this.ask({ type: 'keyspaces', id: 0 }, 0, NOBODY), sentMs: nowMs }
     }
     this.#watchTimer ??= this.#clock.setTimer(WATCH_INTERVAL_MS, this.#watch)

@@ -106,7 +106,7 @@ export class PeerLink implements ChannelHandler<PeerMessage> {
     }
   }
 
-  /** How long an answer has been owed without a single frame arriving; null when none is owed. */
+  /** How long an answer has been owed without a sign of life; null when none is owed. */
   silenceMs(nowMs: number): number | null {
     if (this.#awaitingSinceMs === null) return null
     if (this.#hasHeardSince(this.#awaitingSinceMs)) {
@@ -185,7 +185,7 @@ export class PeerLink implements ChannelHandler<PeerMessage> {
 
   /** A frame of the same instant came before what was sent in answer to it. */
   #hasHeardSince(ms: number): boolean {
-    return this.channel.lastReceivedMs > ms
+    return this.channel.lastHeardMs > ms
   }
 
   #turnAway({ kind, reason }: Refusal): void {

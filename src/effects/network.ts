@@ -54,6 +54,11 @@ export interface LinkHandler {
   opened(): void
   /** One frame. The bytes are the handler's to keep. */
   received(frame: Bytes): void
+  /**
+   * A sign of life between frames, from time to time while a large one is on its way: a part of it came, or
+   * the other side says that a part of ours did.
+   */
+  progressed(): void
   /** Once, the last call. `why`: in words for people, where more is known than the cause. */
   closed(cause: CloseCause, why?: string | null): void
 }

@@ -20,6 +20,11 @@ const SILENCE = new Set(['ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN'
  */
 const ORDERLY_CODES = new Set([1000, 1001, 1005, 1006])
 
+/** While a frame is on its way in, both ends are told so at most this often. */
+const PROGRESS_INTERVAL_MS = 250
+/** Control frames (RFC 6455, section 5.5) are smaller: words about words would have no end. */
+const MIN_PROGRESS_BYTES = 1024
+
 /** What `path` asks for, or null. */
 export function purposeOfPath(path: string): LinkPurpose | null {
   for (const purpose of ['control', 'data', 'client'] as const) if (PATHS[purpose] === path) return purpose
@@ -60,6 +65,11 @@ export class WsLink implements Link {
   #dialTimer: NodeJS.Timeout | null = null
   #isOpen = false
   #isCorked = false
+  /** What came of a frame that is not whole yet, but for what shared a chunk with the one before. */
+  #partialBytes = 0
+  /** In the chunk that is being read a frame ended. */
+  #frameHasEnded = false
+  #progressToldMs = Number.NEGATIVE_INFINITY
   /** Known before the end itself, from an error or from what we did. */
   #cause: CloseCause | null = null
   #hasEnded = false
@@ -92,6 +102,7 @@ export class WsLink implements Link {
       if (this.#hasEnded) return
       this.#stopDialTimer()
       this.#isOpen = true
+      this.#socket?.on('data', this.#arrived)
       this.#handler?.opened()
     })
     this.#attach(webSocket)
@@ -102,6 +113,7 @@ export class WsLink implements Link {
     this.#watch(socket)
     this.#isOpen = true
     this.#attach(webSocket)
+    socket.on('data', this.#arrived)
   }
 
   send(frame: Bytes): void {
@@ -144,9 +156,15 @@ export class WsLink implements Link {
   #attach(webSocket: WebSocket): void {
     this.#webSocket = webSocket
     webSocket.on('message', (frame: Buffer, isBinary: boolean) => {
+      this.#frameEnded()
       if (this.#hasEnded) return
       if (isBinary && this.#handler !== null) this.#handler.received(frame)
       else this.#end('lost')
+    })
+    webSocket.on('ping', () => this.#frameEnded())
+    webSocket.on('pong', () => {
+      this.#frameEnded()
+      this.#handler?.progressed()
     })
     // On an open link only the other side's bytes can be wrong; before that, the way there.
     webSocket.on('error', (error) => {
@@ -154,6 +172,30 @@ export class WsLink implements Link {
       else this.#end(causeOfDialError(error), wordsOfDialError(error))
     })
     webSocket.on('close', (code) => this.#end(ORDERLY_CODES.has(code) ? 'closed' : 'lost'))
+  }
+
+  #frameEnded(): void {
+    this.#frameHasEnded = true
+    this.#partialBytes = 0
+  }
+
+  /**
+   * A large frame is long on a slow way, and neither side hears anything until all of it is there. So whoever
+   * receives it says that it comes, by a pong that nobody asked for (RFC 6455, section 5.5.3). `ws` has read
+   * the chunk already, and told of every frame that ended in it.
+   */
+  readonly #arrived = (chunk: Buffer): void => {
+    if (this.#frameHasEnded) {
+      this.#frameHasEnded = false
+      return
+    }
+    this.#partialBytes += chunk.length
+    if (this.#partialBytes < MIN_PROGRESS_BYTES || this.#hasEnded) return
+    const nowMs = performance.now()
+    if (nowMs - this.#progressToldMs < PROGRESS_INTERVAL_MS) return
+    this.#progressToldMs = nowMs
+    if (this.#webSocket?.readyState === WebSocket.OPEN) this.#webSocket.pong()
+    this.#handler?.progressed()
   }
 
   /** The handler hears of an end that it asked for later, not in the midst of its call. */

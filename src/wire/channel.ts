@@ -23,7 +23,7 @@ export class Channel<Out, In> implements LinkHandler {
   #outboxBytes = 0
   #flushing = false
   #closeReason: string | null = null
-  #lastReceivedMs: number
+  #lastHeardMs: number
 
   constructor(
     outgoing: MessageCodec<Out>,
@@ -35,7 +35,7 @@ export class Channel<Out, In> implements LinkHandler {
     this.#incoming = incoming
     this.#clock = clock
     this.#handler = handler
-    this.#lastReceivedMs = clock.monotonic()
+    this.#lastHeardMs = clock.monotonic()
   }
 
   /** Before the first message. An accepted link's handler is the channel itself. */
@@ -43,9 +43,12 @@ export class Channel<Out, In> implements LinkHandler {
     this.#link = link
   }
 
-  /** Monotonic ms of the last frame that arrived (of the channel's making, before the first). */
-  get lastReceivedMs(): number {
-    return this.#lastReceivedMs
+  /**
+   * Monotonic ms of the last sign of life: a frame that came, or was seen to be on its way. Before the first,
+   * of the channel's making.
+   */
+  get lastHeardMs(): number {
+    return this.#lastHeardMs
   }
 
   get bufferedBytes(): number {
@@ -82,7 +85,7 @@ export class Channel<Out, In> implements LinkHandler {
   }
 
   received(frame: Uint8Array): void {
-    this.#lastReceivedMs = this.#clock.monotonic()
+    this.#lastHeardMs = this.#clock.monotonic()
     try {
       for (const raw of unpackFrame(frame)) {
         if (this.#closeReason !== null) return
@@ -92,6 +95,10 @@ export class Channel<Out, In> implements LinkHandler {
       if (!(error instanceof MalformedMessage)) throw error
       this.terminate(error.message)
     }
+  }
+
+  progressed(): void {
+    this.#lastHeardMs = this.#clock.monotonic()
   }
 
   closed(cause: CloseCause, why: string | null = null): void {

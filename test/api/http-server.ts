@@ -46,7 +46,7 @@ export async function startHttpServer(
   network.setRequestHandler((request, response) => face.handle(request, response))
   const listener = await network.listen(parseAddress('127.0.0.1:0'), (link) => {
     state.linkCount++
-    link.setHandler({ opened() {}, received() {}, closed() {} })
+    link.setHandler({ opened() {}, received() {}, progressed() {}, closed() {} })
   })
   return {
     service,

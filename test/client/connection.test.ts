@@ -1,6 +1,7 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type Answer, type Asker, Connection, type ConnectionOwner } from '../../src/client/connection.ts'
+import type { LinkHandler, Network } from '../../src/effects/network.ts'
 import { ClientWorld, type FakePeer } from './fake-peers.ts'
 
 const test = suite('connection')
@@ -178,6 +179,29 @@ test('a peer that owes an answer and gives no sign of life is cut', async () => 
   const heard = new Heard()
   world.cut(peer)
   connection.ask(STATUS, 0, heard)
+  await world.pass(3_500)
+  assert.equal(heard.ends, [{ wasSent: true, reason: '10.0.0.1:7000: silent for too long' }])
+})
+
+test('a peer is not silent while a large question or answer is on its way', async () => {
+  const world = new ClientWorld(1)
+  const [peer] = world.peers as [FakePeer]
+  const handlers: LinkHandler[] = []
+  const dial: Network['dial'] = (address, purpose, handler) => {
+    handlers.push(handler)
+    return world.effects.network.dial(address, purpose, handler)
+  }
+  const network = { ...world.effects.network, dial }
+  const connection = new Connection(peer.address, { ...world.effects, network }, new Owner())
+  await world.pass(20)
+  const heard = new Heard()
+  world.cut(peer)
+  connection.ask(STATUS, 0, heard)
+  for (let i = 0; i < 20; i++) {
+    await world.pass(1_000)
+    handlers[0]?.progressed()
+  }
+  assert.equal(heard.ends, [])
   await world.pass(3_500)
   assert.equal(heard.ends, [{ wasSent: true, reason: '10.0.0.1:7000: silent for too long' }])
 })

@@ -327,6 +327,22 @@ test('a link that owes an answer and stays silent is cut after three seconds', a
   assert.equal(a.losses, [{ nodeId: b.nodeId, purpose: 'control', cause: 'lost' }])
 })
 
+test('a link on which a large message moves slowly is not silent', async () => {
+  const { world, a, b } = await linked()
+  world.cut(a, b)
+  const link = a.to(b)
+  assert.ok(link)
+  a.links.ask(link, inquire(1), 0)
+  for (let i = 0; i < 20; i++) {
+    await world.pass(1000)
+    link.channel.progressed()
+    a.links.ask(link, inquire(2), 0)
+  }
+  assert.equal(a.losses, [])
+  await world.pass(3_600)
+  assert.is(a.losses.length, 1)
+})
+
 test('a link on which nothing is owed may be silent for as long as it likes', async () => {
   const { world, a, b } = await linked()
   a.to(b)?.send(inquire(1), 0)

@@ -1,6 +1,7 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Effects } from '../../src/effects/effects.ts'
+import type { LinkHandler, Network } from '../../src/effects/network.ts'
 import { FaultyNetwork } from '../../src/node/faults/faulty-network.ts'
 import { PeerFaults } from '../../src/node/faults/peer-faults.ts'
 import type { FaultCommand, PeerPlace } from '../../src/wire/faults.ts'
@@ -18,6 +19,8 @@ interface FaultyPeer {
 
 /** Peers whose links go through a network with failures, and who know each other. */
 class FaultyWorld extends LinkedWorld {
+  /** What the real network tells of the links that were dialled. */
+  readonly dialled: LinkHandler[] = []
   readonly #all: FaultyPeer[] = []
 
   faulty(name: string): FaultyPeer {
@@ -30,12 +33,22 @@ class FaultyWorld extends LinkedWorld {
         others: () => this.#all.map(({ peer }) => place(peer)).filter(({ nodeId }) => nodeId !== name),
         recovering: () => undefined,
       })
-      return new FaultyNetwork(made.faults, effects)
+      return new FaultyNetwork(made.faults, { ...effects, network: this.#noting(effects.network) })
     }
     made.peer = this.peer(name, {}, network)
     const faulty = { peer: made.peer, faults: made.faults as unknown as PeerFaults }
     this.#all.push(faulty)
     return faulty
+  }
+
+  #noting({ listen, dial }: Network): Network {
+    return {
+      listen,
+      dial: (address, purpose, handler) => {
+        this.dialled.push(handler)
+        return dial(address, purpose, handler)
+      },
+    }
   }
 
   /** As `kvctl fault` does: to everyone. */
@@ -81,6 +94,19 @@ test('a link that owes an answer across a cut is ended by its holder, for silenc
   world.apply({ fault: 'heal' })
   await world.pass(10)
   assert.is(b.losses.length, 1, 'now it hears of it')
+})
+
+test('across a cut the progress of a large frame is not heard either', async () => {
+  const { world, a, b } = await linked()
+  world.apply({ fault: 'isolate', peer: 'b' })
+  const link = a.to(b)
+  assert.ok(link)
+  a.links.ask(link, inquire(1), 0)
+  for (let i = 0; i < 10; i++) {
+    await world.pass(500)
+    for (const handler of world.dialled) handler.progressed()
+  }
+  assert.equal(a.losses, [{ nodeId: b.nodeId, purpose: 'control', cause: 'lost' }])
 })
 
 test('what was dropped does not spoil what comes after: a link may outlive a cut', async () => {
@@ -229,7 +255,7 @@ test('clients are refused by a peer that fails, and by one that recovers', async
   const purposes: string[] = []
   peer.links.accept = (link, purpose) => {
     purposes.push(purpose)
-    link.setHandler({ opened() {}, received() {}, closed() {} })
+    link.setHandler({ opened() {}, received() {}, progressed() {}, closed() {} })
   }
   await world.pass(1)
   const dial = async (): Promise<void> => {

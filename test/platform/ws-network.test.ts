@@ -18,6 +18,7 @@ class Recorder implements LinkHandler {
   readonly causes: CloseCause[] = []
   why: string | null = null
   hasOpened = false
+  progressCount = 0
   #changed: () => void = () => {}
 
   opened(): void {
@@ -27,6 +28,11 @@ class Recorder implements LinkHandler {
 
   received(frame: Bytes): void {
     this.frames.push(frame)
+    this.#changed()
+  }
+
+  progressed(): void {
+    this.progressCount += 1
     this.#changed()
   }
 
@@ -257,6 +263,48 @@ test('a text frame, a frame too large and too many fragments each cut the link',
     assert.is(await accepter.cause(), 'lost')
     assert.is(accepter.frames.length, 0)
   }
+})
+
+/** A way to the listener; from the dialler's side so many bytes pass, until the test lets all of them. */
+async function slowWay(to: Address, passes: number): Promise<{ address: Address; open: () => void }> {
+  const { host, port } = splitAddress(to)
+  let open: () => void = () => {}
+  const address = await tcp((near) => {
+    const far = connectTcp(port, host)
+    far.on('error', () => {})
+    far.pipe(near)
+    let left = passes
+    near.on('data', (chunk: Buffer) => {
+      far.write(chunk)
+      left -= chunk.length
+      if (left <= 0) near.pause()
+    })
+    near.on('close', () => far.destroy())
+    open = () => {
+      left = Number.POSITIVE_INFINITY
+      near.resume()
+    }
+  })
+  return { address, open: () => open() }
+}
+
+test('while a large frame is on its way both ends hear that it moves, and then no more', async () => {
+  const accepter = new Recorder()
+  const listener = await listen((link) => link.setHandler(accepter))
+  const way = await slowWay(listener.address, 256 * 1024)
+  const { link, handler } = dial(way.address)
+  await handler.until((self) => self.hasOpened)
+  link.send(new Uint8Array(1024 * 1024))
+  await handler.until((self) => self.progressCount > 0)
+  assert.ok(accepter.progressCount > 0)
+  assert.equal(accepter.frames, [])
+  way.open()
+  await accepter.until((self) => self.frames.length === 1)
+  const told = handler.progressCount
+  link.send(utf8('more'))
+  await accepter.until((self) => self.frames.length === 2)
+  assert.ok(handler.progressCount - told <= 1, 'no word about words')
+  assert.is(accepter.frames[0]?.length, 1024 * 1024)
 })
 
 test('a link whose other side does not read is cut when too much waits', async () => {

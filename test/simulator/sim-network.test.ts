@@ -18,6 +18,9 @@ class Diary implements LinkHandler {
   received(frame: Uint8Array): void {
     this.lines.push(text(frame))
   }
+  progressed(): void {
+    this.lines.push('progressed')
+  }
   closed(cause: string): void {
     this.lines.push(`closed: ${cause}`)
   }

@@ -97,6 +97,7 @@ export class Attacker {
           timer = this.#effects.clock.setTimer(10 * SILENCE_MS, leave)
         },
         received: () => next(),
+        progressed: () => undefined,
         closed: () => {
           timer?.cancel()
           if (!isOpened) this.counts.unanswered++

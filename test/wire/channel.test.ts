@@ -172,12 +172,15 @@ test('frames come apart into messages again, in order', () => {
   assert.equal(handler.heard, [note(1), note(2)])
 })
 
-test('when the last frame came is known', () => {
+test('when the last sign of life came is known: a frame, or one that is on its way', () => {
   const { channel, clock } = connected()
-  assert.is(channel.lastReceivedMs, 5)
+  assert.is(channel.lastHeardMs, 5)
   clock.nowMs = 9
   channel.received(packFrame([]))
-  assert.is(channel.lastReceivedMs, 9)
+  assert.is(channel.lastHeardMs, 9)
+  clock.nowMs = 12
+  channel.progressed()
+  assert.is(channel.lastHeardMs, 12)
 })
 
 test('a malformed frame ends the link', () => {

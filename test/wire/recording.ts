@@ -83,6 +83,7 @@ function recordHandler(handler: LinkHandler, purpose: LinkPurpose, recording: Re
       recording.add(sideOf(purpose), frame)
       handler.received(frame)
     },
+    progressed: () => handler.progressed(),
     closed: (cause) => handler.closed(cause),
   }
 }

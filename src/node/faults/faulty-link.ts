@@ -143,6 +143,10 @@ export class FaultyLink implements Link, LinkHandler {
     if (this.#way()?.isCutFrom !== true) this.#handler?.received(frame)
   }
 
+  progressed(): void {
+    if (this.#way()?.isCutFrom !== true) this.#handler?.progressed()
+  }
+
   closed(cause: CloseCause, why: string | null = null): void {
     this.#forgetLate()
     if (this.#ending === 'no' && this.#way()?.isCutFrom === true) this.#unheardEnd = cause
