@@ -1,11 +1,14 @@
 /** What a peer does for others, asked over a link: the same words as the node's own service. */
+import type { KeyspaceId } from '../base/ids.ts'
 import {
   checkGet,
   checkKey,
+  checkKeyspaceId,
   checkKeyspaceName,
   checkPut,
   checkRepair,
   completeKeyspaceOptions,
+  keyspaceNamed,
 } from '../wire/request-check.ts'
 import {
   type ClusterStatus,
@@ -98,9 +101,12 @@ export class RemoteService implements KvService {
     return expect(await this.#ask(question, true), 'createKeyspaceDone').keyspace
   }
 
-  async dropKeyspace(name: string): Promise<void> {
-    checkKeyspaceName(name, 'name')
-    expect(await this.#ask({ type: 'dropKeyspace', id: 0, name }, true), 'dropKeyspaceDone')
+  /** What the name stands for is asked once: when the drop is sent again it may be another keyspace. */
+  async dropKeyspace(which: string | KeyspaceId): Promise<void> {
+    if (typeof which === 'number') checkKeyspaceId(which)
+    else checkKeyspaceName(which, 'name')
+    const keyspaceId = typeof which === 'number' ? which : keyspaceNamed(await this.keyspaces(), which).id
+    expect(await this.#ask({ type: 'dropKeyspace', id: 0, keyspaceId }, true), 'dropKeyspaceDone')
   }
 
   #ask(question: Question, isWrite = false): Promise<Answer> {

@@ -179,7 +179,7 @@ export class ClientSession implements ChannelHandler<ClientRequest> {
       case 'dropKeyspace':
         return this.#reply(
           id,
-          () => service.dropKeyspace(message.name),
+          () => service.dropKeyspace(message.keyspaceId),
           () => ({ type: 'dropKeyspaceDone', id }),
         )
     }

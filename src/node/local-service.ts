@@ -5,7 +5,7 @@
 import { present } from '../base/assert.ts'
 import type { Bytes } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
-import type { NodeId } from '../base/ids.ts'
+import type { KeyspaceId, NodeId } from '../base/ids.ts'
 import { VERSION } from '../base/version.ts'
 import type { MembershipDriver } from '../cluster/membership-driver.ts'
 import type { Rpc } from '../cluster/rpc.ts'
@@ -22,6 +22,7 @@ import {
   checkPut,
   checkRepair,
   completeKeyspaceOptions,
+  keyspaceNamed,
 } from '../wire/request-check.ts'
 import type {
   ClusterStatus,
@@ -166,9 +167,10 @@ export class LocalService implements KvService {
     return made
   }
 
-  async dropKeyspace(name: string): Promise<void> {
-    checkKeyspaceName(name, 'name')
-    await this.#parts.change((configuration, nowMs) => dropKeyspace(configuration, name, nowMs))
+  /** By its id also in here: the change is tried again on newer configurations. */
+  async dropKeyspace(which: string | KeyspaceId): Promise<void> {
+    const id = typeof which === 'number' ? which : keyspaceNamed(await this.keyspaces(), which).id
+    await this.#parts.change((configuration, nowMs) => dropKeyspace(configuration, id, nowMs))
   }
 
   #peerStatus(

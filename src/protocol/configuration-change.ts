@@ -176,22 +176,22 @@ export function createKeyspace(
 }
 
 /**
- * Forgets a keyspace and, with it, its records. @throws NOT_FOUND; INVALID_ARGUMENT for the default keyspace
+ * Forgets a keyspace and, with it, its records. It is named by its id: whoever repeats this must not meet
+ * another keyspace that somebody made under the same name since.
+ * @returns the same configuration when there is none of that id any more
+ * @throws INVALID_ARGUMENT for the default keyspace
  */
-export function dropKeyspace(configuration: Configuration, name: string, nowMs: number): Configuration {
+export function dropKeyspace(configuration: Configuration, id: KeyspaceId, nowMs: number): Configuration {
+  const dropped = configuration.keyspaces.find((keyspace) => keyspace.id === id)
+  if (dropped === undefined) return configuration
+  const { name } = dropped
   if (name === DEFAULT_KEYSPACE_NAME) {
     throw new KvError(
       'INVALID_ARGUMENT',
       `keyspace '${name}' cannot be dropped: it is that of requests which name none`,
     )
   }
-  const keyspaces = configuration.keyspaces.filter((keyspace) => keyspace.name !== name)
-  if (keyspaces.length === configuration.keyspaces.length) {
-    throw new KvError(
-      'NOT_FOUND',
-      `there is no keyspace '${name}'; kvctl keyspace list shows those there are`,
-    )
-  }
+  const keyspaces = configuration.keyspaces.filter((keyspace) => keyspace !== dropped)
   return next(configuration, nowMs, { keyspaces, reason: `drop keyspace ${name}` })
 }
 

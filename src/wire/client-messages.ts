@@ -112,7 +112,7 @@ export const clientRequests = {
   locate: [6, { id, keyspace: field.keyspaceName, key: field.carriedKey }],
   keyspaces: [7, { id }],
   createKeyspace: [8, { id, name: field.keyspaceName, ...keyspaceOptionsShape }],
-  dropKeyspace: [9, { id, name: field.keyspaceName }],
+  dropKeyspace: [9, { id, keyspaceId: field.keyspaceId }],
   /** The configuration and who is where, so that the client can ask a replica itself. */
   topology: [10, { id }],
   hints: [20, { id }],

@@ -5,12 +5,14 @@
  */
 import type { Bytes } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
+import type { KeyspaceId } from '../base/ids.ts'
 import { type Level, MAX_MEMBERS, MAX_REPLICAS } from '../protocol/configuration.ts'
 import { MAX_CONTEXT_LENGTH } from '../protocol/context.ts'
 import { MAX_VALUE_BYTES } from '../protocol/record.ts'
 import {
   DEFAULT_KEYSPACE_OPTIONS,
   type GetRequest,
+  type KeyspaceInfo,
   type KeyspaceOptions,
   MAX_KEY_BYTES,
   type PutRequest,
@@ -20,6 +22,7 @@ import { MAX_TTL_MS } from './ttl.ts'
 
 export const MAX_CONTENT_TYPE_LENGTH = 255
 const MAX_NAME_LENGTH = 64
+const MAX_KEYSPACE_ID = 0xffff_ffff
 const MAX_TIMEOUT_MS = 600_000
 const LEVELS = `one, quorum, all or a whole number from 1 to ${MAX_MEMBERS}`
 
@@ -67,6 +70,19 @@ const KEY_RULE = `a key has 1 to ${MAX_KEY_BYTES} bytes`
 export function checkKeyspaceName(name: string, option = 'keyspace'): void {
   if (!isText(name, 1, MAX_NAME_LENGTH))
     throw wrong(option, name, `the name of a keyspace, 1 to ${MAX_NAME_LENGTH} characters`)
+}
+
+/** @throws INVALID_ARGUMENT */
+export function checkKeyspaceId(id: KeyspaceId): void {
+  if (!isWhole(id, 1, MAX_KEYSPACE_ID)) throw wrong('id', id, 'the id of a keyspace')
+}
+
+/** The keyspace of that name. @throws INVALID_ARGUMENT, NOT_FOUND */
+export function keyspaceNamed(keyspaces: readonly KeyspaceInfo[], name: string): KeyspaceInfo {
+  checkKeyspaceName(name, 'name')
+  const found = keyspaces.find((keyspace) => keyspace.name === name)
+  if (found !== undefined) return found
+  throw new KvError('NOT_FOUND', `there is no keyspace '${name}'; kvctl keyspace list shows those there are`)
 }
 
 /** @throws INVALID_ARGUMENT */

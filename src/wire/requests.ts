@@ -4,6 +4,7 @@
  * `protocol/context.ts`.
  */
 import type { Bytes } from '../base/bytes.ts'
+import type { KeyspaceId } from '../base/ids.ts'
 import type { Keyspace, KeyspaceOptions, Level, Phase } from '../protocol/configuration.ts'
 import type { RepairRequest, RepairStart, TaskList } from './tasks.ts'
 
@@ -166,6 +167,9 @@ export interface KvService {
    * @throws CONFLICT when the name is taken with other options (the same ones: it succeeds)
    */
   createKeyspace(name: string, options?: Partial<KeyspaceOptions>): Promise<KeyspaceInfo>
-  /** @throws NOT_FOUND; INVALID_ARGUMENT for the default keyspace */
-  dropKeyspace(name: string): Promise<void>
+  /**
+   * @param which the keyspace that has this name now, or the one that has this id, if there still is one
+   * @throws NOT_FOUND for a name; INVALID_ARGUMENT for the default keyspace
+   */
+  dropKeyspace(which: string | KeyspaceId): Promise<void>
 }

@@ -126,8 +126,10 @@ export function createFakeService(): FakeService {
       keyspaces.set(name, made)
       return made
     },
-    async dropKeyspace(name) {
-      if (!keyspaces.delete(name)) throw new KvError('NOT_FOUND', `there is no keyspace '${name}'`)
+    async dropKeyspace(which) {
+      const dropped = [...keyspaces.values()].find(({ id, name }) => which === id || which === name)
+      if (dropped === undefined) throw new KvError('NOT_FOUND', `there is no keyspace '${which}'`)
+      keyspaces.delete(dropped.name)
     },
   }
 }

@@ -197,6 +197,7 @@ test('wrong arguments are refused before anything is sent, and say what is allow
     [() => kv.service.createKeyspace('x', anything({ replica: 3 })), "no option 'replica'"],
     [() => kv.service.createKeyspace(anything(5)), 'name is 5'],
     [() => kv.service.dropKeyspace(anything(undefined)), 'name is undefined'],
+    [() => kv.service.dropKeyspace(anything(1.5)), 'id is 1.5'],
     [() => kv.service.locate('default', anything('k')), "key is 'k'; allowed: 1 to 1024 bytes"],
     [() => kv.service.get(anything(undefined)), 'the request is undefined'],
   ]
@@ -237,7 +238,7 @@ test('keyspaces are listed, made and dropped by way of the service', async () =>
   assert.equal(await world.outcome(kv.service.keyspaces()), [DEFAULT])
   const made = await world.outcome(kv.service.createKeyspace('new'))
   assert.is((made as KeyspaceInfo).name, 'new')
-  assert.is(await world.code(kv.service.dropKeyspace('new')), 'fulfilled')
+  assert.is(await world.code(kv.service.dropKeyspace('default')), 'fulfilled')
 })
 
 test('status, ring and location come without the words of the link', async () => {

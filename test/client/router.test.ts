@@ -4,11 +4,19 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { utf8 } from '../../src/base/bytes.ts'
 import type { KvError } from '../../src/base/error.ts'
-import type { Address } from '../../src/base/ids.ts'
+import type { Address, KeyspaceId } from '../../src/base/ids.ts'
 import type { Client } from '../../src/client/client.ts'
 import { type AskOptions, Router } from '../../src/client/router.ts'
 import type { Clock } from '../../src/effects/clock.ts'
-import { ClientWorld, type FakePeer, failed, NOT_FOUND, PUT_DONE, type Question } from './fake-peers.ts'
+import {
+  ClientWorld,
+  DEFAULT,
+  type FakePeer,
+  failed,
+  NOT_FOUND,
+  PUT_DONE,
+  type Question,
+} from './fake-peers.ts'
 
 const test = suite('router')
 
@@ -316,7 +324,31 @@ test('an answer that comes too late finds nobody', async () => {
 test('a keyspace that may have been made is not called unmade', async () => {
   const { world, kv, peers } = await warm()
   answering(peers, null)
-  assert.is(await world.code(kv.service.dropKeyspace('k'), 6_000), 'TIMEOUT_UNKNOWN')
+  assert.is(await world.code(kv.service.createKeyspace('k'), 6_000), 'TIMEOUT_UNKNOWN')
+})
+
+test('a drop that is sent again spares the keyspace that was made under the same name since', async () => {
+  const world = new ClientWorld(2)
+  const logs = new Map([['logs', 2 as KeyspaceId]])
+  const asked: KeyspaceId[] = []
+  for (const peer of world.peers)
+    peer.answer = (question) => {
+      if (question.type === 'keyspaces') {
+        const keyspaces = [...logs].map(([name, id]) => ({ ...DEFAULT, id, name }))
+        return { type: 'keyspacesDone', keyspaces }
+      }
+      if (question.type !== 'dropKeyspace') return null
+      asked.push(question.keyspaceId)
+      if (logs.get('logs') === question.keyspaceId) logs.delete('logs')
+      if (asked.length > 1) return { type: 'dropKeyspaceDone' }
+      // The answer is lost, and somebody makes it anew before it is asked again.
+      logs.set('logs', 3 as KeyspaceId)
+      queueMicrotask(() => peer.kill())
+      return null
+    }
+  assert.is(await world.code(world.client().service.dropKeyspace('logs'), 4_000), 'fulfilled')
+  assert.equal(asked, [2, 2])
+  assert.equal([...logs], [['logs', 3]])
 })
 
 test('past the limit of requests under way one more is overloaded, at once', async () => {

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { KvError } from '../../src/base/error.ts'
+import type { KeyspaceId } from '../../src/base/ids.ts'
 import type { Configuration } from '../../src/protocol/configuration.ts'
 import { createKeyspace, dropKeyspace } from '../../src/protocol/configuration-change.ts'
 import { DEFAULT_KEYSPACE_OPTIONS } from '../../src/wire/requests.ts'
@@ -310,10 +311,10 @@ proposals('what the change refuses reaches the one who asked, and nothing is pro
   const cluster = new TestCluster(14)
   await cluster.grow(3)
   const { driver } = cluster.peers[1] as TestPeer
-  const refused = outcome(driver.proposeChange((one) => dropKeyspace(one, 'nowhere', 0), 1000))
+  const refused = outcome(driver.proposeChange((one) => dropKeyspace(one, 1 as KeyspaceId, 0), 1000))
   const same = outcome(driver.proposeChange((one) => one, 1000))
   await cluster.until(() => refused.isDone && same.isDone)
-  assert.is(refused.error?.code, 'NOT_FOUND')
+  assert.is(refused.error?.code, 'INVALID_ARGUMENT')
   assert.is(same.value?.number, 4)
 })
 

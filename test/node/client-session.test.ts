@@ -260,7 +260,7 @@ test('everything else is answered by the service', async () => {
     { type: 'locate', id: 3, keyspace: 'default', key: utf8('k') },
     { type: 'keyspaces', id: 4 },
     { type: 'createKeyspace', id: 5, name: 'new', ...DEFAULT_KEYSPACE_OPTIONS },
-    { type: 'dropKeyspace', id: 6, name: 'new' },
+    { type: 'dropKeyspace', id: 6, keyspaceId: 2 as never },
   )
   await bench.turn()
   const byId = new Map(bench.heard.map((answer) => [(answer as { id: number }).id, answer]))

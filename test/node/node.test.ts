@@ -349,6 +349,11 @@ test('a keyspace is made once, known everywhere, and dropped with what it held',
   await world.settle(first.node.service.createKeyspace('new', DEFAULT_KEYSPACE_OPTIONS))
   await world.pass(500)
   assert.is((await world.settle(kv.get('k', { keyspace: 'new' }))).value, null, 'it is another one')
+  await world.settle(second.node.service.dropKeyspace(made.id))
+  const isThere = second.node.configuration?.keyspaces.some(({ name }) => name === 'new')
+  assert.ok(isThere, 'which a drop of the first one spares')
+  const unknown = await rejection(world.settle(first.node.service.dropKeyspace('nowhere')))
+  assert.is(unknown.code, 'NOT_FOUND')
   assert.is(
     (await rejection(world.settle(first.node.service.dropKeyspace('default')))).code,
     'INVALID_ARGUMENT',

@@ -35,6 +35,7 @@ import { DEFAULT_KEYSPACE, DEFAULT_KEYSPACE_OPTIONS as OPTIONS } from '../../src
 
 const member = (name: string, zone = '', weight = 1): Member => ({ nodeId: parseNodeId(name), zone, weight })
 const acceptor = ({ nodeId }: { nodeId: NodeId }): Acceptor => ({ nodeId, acceptorId: `votes of ${nodeId}` })
+const DEFAULT_ID = 1 as KeyspaceId
 const first = (): Configuration => {
   const [clusterId, founder] = [parseClusterId('cluster'), member('a')]
   return firstConfiguration({
@@ -115,10 +116,18 @@ test('keyspaces come and go in any phase; their ids never come back', () => {
   const created = createKeyspace(begun, 'cities', OPTIONS, 9)
   assert.is(created.phase, 'begun')
   assert.equal(created.keyspaces[1], { id: 2 as KeyspaceId, name: 'cities', ...OPTIONS })
-  const dropped = dropKeyspace(created, 'cities', 10)
+  const dropped = dropKeyspace(created, 2 as KeyspaceId, 10)
   assert.equal(dropped.keyspaces, begun.keyspaces)
   const again = createKeyspace(dropped, 'cities', OPTIONS, 11)
   assert.is(again.keyspaces[1]?.id, 3)
+})
+
+test('a drop that is repeated spares the keyspace that was made under the same name since', () => {
+  const created = createKeyspace(first(), 'logs', OPTIONS, 9)
+  const dropped = dropKeyspace(created, 2 as KeyspaceId, 10)
+  assert.is(dropKeyspace(dropped, 2 as KeyspaceId, 11), dropped)
+  const anew = createKeyspace(dropped, 'logs', OPTIONS, 12)
+  assert.is(dropKeyspace(anew, 2 as KeyspaceId, 13), anew)
 })
 
 test('making a keyspace that is there already changes nothing; with other options it is a conflict', () => {
@@ -141,10 +150,9 @@ test('a keyspace that cannot be is refused with a reason', () => {
   assert.is(createKeyspace(stable, 'x', { ...OPTIONS, strategy: 'full', w: 4 }, 9).number, 2)
 })
 
-test('the default keyspace stays, an unknown one cannot be dropped, and there is a limit', () => {
+test('the default keyspace stays, and there is a limit', () => {
   let configuration = first()
-  throws('INVALID_ARGUMENT', () => dropKeyspace(configuration, DEFAULT_KEYSPACE, 9))
-  throws('NOT_FOUND', () => dropKeyspace(configuration, 'nowhere', 9))
+  throws('INVALID_ARGUMENT', () => dropKeyspace(configuration, DEFAULT_ID, 9))
   for (let i = 1; i < MAX_KEYSPACES; i++)
     configuration = createKeyspace(configuration, `space${i}`, OPTIONS, 9)
   throws('CONFLICT', () => createKeyspace(configuration, 'one-more', OPTIONS, 9))
@@ -238,8 +246,8 @@ test('whatever the order of joins and keyspaces, every configuration is sound an
         const before = configuration
         if (kind === 'create') configuration = createKeyspace(before, `space${names++}`, OPTIONS, names)
         else if (kind === 'drop') {
-          const last = before.keyspaces.at(-1)?.name ?? DEFAULT_KEYSPACE
-          if (last !== DEFAULT_KEYSPACE) configuration = dropKeyspace(before, last, names)
+          const last = before.keyspaces.at(-1)?.id ?? DEFAULT_ID
+          if (last !== DEFAULT_ID) configuration = dropKeyspace(before, last, names)
         } else if (before.phase === 'begun') configuration = switchOver(before, names)
         else if (before.phase === 'switched')
           configuration = finish(before, before.members.map(acceptor), names)
