@@ -183,6 +183,13 @@ test('README mentions every command', () => {
   assertNone([...kvctl, ...kvnode].filter((command) => !readme.includes(command)))
 })
 
+test('README names every choice that a keyspace is made with', () => {
+  const row = read('README.md').match(/^\| `kvctl keyspace create NAME` \|.*$/m)?.[0] ?? ''
+  const flags = Object.keys(KVCTL_COMMANDS['keyspace:create'].flags ?? {})
+  assert.ok(flags.length >= 7)
+  assertNone(flags.filter((name) => !row.includes(name.length === 1 ? `\`-${name}\`` : `\`--${name}`)))
+})
+
 interface CommandLike {
   readonly flags?: object
   readonly baseFlags?: object
