@@ -3,6 +3,7 @@
  * says why.
  */
 import { MAX_MEMBERS } from '../protocol/configuration.ts'
+import { MAX_PARTITION_COUNT } from '../protocol/configuration-check.ts'
 import * as field from './fields.ts'
 import {
   bool,
@@ -21,7 +22,7 @@ export const peerFactsShape = {
   protocolVersion: uint(0xffff),
   /** Null: not in a cluster yet. */
   clusterId: optional(field.clusterId),
-  partitionCount: uint(0xffff),
+  partitionCount: uint(MAX_PARTITION_COUNT),
   hashName: string(32),
   nodeId: field.nodeId,
   generation: uint(),
