@@ -12,6 +12,7 @@ import {
   clientRequestCodec,
 } from '../wire/client-messages.ts'
 import { PROTOCOL_VERSION } from '../wire/frame.ts'
+import { checkGet, checkPut } from '../wire/request-check.ts'
 import type { KvService } from '../wire/requests.ts'
 
 const HELLO_TIMEOUT_MS = 5000
@@ -73,7 +74,12 @@ export class ClientSession implements ChannelHandler<ClientRequest> {
     // Ids rise on one link: what comes twice, or late, was replayed, and a write must not be.
     if (message.id <= this.#lastId) return
     this.#lastId = message.id
-    this.#serve(message)
+    try {
+      this.#serve(message)
+    } catch (error) {
+      if (!(error instanceof KvError)) throw error
+      this.#fail(message.id, error)
+    }
   }
 
   closed(): void {
@@ -97,16 +103,19 @@ export class ClientSession implements ChannelHandler<ClientRequest> {
     this.#channel.send({ type: 'clientWelcome', clusterId, nodeId })
   }
 
+  /** @throws INVALID_ARGUMENT, TOO_LARGE: not every client checks what it sends */
   #serve(message: Question): void {
     const { id } = message
     const { coordinator, service } = this.#host
     switch (message.type) {
       case 'put':
+        checkPut(message)
         return coordinator.put(message, false, (error, reply) => {
           if (reply === null) this.#fail(id, error)
           else this.#channel.send({ type: 'putDone', id, ...reply }, reply.context.length)
         })
       case 'get':
+        checkGet(message)
         return coordinator.get(message, (error, reply) => {
           if (reply === null) this.#fail(id, error)
           else if (this.#isReading()) {

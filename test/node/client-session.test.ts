@@ -238,6 +238,25 @@ test('the topology is what the peer knows', () => {
   assert.ok(last?.type === 'failed' && last.code === 'UNAVAILABLE')
 })
 
+test('what the client library would refuse to send is refused here too, and the link goes on', () => {
+  const bench = Bench.greeted()
+  const wrong: readonly ClientRequest[] = [
+    { ...put(1), writeId: '' } as ClientRequest,
+    { ...put(2), context: 'c', blind: true } as ClientRequest,
+    { ...put(3), value: null, ttlMs: 1000 } as ClientRequest,
+    { ...put(4), timeoutMs: 0 } as ClientRequest,
+    { ...get(5), key: new Uint8Array(0) } as ClientRequest,
+  ]
+  bench.say(...wrong, put(6))
+  const codes = bench.heard.map((answer) => ('code' in answer ? answer.code : answer.type))
+  assert.equal(
+    codes,
+    wrong.map(() => 'INVALID_ARGUMENT'),
+  )
+  assert.equal(bench.asked.length, 1)
+  assert.equal(bench.events, [])
+})
+
 test('everything else is answered by the service', async () => {
   const bench = Bench.greeted()
   const location = { partition: 1, owners: ['a'], replicas: 1 }
