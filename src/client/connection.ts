@@ -18,12 +18,26 @@ const CONNECT_TIMEOUT_MS = 3000
 const WATCH_INTERVAL_MS = 500
 /** Without one for this long it is cut: a host without power, or beyond a cut, never says that it is gone. */
 const SILENCE_LIMIT_MS = 2000
-const NOBODY: Asker = { answered: () => undefined, disconnected: () => undefined }
+/**
+ * What was asked and not answered may weigh so much: question and expected answer together. The rest waits
+ * here, where it can still go elsewhere, and not in the buffers of both ends, which cut a link that overflows
+ * them.
+ */
+const MAX_OUTSTANDING_BYTES = 16 * 1024 * 1024
 
 export type Question = Exclude<ClientRequest, { type: 'clientHello' }>
 export type Answer = Exclude<ClientReply, { type: 'clientWelcome' | 'changed' | 'goodbye' }>
 
+/** A question, and who asks it: on one connection at a time. */
 export interface Asker {
+  /** Its id is replaced. */
+  readonly question: Question
+  /** About how large the question is, when it carries a key or a value. */
+  readonly payloadBytes: number
+  /** That, and about how large its answer will be; 0: it waits for no others. Stays while it is asked. */
+  readonly weightBytes: number
+  /** The id it was sent under; 0: it was not. The connection's to set. */
+  sentId: number
   answered(answer: Answer): void
   /** The link ended; `wasSent` says whether the peer may have the request. */
   disconnected(wasSent: boolean, reason: string): void
@@ -44,10 +58,11 @@ export class Connection implements ChannelHandler<ClientReply> {
   readonly #connectTimer: Timer
   readonly #clock: Clock
   #watchTimer: Timer | null = null
-  /** The question that asked for a sign of life, and when. */
-  #probe: { readonly id: number; readonly sentMs: number } | null = null
-  /** By id, in order. */
-  readonly #waiting = new Map<number, { readonly question: Question; readonly payloadBytes: number }>()
+  readonly #probe = new Probe()
+  /** In order. Ids rise on one link, so they get theirs when they are sent. */
+  readonly #waiting = new Set<Asker>()
+  /** The weight of what was sent and not answered. */
+  #outstandingBytes = 0
   #isOpen = false
   #isClosed = false
   #goodbye: string | null = null
@@ -73,25 +88,29 @@ export class Connection implements ChannelHandler<ClientReply> {
   }
 
   get inFlight(): number {
-    return this.#askers.size
+    return this.#askers.size + this.#waiting.size
+  }
+
+  /** Sends now, or when the peer has welcomed us and what was asked before leaves room. */
+  ask(asker: Asker): void {
+    const { weightBytes } = asker
+    const isNext = weightBytes === 0 || (this.#waiting.size === 0 && this.#hasRoom(weightBytes))
+    if (this.#isOpen && isNext) this.#send(asker)
+    else {
+      asker.sentId = 0
+      this.#waiting.add(asker)
+    }
+    this.#watchTimer ??= this.#clock.setTimer(WATCH_INTERVAL_MS, this.#watch)
   }
 
   /**
-   * Sends now, or when the peer has welcomed us. The id in `question` is replaced. @returns a handle for
-   * `forget`
+   * The asker is told nothing any more. True: the peer may have the request. What waits is not sent in its
+   * place at once: most likely it is given up next.
    */
-  ask(question: Question, payloadBytes: number, asker: Asker): number {
-    const id = this.#askers.add(asker)
-    if (this.#isOpen) this.#channel.send({ ...question, id }, payloadBytes)
-    else this.#waiting.set(id, { question, payloadBytes })
-    this.#watchTimer ??= this.#clock.setTimer(WATCH_INTERVAL_MS, this.#watch)
-    return id
-  }
-
-  /** The asker is told nothing any more. True: the peer may have the request. */
-  forget(id: number): boolean {
-    this.#askers.take(id)
-    return !this.#waiting.delete(id)
+  forget(asker: Asker): boolean {
+    if (this.#waiting.delete(asker)) return false
+    this.#take(asker.sentId)
+    return true
   }
 
   close(): void {
@@ -115,7 +134,8 @@ export class Connection implements ChannelHandler<ClientReply> {
         this.#isOpen = false
         return this.#channel.close()
       default:
-        this.#askers.take(message.id)?.answered(message)
+        this.#take(message.id)?.answered(message)
+        this.#sendWaiting()
     }
   }
 
@@ -126,45 +146,89 @@ export class Connection implements ChannelHandler<ClientReply> {
     this.#connectTimer.cancel()
     this.#watchTimer?.cancel()
     this.#watchTimer = null
-    const unsent = new Set(this.#waiting.keys())
-    this.#waiting.clear()
-    const askers = this.#askers.entries()
+    const sent = this.#askers.values()
     this.#askers.clear()
+    const unsent = [...this.#waiting]
+    this.#waiting.clear()
     this.#owner.closed(this)
     const why =
       this.#goodbye ?? reason ?? (cause === 'refused' ? 'nobody listens there' : 'the connection broke')
-    for (const [id, asker] of askers) asker.disconnected(!unsent.has(id), `${this.address}: ${why}`)
+    for (const asker of sent) asker.disconnected(true, `${this.address}: ${why}`)
+    for (const asker of unsent) asker.disconnected(false, `${this.address}: ${why}`)
   }
 
   #welcomed(): void {
     if (this.#isOpen) return
     this.#connectTimer.cancel()
     this.#isOpen = true
-    // Before the owner asks anything itself: ids rise on one link, and the peer drops one that comes late.
-    for (const [id, { question, payloadBytes }] of this.#waiting)
-      this.#channel.send({ ...question, id }, payloadBytes)
-    this.#waiting.clear()
+    this.#sendWaiting()
     this.#owner.welcomed(this)
+  }
+
+  /** One question alone always has room, whatever it weighs. */
+  #hasRoom(weightBytes: number): boolean {
+    // What was given up may not have left yet.
+    const busyBytes = Math.max(this.#outstandingBytes, this.#channel.bufferedBytes)
+    return busyBytes === 0 || busyBytes + weightBytes <= MAX_OUTSTANDING_BYTES
+  }
+
+  #send(asker: Asker): void {
+    const id = this.#askers.add(asker)
+    asker.sentId = id
+    this.#outstandingBytes += asker.weightBytes
+    this.#channel.send({ ...asker.question, id }, asker.payloadBytes)
+  }
+
+  #sendWaiting(): void {
+    if (this.#waiting.size === 0 || !this.#isOpen) return
+    for (const asker of this.#waiting) {
+      if (!this.#hasRoom(asker.weightBytes)) return
+      this.#waiting.delete(asker)
+      this.#send(asker)
+    }
+  }
+
+  #take(id: number): Asker | null {
+    const asker = this.#askers.take(id)
+    if (asker !== null) this.#outstandingBytes -= asker.weightBytes
+    return asker
   }
 
   readonly #watch = (): void => {
     this.#watchTimer = null
     const nowMs = this.#clock.monotonic()
     const { lastHeardMs } = this.#channel
-    if (this.#probe !== null && lastHeardMs > this.#probe.sentMs) {
-      this.#askers.take(this.#probe.id)
-      this.#probe = null
+    const probe = this.#probe
+    if (probe.sentMs !== null && lastHeardMs > probe.sentMs) {
+      this.forget(probe)
+      probe.sentMs = null
     }
-    if (this.#isClosed || this.#askers.size === 0) return
-    if (this.#probe !== null && nowMs - this.#probe.sentMs >= SILENCE_LIMIT_MS) {
+    this.#sendWaiting()
+    if (this.#isClosed || this.inFlight === 0) return
+    if (probe.sentMs !== null && nowMs - probe.sentMs >= SILENCE_LIMIT_MS) {
       this.#channel.terminate('silent for too long')
       return
     }
-    if (this.#isOpen && this.#probe === null && nowMs - lastHeardMs >= WATCH_INTERVAL_MS) {
-      this.#probe = { id: this.ask({ type: 'keyspaces', id: 0 }, 0, NOBODY), sentMs: nowMs }
+    if (this.#isOpen && probe.sentMs === null && nowMs - lastHeardMs >= WATCH_INTERVAL_MS) {
+      probe.sentMs = nowMs
+      this.ask(probe)
     }
     this.#watchTimer ??= this.#clock.setTimer(WATCH_INTERVAL_MS, this.#watch)
   }
+}
+
+/** Asks for a sign of life; whether it is this answer or another does not matter. */
+class Probe implements Asker {
+  readonly question = { type: 'keyspaces', id: 0 } as const
+  readonly payloadBytes = 0
+  readonly weightBytes = 0
+  sentId = 0
+  /** Null: none is under way. */
+  sentMs: number | null = null
+
+  answered(): void {}
+
+  disconnected(): void {}
 }
 
 export function unexpected(answer: Answer): KvError {

@@ -37,16 +37,16 @@ export class RemoteService implements KvService {
 
   async put(request: PutRequest): Promise<PutReply> {
     checkPut(request)
-    const { keyspace, key, value, timeoutMs } = request
+    const { keyspace, key, value, context, timeoutMs } = request
     const answer = await this.#router.ask(
       { type: 'put', id: 0, ...request },
       {
-        payloadBytes: key.length + (value?.length ?? 0),
+        payloadBytes: key.length + (value?.length ?? 0) + (context?.length ?? 0),
         route: { keyspace, key },
         isWrite: true,
         // With a context, the worst that comes of twice is a sibling with the same writeId, which is shown
         // once.
-        isRepeatable: request.context !== null,
+        isRepeatable: context !== null,
         timeoutMs,
       },
     )
@@ -57,7 +57,8 @@ export class RemoteService implements KvService {
     checkGet(request)
     const { keyspace, key, timeoutMs } = request
     const question = { type: 'get', id: 0, ...request } as const
-    const options = { route: { keyspace, key }, isWrite: false, isRepeatable: true, timeoutMs }
+    const route = { keyspace, key }
+    const options = { payloadBytes: key.length, route, isWrite: false, isRepeatable: true, timeoutMs }
     return expect(await this.#router.ask(question, options), 'getDone')
   }
 

@@ -16,6 +16,10 @@ export type ClientEffects = Pick<Effects, 'clock' | 'network' | 'random'>
 
 /** Requests under way at once; more are OVERLOADED. */
 const MAX_IN_FLIGHT = 65_536
+/** What their keys and values come to; more are OVERLOADED. */
+const MAX_IN_FLIGHT_BYTES = 256 * 1024 * 1024
+/** How much the last answer counts for what is expected of the next one. */
+const ANSWER_WEIGHT = 1 / 16
 const MAX_ATTEMPTS = 4
 const RETRY_AFTER_MS = 40
 /** A peer that could not be connected to is left alone this long while others can. */
@@ -30,7 +34,7 @@ export interface Route {
 }
 
 export interface AskOptions {
-  /** About how large the question is, when it carries a value. */
+  /** About how large the question is, when it carries a key or a value. */
   readonly payloadBytes?: number
   /** The key it is about. */
   readonly route?: Route
@@ -53,6 +57,9 @@ class Call implements Asker {
   id = 0
   readonly question: Question
   readonly options: AskOptions
+  readonly payloadBytes: number
+  weightBytes = 0
+  sentId = 0
   readonly resolve: (answer: Answer) => void
   readonly reject: (error: KvError) => void
   readonly tried: Address[] = []
@@ -60,7 +67,6 @@ class Call implements Asker {
   mayBeDone = false
   isOver = false
   connection: Connection | null = null
-  handle = 0
   /** Runs between two attempts. */
   retryTimer: Timer | null = null
   readonly #router: CallOwner
@@ -75,6 +81,7 @@ class Call implements Asker {
     this.#router = router
     this.question = question
     this.options = options
+    this.payloadBytes = options.payloadBytes ?? 0
     this.resolve = resolve
     this.reject = reject
   }
@@ -102,6 +109,10 @@ export class Router implements ConnectionOwner, CallOwner {
   /** Ids, because an item stays until its time: a call that is over must not stay with it. */
   readonly #deadlines: Deadlines<number>
   readonly #calls = new SlotTable<Call>()
+  /** What the questions of those under way come to. */
+  #bytes = 0
+  /** A moving average of what a get brings. */
+  #answerBytes = 0
   #topology: Topology | null = null
   #topologyIsWanted = false
   #topologyIsAsked = false
@@ -122,9 +133,12 @@ export class Router implements ConnectionOwner, CallOwner {
   ask(question: Question, options: AskOptions): Promise<Answer> {
     return new Promise((resolve, reject) => {
       if (this.#isClosed) return reject(new KvError('UNAVAILABLE', 'this client is closed'))
-      if (this.#calls.size >= MAX_IN_FLIGHT)
-        return reject(new KvError('OVERLOADED', 'too many requests under way in this client'))
       const call = new Call(this, question, options, resolve, reject)
+      if (!this.#hasRoom(call.payloadBytes)) {
+        const advice = 'wait for some answers, or use several clients'
+        return reject(new KvError('OVERLOADED', `too many requests under way in this client; ${advice}`))
+      }
+      this.#bytes += call.payloadBytes
       call.id = this.#calls.add(call)
       this.#deadlines.add(call.id, options.timeoutMs + GRACE_MS)
       this.#attempt(call)
@@ -168,10 +182,13 @@ export class Router implements ConnectionOwner, CallOwner {
         finish()
       }
     }
-    const handle = connection.ask({ type: 'topology', id: 0 }, 0, { answered, disconnected: finish })
+    const question = { type: 'topology', id: 0 } as const
+    const weightless = { payloadBytes: 0, weightBytes: 0, sentId: 0 }
+    const asker: Asker = { question, ...weightless, answered, disconnected: finish }
+    connection.ask(asker)
     // Another one may know.
     const timer = this.#effects.clock.setTimer(TOPOLOGY_TIMEOUT_MS, () => {
-      connection.forget(handle)
+      connection.forget(asker)
       this.#topologyIsWanted = true
       finish()
     })
@@ -188,7 +205,13 @@ export class Router implements ConnectionOwner, CallOwner {
     call.tried.push(address)
     const connection = this.#connect(address)
     call.connection = connection
-    call.handle = connection.ask(call.question, call.options.payloadBytes ?? 0, call)
+    call.weightBytes = call.payloadBytes + (call.question.type === 'get' ? Math.ceil(this.#answerBytes) : 0)
+    connection.ask(call)
+  }
+
+  #hasRoom(payloadBytes: number): boolean {
+    if (this.#calls.size >= MAX_IN_FLIGHT) return false
+    return this.#bytes === 0 || this.#bytes + payloadBytes <= MAX_IN_FLIGHT_BYTES
   }
 
   /**
@@ -222,6 +245,7 @@ export class Router implements ConnectionOwner, CallOwner {
 
   answered(call: Call, answer: Answer): void {
     if (answer.type !== 'failed') {
+      if (answer.type === 'getDone') this.#expect(answer.values)
       this.#settle(call)
       return call.resolve(answer)
     }
@@ -240,6 +264,12 @@ export class Router implements ConnectionOwner, CallOwner {
     this.#retry(call, !wasSent || call.options.isRepeatable, error)
   }
 
+  #expect(values: readonly { readonly value: Uint8Array }[]): void {
+    let bytes = 0
+    for (let i = 0; i < values.length; i++) bytes += values[i]?.value.length ?? 0
+    this.#answerBytes += (bytes - this.#answerBytes) * ANSWER_WEIGHT
+  }
+
   #retry(call: Call, again: boolean, error: KvError): void {
     if (call.isOver) return
     const peers = new Set([...this.#seeds, ...(this.#topology?.addresses() ?? [])]).size
@@ -255,7 +285,7 @@ export class Router implements ConnectionOwner, CallOwner {
 
   #giveUp(call: Call, why: string): void {
     if (call.isOver) return
-    const wasSent = call.connection?.forget(call.handle) ?? false
+    const wasSent = call.connection?.forget(call) ?? false
     if (wasSent && call.options.isWrite) call.mayBeDone = true
     this.#fail(call, new NoAnswer(why))
   }
@@ -275,6 +305,7 @@ export class Router implements ConnectionOwner, CallOwner {
     call.isOver = true
     call.retryTimer?.cancel()
     call.retryTimer = null
+    this.#bytes -= call.payloadBytes
     this.#calls.take(call.id)
   }
 }

@@ -11,13 +11,18 @@ import {
   clientReplyCodec,
   clientRequestCodec,
 } from '../wire/client-messages.ts'
-import { PROTOCOL_VERSION } from '../wire/frame.ts'
+import { MAX_FRAME_BYTES, PROTOCOL_VERSION } from '../wire/frame.ts'
 import { checkGet, checkPut } from '../wire/request-check.ts'
 import type { KvService } from '../wire/requests.ts'
 
 const HELLO_TIMEOUT_MS = 5000
-/** A client that does not read its answers is cut. */
-const MAX_BUFFERED_BYTES = 64 * 1024 * 1024
+/**
+ * Answers on their way to one client; past it requests are OVERLOADED. The largest answer alone has room, and
+ * the refusals stay below what a link is cut for.
+ */
+const MAX_BUFFERED_BYTES = MAX_FRAME_BYTES
+/** Past that, a client that takes nothing of its answers for so long does not read them. */
+const STALL_LIMIT_MS = 10_000
 /** Questions about the cluster that one client may have open; its puts and gets the coordinator counts. */
 const MAX_OPEN_QUESTIONS = 256
 /** `changed` is said at most this often. */
@@ -41,6 +46,8 @@ export class ClientSession implements ChannelHandler<ClientRequest> {
   #isGreeted = false
   #lastId = 0
   #openQuestions = 0
+  /** Runs while answers pile up. */
+  #stallTimer: Timer | null = null
 
   constructor(host: SessionHost, link: Link) {
     this.#host = host
@@ -70,10 +77,10 @@ export class ClientSession implements ChannelHandler<ClientRequest> {
   received(message: ClientRequest): void {
     if (message.type === 'clientHello') return this.#greet(message.protocolVersion)
     if (!this.#isGreeted) return this.#channel.terminate('spoke before saying hello')
-    if (!this.#isReading()) return
     // Ids rise on one link: what comes twice, or late, was replayed, and a write must not be.
     if (message.id <= this.#lastId) return
     this.#lastId = message.id
+    if (!this.#hasRoom(0)) return this.#overflow(message.id)
     try {
       this.#serve(message)
     } catch (error) {
@@ -85,6 +92,8 @@ export class ClientSession implements ChannelHandler<ClientRequest> {
   closed(): void {
     this.#timer?.cancel()
     this.#timer = null
+    this.#stallTimer?.cancel()
+    this.#stallTimer = null
     this.#host.closed(this)
   }
 
@@ -117,10 +126,10 @@ export class ClientSession implements ChannelHandler<ClientRequest> {
       case 'get':
         checkGet(message)
         return coordinator.get(message, (error, reply) => {
-          if (reply === null) this.#fail(id, error)
-          else if (this.#isReading()) {
-            this.#channel.send({ type: 'getDone', id, ...reply }, sizeOf(reply.values))
-          }
+          if (reply === null) return this.#fail(id, error)
+          const sizeBytes = sizeOf(reply.values)
+          if (!this.#hasRoom(sizeBytes)) return this.#overflow(id)
+          this.#channel.send({ type: 'getDone', id, ...reply }, sizeBytes)
         })
       case 'topology': {
         const topology = this.#host.topology()
@@ -194,11 +203,28 @@ export class ClientSession implements ChannelHandler<ClientRequest> {
     }
   }
 
-  /** False: it was cut, because it does not. */
-  #isReading(): boolean {
-    if (this.#channel.bufferedBytes <= MAX_BUFFERED_BYTES) return true
-    this.#channel.terminate('does not read its answers')
-    return false
+  #hasRoom(sizeBytes: number): boolean {
+    const { bufferedBytes } = this.#channel
+    return bufferedBytes === 0 || bufferedBytes + sizeBytes <= MAX_BUFFERED_BYTES
+  }
+
+  /** A client may ask faster than its answers leave; it is cut only when none of them do. */
+  #overflow(id: number): void {
+    const message = 'answers to this client pile up; wait for some of them, or ask for less at once'
+    this.#fail(id, new KvError('OVERLOADED', message))
+    if (this.#stallTimer === null) this.#watchStall()
+  }
+
+  #watchStall(): void {
+    const { leftBytes, lastProgressMs } = this.#channel
+    this.#stallTimer = this.#host.clock.setTimer(STALL_LIMIT_MS, () => {
+      this.#stallTimer = null
+      const now = this.#channel
+      if (now.bufferedBytes === 0) return
+      const isStalled = now.leftBytes <= leftBytes && now.lastProgressMs === lastProgressMs
+      if (isStalled) this.#channel.terminate('does not read its answers')
+      else this.#watchStall()
+    })
   }
 
   #reply<T>(id: number, ask: () => Promise<T>, answer: (result: T) => ClientReply): void {
@@ -210,7 +236,8 @@ export class ClientSession implements ChannelHandler<ClientRequest> {
     ask().then(
       (value) => {
         this.#openQuestions -= 1
-        if (this.#isReading()) this.#channel.send(answer(value))
+        if (this.#hasRoom(0)) this.#channel.send(answer(value))
+        else this.#overflow(id)
       },
       (error: unknown) => {
         this.#openQuestions -= 1

@@ -21,9 +21,12 @@ export class Channel<Out, In> implements LinkHandler {
   #link: Link | null = null
   #outbox: unknown[][] = []
   #outboxBytes = 0
+  /** Of all frames so far. */
+  #flushedBytes = 0
   #flushing = false
   #closeReason: string | null = null
   #lastHeardMs: number
+  #lastProgressMs: number
 
   constructor(
     outgoing: MessageCodec<Out>,
@@ -36,6 +39,7 @@ export class Channel<Out, In> implements LinkHandler {
     this.#clock = clock
     this.#handler = handler
     this.#lastHeardMs = clock.monotonic()
+    this.#lastProgressMs = this.#lastHeardMs
   }
 
   /** Before the first message. An accepted link's handler is the channel itself. */
@@ -51,8 +55,18 @@ export class Channel<Out, In> implements LinkHandler {
     return this.#lastHeardMs
   }
 
+  /** Of the last sign that a large frame moves, of those alone. */
+  get lastProgressMs(): number {
+    return this.#lastProgressMs
+  }
+
   get bufferedBytes(): number {
     return this.#outboxBytes + (this.#link?.bufferedBytes ?? 0)
+  }
+
+  /** What has left this process, of all that was ever sent. */
+  get leftBytes(): number {
+    return this.#flushedBytes - (this.#link?.bufferedBytes ?? 0)
   }
 
   /** @param payloadBytes about how large the message is, when it carries a value */
@@ -99,6 +113,7 @@ export class Channel<Out, In> implements LinkHandler {
 
   progressed(): void {
     this.#lastHeardMs = this.#clock.monotonic()
+    this.#lastProgressMs = this.#lastHeardMs
   }
 
   closed(cause: CloseCause, why: string | null = null): void {
@@ -117,6 +132,8 @@ export class Channel<Out, In> implements LinkHandler {
     const messages = this.#outbox
     this.#outbox = []
     this.#outboxBytes = 0
-    this.#link.send(packFrame(messages))
+    const frame = packFrame(messages)
+    this.#flushedBytes += frame.length
+    this.#link.send(frame)
   }
 }

@@ -1,10 +1,19 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type Answer, type Asker, Connection, type ConnectionOwner } from '../../src/client/connection.ts'
+import {
+  type Answer,
+  type Asker,
+  Connection,
+  type ConnectionOwner,
+  type Question,
+} from '../../src/client/connection.ts'
 import type { LinkHandler, Network } from '../../src/effects/network.ts'
 import { ClientWorld, type FakePeer } from './fake-peers.ts'
 
 const test = suite('connection')
+
+const STATUS = { type: 'keyspaces', id: 0 } as const
+const ANSWER = { type: 'keyspacesDone', keyspaces: [] } as const
 
 class Owner implements ConnectionOwner {
   readonly events: string[] = []
@@ -23,8 +32,18 @@ class Owner implements ConnectionOwner {
 }
 
 class Heard implements Asker {
+  readonly question: Question
+  readonly payloadBytes: number
+  readonly weightBytes: number
+  sentId = 0
   readonly answers: string[] = []
   readonly ends: { readonly wasSent: boolean; readonly reason: string }[] = []
+
+  constructor(question: Question = STATUS, weightBytes = 0) {
+    this.question = question
+    this.payloadBytes = weightBytes
+    this.weightBytes = weightBytes
+  }
 
   answered(answer: Answer): void {
     this.answers.push(answer.type)
@@ -49,25 +68,22 @@ async function connected() {
   return { ...all, session: all.peer.sessions[0] as FakePeer['sessions'][0] }
 }
 
-const STATUS = { type: 'keyspaces', id: 0 } as const
-const ANSWER = { type: 'keyspacesDone', keyspaces: [] } as const
-
 test('hello comes first, with the version; questions wait for the welcome and keep their order', async () => {
   const { world, peer, connection, owner } = connecting()
-  const heard = new Heard()
-  const ids = [1, 2, 3].map(() => connection.ask(STATUS, 0, heard))
+  const askers = [new Heard(), new Heard(), new Heard()]
+  for (const asker of askers) connection.ask(asker)
   await world.pass(20)
   assert.equal(peer.sessions[0]?.heard[0], { type: 'clientHello', protocolVersion: 1 })
   assert.equal(
     peer.asked.map(({ id }) => id),
-    ids,
+    askers.map(({ sentId }) => sentId),
   )
   assert.equal(owner.events, ['welcomed'])
 })
 
 test('ids rise on one connection', async () => {
   const { world, peer, connection } = await connected()
-  for (let i = 0; i < 10; i++) connection.ask(STATUS, 0, new Heard())
+  for (let i = 0; i < 10; i++) connection.ask(new Heard())
   await world.pass(20)
   const ids = peer.asked.map(({ id }) => id)
   assert.equal(
@@ -80,8 +96,8 @@ test('ids rise on one connection', async () => {
 test('answers come in any order, each to the one who asked, once', async () => {
   const { world, peer, connection, session } = await connected()
   const [first, second] = [new Heard(), new Heard()]
-  connection.ask(STATUS, 0, first)
-  connection.ask(STATUS, 0, second)
+  connection.ask(first)
+  connection.ask(second)
   await world.pass(20)
   const [a, b] = peer.asked.map(({ id }) => id) as [number, number]
   session.say({ ...ANSWER, id: b })
@@ -106,7 +122,7 @@ test('where nobody listens, whoever asked learns that nothing was sent', async (
   const { world, peer, connection, owner } = connecting()
   peer.kill()
   const heard = new Heard()
-  connection.ask(STATUS, 0, heard)
+  connection.ask(heard)
   await world.pass(20)
   assert.equal(heard.ends, [{ wasSent: false, reason: '10.0.0.1:7000: nobody listens there' }])
   assert.equal(owner.events, ['closed'])
@@ -117,7 +133,7 @@ test('a peer that does not welcome us within three seconds is given up', async (
   const { world, peer, connection } = connecting()
   peer.isWelcoming = false
   const heard = new Heard()
-  connection.ask(STATUS, 0, heard)
+  connection.ask(heard)
   await world.pass(2_900)
   assert.equal(heard.ends, [])
   await world.pass(200)
@@ -127,7 +143,7 @@ test('a peer that does not welcome us within three seconds is given up', async (
 test('when the link breaks what was sent may have been done', async () => {
   const { world, peer, connection } = await connected()
   const heard = new Heard()
-  connection.ask(STATUS, 0, heard)
+  connection.ask(heard)
   await world.pass(20)
   peer.kill()
   await world.pass(20)
@@ -138,7 +154,7 @@ test('a goodbye is told in the peer’s own words', async () => {
   const { world, peer, connection, owner } = connecting()
   peer.isWelcoming = false
   const heard = new Heard()
-  connection.ask(STATUS, 0, heard)
+  connection.ask(heard)
   await world.pass(20)
   peer.sessions[0]?.say({ type: 'goodbye', reason: 'this peer speaks another version' })
   await world.pass(20)
@@ -157,8 +173,8 @@ test('after a goodbye nothing more is asked there', async () => {
 test('a question that was forgotten while it waited is never sent', async () => {
   const { world, peer, connection } = connecting()
   const heard = new Heard()
-  const handle = connection.ask(STATUS, 0, heard)
-  assert.is(connection.forget(handle), false, 'the peer cannot have it')
+  connection.ask(heard)
+  assert.is(connection.forget(heard), false, 'the peer cannot have it')
   await world.pass(20)
   assert.equal(peer.asked, [])
 })
@@ -166,19 +182,92 @@ test('a question that was forgotten while it waited is never sent', async () => 
 test('of a question that was sent, one who forgets it learns that the peer may have it', async () => {
   const { world, connection, session } = await connected()
   const heard = new Heard()
-  const handle = connection.ask(STATUS, 0, heard)
-  assert.is(connection.forget(handle), true)
+  connection.ask(heard)
+  assert.is(connection.forget(heard), true)
   await world.pass(20)
-  session.say({ ...ANSWER, id: handle })
+  session.say({ ...ANSWER, id: heard.sentId })
   await world.pass(20)
   assert.equal(heard.answers, [])
+})
+
+const MIB = 1024 * 1024
+
+test('past sixteen mebibytes without an answer the rest waits, and goes as answers come', async () => {
+  const { world, peer, connection, session } = await connected()
+  const askers = Array.from({ length: 40 }, () => new Heard(STATUS, MIB))
+  for (const asker of askers) connection.ask(asker)
+  await world.pass(20)
+  assert.is(peer.asked.length, 16)
+  assert.is(connection.inFlight, 40)
+  for (const { id } of peer.asked.slice(0, 4)) session.say({ ...ANSWER, id })
+  await world.pass(20)
+  assert.is(peer.asked.length, 20)
+  peer.answer = () => ANSWER
+  for (const { id } of peer.asked.slice(4)) session.say({ ...ANSWER, id })
+  await world.pass(100)
+  assert.ok(askers.every(({ answers }) => answers.length === 1))
+  assert.is(connection.inFlight, 0)
+})
+
+test('a question larger than all that may be under way goes alone', async () => {
+  const { world, peer, connection, session } = await connected()
+  const askers = [MIB, 30 * MIB, MIB].map((bytes) => new Heard(STATUS, bytes))
+  for (const asker of askers) connection.ask(asker)
+  for (const count of [1, 2, 3]) {
+    await world.pass(20)
+    assert.is(peer.asked.length, count)
+    session.say({ ...ANSWER, id: peer.asked.at(-1)?.id ?? 0 })
+  }
+})
+
+test('what waits for room can be given up, and was not sent when the link ends', async () => {
+  const { world, peer, connection } = await connected()
+  const [first, second, third] = [new Heard(STATUS, 16 * MIB), new Heard(STATUS, 1), new Heard(STATUS, 1)]
+  for (const asker of [first, second, third]) connection.ask(asker)
+  assert.is(connection.forget(second), false)
+  await world.pass(20)
+  peer.kill()
+  await world.pass(20)
+  assert.equal(
+    [first, second, third].map(({ ends }) => ends.map(({ wasSent }) => wasSent)),
+    [[true], [], [false]],
+  )
+})
+
+test('what was given up makes room for what waits', async () => {
+  const { world, peer, connection } = await connected()
+  const first = new Heard(STATUS, 16 * MIB)
+  connection.ask(first)
+  connection.ask(new Heard(STATUS, 1))
+  await world.pass(20)
+  assert.is(peer.asked.length, 1)
+  assert.is(connection.forget(first), true)
+  await world.pass(600)
+  assert.is(
+    peer.asked.filter(({ id }) => id > first.sentId).length,
+    2,
+    'and one that asks for a sign of life',
+  )
+})
+
+test('questions without weight, such as that for a sign of life, wait for nothing', async () => {
+  const { world, peer, connection } = await connected()
+  connection.ask(new Heard(STATUS, 16 * MIB))
+  connection.ask(new Heard(STATUS, 1))
+  await world.pass(3_500)
+  assert.is(peer.asked.length, 2)
+  assert.ok(connection.isClosed, 'nobody answered that')
+  assert.equal(
+    peer.asked.map(({ type }) => type),
+    ['keyspaces', 'keyspaces'],
+  )
 })
 
 test('a peer that owes an answer and gives no sign of life is cut', async () => {
   const { world, peer, connection } = await connected()
   const heard = new Heard()
   world.cut(peer)
-  connection.ask(STATUS, 0, heard)
+  connection.ask(heard)
   await world.pass(3_500)
   assert.equal(heard.ends, [{ wasSent: true, reason: '10.0.0.1:7000: silent for too long' }])
 })
@@ -196,7 +285,7 @@ test('a peer is not silent while a large question or answer is on its way', asyn
   await world.pass(20)
   const heard = new Heard()
   world.cut(peer)
-  connection.ask(STATUS, 0, heard)
+  connection.ask(heard)
   for (let i = 0; i < 20; i++) {
     await world.pass(1_000)
     handlers[0]?.progressed()
@@ -209,8 +298,8 @@ test('a peer is not silent while a large question or answer is on its way', asyn
 test('a peer that is slow but alive is not cut', async () => {
   const { world, peer, connection } = await connected()
   peer.answer = ({ type }) => (type === 'keyspaces' ? ANSWER : null)
-  const heard = new Heard()
-  connection.ask({ type: 'status', id: 0 }, 0, heard)
+  const heard = new Heard({ type: 'status', id: 0 })
+  connection.ask(heard)
   await world.pass(20_000)
   assert.equal(heard.ends, [])
   assert.ok(connection.isOpen)
@@ -225,7 +314,7 @@ test('a connection on which nothing is owed may be silent', async () => {
 test('closing tells everyone who waits, and leaves no timer', async () => {
   const { world, connection, owner } = await connected()
   const heard = new Heard()
-  connection.ask(STATUS, 0, heard)
+  connection.ask(heard)
   connection.close()
   await world.pass(20)
   assert.is(heard.ends.length, 1)

@@ -459,4 +459,36 @@ function writeIdOf(question: Question): string {
   return question.writeId
 }
 
+test('gets whose answers are large wait for each other, once that is known', async () => {
+  const world = new ClientWorld(1)
+  const [peer] = world.peers as [FakePeer]
+  const client = world.client()
+  const values = [{ value: new Uint8Array(1024 * 1024), contentType: null, timestampMs: 1 }]
+  peer.answer = () => ({ ...NOT_FOUND, values }) as typeof NOT_FOUND
+  for (let i = 0; i < 60; i++) await world.outcome(client.get(`k${i}`), 20)
+  peer.asked.length = 0
+  peer.answer = () => null
+  const all = Promise.allSettled(Array.from({ length: 100 }, (_, i) => client.get(`k${i}`)))
+  await world.pass(100)
+  assert.ok(peer.asked.length >= 16 && peer.asked.length <= 20, `${peer.asked.length} at once`)
+  client.close()
+  await world.pass(100)
+  await all
+})
+
+test('what a client has under way is bounded in bytes too', async () => {
+  const world = new ClientWorld(1)
+  const client = world.client()
+  const value = new Uint8Array(4 * 1024 * 1024)
+  const puts = Promise.allSettled(Array.from({ length: 70 }, (_, i) => client.put(`k${i}`, value)))
+  await world.pass(20)
+  client.close()
+  await world.pass(20)
+  const codes = (await puts).map((put) => (put.status === 'rejected' ? (put.reason as KvError).code : ''))
+  assert.is(codes.indexOf('OVERLOADED'), 63)
+  assert.is(codes.filter((code) => code === 'OVERLOADED').length, 7)
+  assert.is(codes.filter((code) => code === 'TIMEOUT_UNKNOWN').length, 3, 'were sent')
+  assert.is(codes.filter((code) => code === 'UNAVAILABLE').length, 60, 'waited')
+})
+
 test.run()

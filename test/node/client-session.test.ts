@@ -47,6 +47,8 @@ class Bench implements Link {
   readonly events: string[] = []
   readonly session: ClientSession
   bufferedBytes = 0
+  /** Does what is sent leave? */
+  isReading = true
   clusterId: ClusterId | null = parseClusterId('c1')
   topology: ReturnType<SessionHost['topology']> = { configuration: utf8('bytes'), peers: [] }
   service: Partial<KvService> = {}
@@ -81,11 +83,21 @@ class Bench implements Link {
     this.clock.advance(0)
   }
 
+  turnNow(): void {
+    this.clock.advance(0)
+  }
+
+  /** The client says that it has a part of what was sent. */
+  progress(): void {
+    this.#handler?.progressed()
+  }
+
   setHandler(handler: LinkHandler): void {
     this.#handler = handler
   }
 
   send(frame: Uint8Array): void {
+    if (!this.isReading) this.bufferedBytes += frame.length
     for (const raw of unpackFrame(frame)) this.heard.push(clientReplyCodec.decode(raw))
   }
 
@@ -309,12 +321,65 @@ test('whoever has not said hello is told nothing', () => {
   assert.equal(bench.heard, [])
 })
 
-test('a client that does not read its answers is cut', () => {
+const MIB = 1024 * 1024
+const overloaded = (answer: ClientReply | undefined): boolean =>
+  answer?.type === 'failed' && answer.code === 'OVERLOADED'
+
+test('while answers pile up requests are refused, undone, and taken again when some have left', () => {
   const bench = Bench.greeted()
-  bench.bufferedBytes = 64 * 1024 * 1024 + 1
-  bench.say(put(1))
-  assert.equal(bench.events, ['terminate', 'gone'])
+  bench.bufferedBytes = 48 * MIB + 1
+  bench.say(put(1), { type: 'topology', id: 2 })
   assert.equal(bench.asked, [])
+  assert.ok(bench.heard.length === 2 && bench.heard.every(overloaded))
+  bench.bufferedBytes = MIB
+  bench.say(put(3))
+  assert.is(bench.asked.length, 1)
+  assert.equal(bench.events, [])
+})
+
+test('an answer that finds no room is refused, the largest one alone is sent', () => {
+  const bench = Bench.greeted()
+  const values = [{ value: new Uint8Array(4 * MIB), contentType: null, timestampMs: 1 }]
+  const reply = { values, context: 'c', owners: 1, standIns: 0 }
+  bench.say(get(1), get(2), get(3))
+  const done = bench.asked.map((asked) => (asked.type === 'get' ? asked.done : assert.unreachable()))
+  bench.bufferedBytes = 47 * MIB
+  done[0]?.(null, reply)
+  bench.turnNow()
+  assert.ok(overloaded(bench.heard[0]))
+  bench.bufferedBytes = 0
+  done[1]?.(null, { ...reply, values: Array.from({ length: 10 }, () => values[0] as (typeof values)[0]) })
+  bench.turnNow()
+  assert.is(bench.heard[1]?.type, 'getDone')
+})
+
+test('a client that takes nothing of its answers for ten seconds while they pile up is cut', () => {
+  const bench = Bench.greeted()
+  bench.isReading = false
+  bench.bufferedBytes = 48 * MIB + 1
+  bench.say(put(1))
+  bench.clock.advance(9_900)
+  bench.say(put(2))
+  assert.equal(bench.events, [])
+  bench.clock.advance(200)
+  assert.equal(bench.events, ['terminate', 'gone'])
+  assert.is(bench.clock.timerCount, 0)
+})
+
+test('a client that takes its answers slowly is not cut', () => {
+  const bench = Bench.greeted()
+  bench.isReading = false
+  bench.bufferedBytes = 60 * MIB
+  bench.say(put(1))
+  for (let i = 0; i < 20; i++) {
+    bench.clock.advance(9_000)
+    if (i % 2 === 0) bench.progress()
+    else bench.bufferedBytes -= MIB
+  }
+  assert.equal(bench.events, [])
+  bench.bufferedBytes = 0
+  bench.clock.advance(11_000)
+  assert.is(bench.clock.timerCount, 0)
 })
 
 test('closing says why as the last word', () => {
