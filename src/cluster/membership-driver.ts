@@ -23,7 +23,7 @@ export interface ControlLinks {
 export interface MembershipHandler {
   /** A peer has a newer configuration; repeated while that holds. */
   configurationSeen(from: NodeId, number: number): void
-  /** Our nodeId runs elsewhere, or this directory was rolled back. */
+  /** Somebody says that our nodeId runs elsewhere, or that this directory was rolled back. */
   outranked(generation: number, bootNonce: string, address: Address): void
 }
 
@@ -97,6 +97,11 @@ export class MembershipDriver {
   /** Peers known from disk: how they are will be found out. */
   learn(peers: readonly { readonly nodeId: NodeId; readonly address: Address }[]): void {
     this.#take({ type: 'learn', peers })
+  }
+
+  /** The generation of this life is another one from now on: what others say of a newer life is not so. */
+  rise(generation: number): void {
+    this.#take({ type: 'rise', generation })
   }
 
   /** Removed from the cluster: they never come back. */

@@ -42,6 +42,7 @@ export class Identity {
   #generation: number
   #storeId: StoreId | null
   #clusterId: ClusterId | null
+  #saving: Promise<unknown> = Promise.resolve()
 
   private constructor(file: TwinFile, nodeId: NodeId, saved: SavedIdentity | null, bootNonce: string) {
     this.#file = file
@@ -91,6 +92,13 @@ export class Identity {
     this.#generation = Math.max(this.#generation, generation + 1)
   }
 
+  /** This life is above that generation, which was none of its directory. On disk when it fulfils. */
+  async rise(generation: number): Promise<void> {
+    const above = Math.max(this.#generation, generation + 1)
+    await this.#save(above)
+    this.#generation = above
+  }
+
   /** The directory is empty: it goes on as a member who is gone. */
   takePlace({ nodeId, generation, clusterId }: Vacancy): void {
     this.#nodeId = nodeId
@@ -114,9 +122,16 @@ export class Identity {
     await this.#save()
   }
 
-  #save(): Promise<void> {
-    const { nodeId, generation, clusterId, bootNonce, storeId } = this
-    return this.#file.write(encodeIdentity({ nodeId, generation, clusterId, bootNonce, storeId }))
+  /** One at a time, each with what is known when its turn comes. */
+  #save(generation = 0): Promise<void> {
+    const write = this.#saving.then(() => {
+      const { nodeId, clusterId, bootNonce, storeId } = this
+      const newest = Math.max(this.#generation, generation)
+      return this.#file.write(encodeIdentity({ nodeId, generation: newest, clusterId, bootNonce, storeId }))
+    })
+    // Whoever saved is told; the next write does not depend on it.
+    this.#saving = write.catch(() => undefined)
+    return write
   }
 }
 

@@ -361,6 +361,7 @@ export class Node {
   /** All but the store, which is closed whatever becomes of the rest: what is not, costs the next start. */
   async #end(parts: Parts): Promise<void> {
     parts.finder.stop()
+    parts.claims.stop()
     parts.coordinator.stop()
     parts.stalls.stop()
     const repaired = Promise.all([parts.antiEntropy.stop(), parts.catchUp.stop(), parts.rescue.stop()])

@@ -35,6 +35,7 @@ import type { AddressBook, NotedLife } from './address-book.ts'
 import { ClusterFinder } from './cluster-finder.ts'
 import { ClusterTasks } from './cluster-tasks.ts'
 import type { Identity } from './identity.ts'
+import { LifeClaims } from './life-claims.ts'
 import { LocalService } from './local-service.ts'
 import type { NodeOptions } from './node-options.ts'
 import { PeerTasks } from './peer-tasks.ts'
@@ -52,6 +53,7 @@ export interface Parts {
   readonly rpc: Rpc
   readonly membership: MembershipDriver
   readonly configuration: ConfigurationDriver
+  readonly claims: LifeClaims
   readonly finder: ClusterFinder
   readonly coordinator: Coordinator
   readonly stalls: StallWatch
@@ -103,13 +105,13 @@ export function assembleParts(around: Surroundings): Parts {
     treeReplica: new TreeReplica(coordination),
     self: () => selfFacts(around),
     newestLife: (peer) => newestLife(membership.view(peer), book.lifeOf(peer)),
-    outranked: (how) => around.outranked(how),
+    claims: cluster.claims,
   }
   const data = { coordinator, stalls, handoff, antiEntropy, catchUp, rescue, service }
   return { identity, store, book, ...cluster, finder, ...data }
 }
 
-type Cluster = Pick<Parts, 'links' | 'rpc' | 'membership' | 'configuration'>
+type Cluster = Pick<Parts, 'links' | 'rpc' | 'membership' | 'configuration' | 'claims'>
 
 function assembleCluster(around: Surroundings, trafficParts: () => TrafficParts): Cluster {
   const { effects, options, identity, store } = around
@@ -121,8 +123,7 @@ function assembleCluster(around: Surroundings, trafficParts: () => TrafficParts)
     new MembershipLinks(links),
     {
       configurationSeen: (from, number) => configuration.configurationSeen(from, number),
-      outranked: (theirs, _nonce, at) =>
-        around.outranked(`node ${nodeId} runs or ran as generation ${theirs} at ${at}`),
+      outranked: (theirs, nonce, at) => claims.heard({ generation: theirs, bootNonce: nonce, address: at }),
     },
     effects,
   )
@@ -137,7 +138,23 @@ function assembleCluster(around: Surroundings, trafficParts: () => TrafficParts)
     },
     holdsRecords: () => store.holdsRecords(),
   })
-  return { links, rpc, membership, configuration }
+  const claims = claimsOf(around, membership)
+  return { links, rpc, membership, configuration, claims }
+}
+
+function claimsOf(around: Surroundings, membership: MembershipDriver): LifeClaims {
+  const { effects, identity, address, store } = around
+  return new LifeClaims({
+    ...{ effects, identity, address },
+    others: () => otherMembers(around.ring(), identity.nodeId),
+    nodeAt: (place) => membership.peers().find((peer) => peer.address === place)?.nodeId ?? null,
+    renewActors() {
+      store.renewActor()
+      store.standIns.renewActor()
+    },
+    risen: (generation) => membership.rise(generation),
+    outranked: (how) => around.outranked(how),
+  })
 }
 
 function coordinationOf(around: Surroundings, { rpc, membership, configuration }: Cluster): Coordination {
@@ -188,6 +205,12 @@ function serviceOf(
     change: (make) =>
       configuration.proposeChange((base) => make(base, effects.clock.now()), CHANGE_TIMEOUT_MS),
   })
+}
+
+function otherMembers(ring: Ring | null, selfId: NodeId): readonly NodeId[] | null {
+  if (ring === null) return null
+  const { members, excluded } = ring.configuration
+  return members.flatMap(({ nodeId }) => (nodeId === selfId || excluded.includes(nodeId) ? [] : [nodeId]))
 }
 
 function metaOf({ zone, weight }: NodeOptions) {

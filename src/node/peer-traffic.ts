@@ -23,6 +23,7 @@ import {
 } from '../wire/peer-messages.ts'
 import type { PutRequest } from '../wire/requests.ts'
 import type { ClusterFinder } from './cluster-finder.ts'
+import type { LifeClaims } from './life-claims.ts'
 import { reportOf } from './peer-reports.ts'
 import type { PeerTasks } from './peer-tasks.ts'
 
@@ -40,8 +41,7 @@ export interface TrafficParts {
   readonly tasks: PeerTasks
   self(): SelfFacts
   newestLife(nodeId: NodeId): KnownLife | null
-  /** A peer will not have us: it knows a newer life of ours, as the sentence says. */
-  outranked(how: string): void
+  readonly claims: LifeClaims
 }
 
 export class PeerTraffic implements LinksHandler {
@@ -92,7 +92,7 @@ export class PeerTraffic implements LinksHandler {
     const parts = this.#parts()
     if (refusal !== null) parts.log.warn('link.turned_away', { address, ...refusal })
     parts.finder.dialFailed(address, refusal, why)
-    if (refusal?.kind === 'outranked') parts.outranked(refusal.reason)
+    if (refusal?.kind === 'outranked') parts.claims.refused(address, refusal.reason)
   }
 
   lost(nodeId: NodeId, link: PeerLink, cause: CloseCause): void {
@@ -106,7 +106,10 @@ export class PeerTraffic implements LinksHandler {
     if (isPeerReply(message)) parts.rpc.answered(from, message)
     else if (isPeerRequest(message)) this.#serve(parts, from, message, link)
     else if (isHandshake(message)) link.terminate('said hello twice')
-    else parts.membership.received(from, message)
+    else {
+      parts.claims.talked(from)
+      parts.membership.received(from, message)
+    }
   }
 
   #serve(parts: TrafficParts, from: NodeId, message: PeerRequest, link: PeerLink): void {

@@ -4,6 +4,7 @@ import type { KeyspaceId } from '../base/ids.ts'
 import { parseActorId, parseAddress, parseClusterId, parseNodeId } from '../base/ids.ts'
 import type { Level } from '../protocol/configuration.ts'
 import { MAX_CONTEXT_LENGTH } from '../protocol/context.ts'
+import { MAX_GENERATION } from '../protocol/membership/peer.ts'
 import { MAX_RECORD_BYTES, MAX_VALUE_BYTES } from '../protocol/record.ts'
 import { MAX_KEY_BYTES } from './requests.ts'
 import { bool, bytes, type Field, MalformedMessage, optional, parsed, string, uint, word } from './schema.ts'
@@ -14,6 +15,7 @@ const MAX_CARRIED_KEY_BYTES = 64 * 1024
 
 export const requestId = uint()
 export const configurationNumber = uint()
+export const generation = uint(MAX_GENERATION)
 export const keyspaceId = uint(0xffff_ffff) as Field<number> as Field<KeyspaceId>
 export const keyspaceName = string(1024)
 export const key = bytes(MAX_KEY_BYTES, 1)

@@ -25,7 +25,7 @@ export const peerFactsShape = {
   partitionCount: uint(MAX_PARTITION_COUNT),
   hashName: string(32),
   nodeId: field.nodeId,
-  generation: uint(),
+  generation: field.generation,
   bootNonce: string(64),
   address: field.address,
   zone: string(64),
@@ -54,7 +54,7 @@ export interface Refusal {
 
 const knownLifeShape = {
   /** 0: none is known. */
-  generation: uint(),
+  generation: field.generation,
   /** Empty: not known. */
   bootNonce: string(64),
   isUp: bool,
@@ -74,7 +74,12 @@ const placesShape = {
    * All that are not excluded, in the newest lives that are known of them. Address null, generation 0: none.
    */
   members: list(
-    struct({ nodeId: field.nodeId, address: optional(field.address), generation: uint(), isUp: bool }),
+    struct({
+      nodeId: field.nodeId,
+      address: optional(field.address),
+      generation: field.generation,
+      isUp: bool,
+    }),
     MAX_MEMBERS,
   ),
 } as const

@@ -15,7 +15,7 @@ const MAX_UPDATES = 256
 const MAX_WAIT_MS = 60_000
 
 const seq = uint(0xffff_ffff)
-const generation = uint()
+const { generation } = field
 const configuration = field.configurationNumber
 
 const peerRecord = struct({

@@ -231,6 +231,30 @@ membership('a newer life of our own, and a twin with another nonce, are reported
   assert.ok(twin.some((output) => output.type === 'outranked' && output.bootNonce === 'another'))
 })
 
+membership('a leap of generations that nobody can have made is not believed, of anyone', () => {
+  const lone = new Lone(['a', 'b'])
+  const leap = 2 ** 32
+  assert.equal(lone.gossip('a', belief('me', 'alive', 0, facts('me', 2 + leap))), [])
+  lone.gossip('a', belief('b', 'alive', 0, facts('b', 2 + leap)))
+  assert.is(lone.machine.get(id('b'))?.generation, 1)
+  lone.gossip('a', belief('c', 'alive', 0, facts('c', 2 ** 40)))
+  assert.is(lone.machine.get(id('c')), null)
+  const heard = lone.gossip('a', belief('me', 'alive', 0, facts('me', 1 + leap)))
+  assert.ok(heard.some((output) => output.type === 'outranked'))
+})
+
+membership('a peer that rises above a claimed life says so, and never sinks', () => {
+  const lone = new Lone(['a'])
+  lone.step({ type: 'rise', generation: 9 })
+  assert.is(lone.machine.self.generation, 9)
+  assert.is(lone.machine.self.incarnation, 0)
+  lone.step({ type: 'rise', generation: 3 })
+  assert.is(lone.machine.self.generation, 9)
+  lone.run(1_000, lone.answering())
+  const told = lone.sent('gossip').flatMap(({ message }) => message.updates)
+  assert.ok(told.some(({ nodeId, generation }) => nodeId === id('me') && generation === 9))
+})
+
 membership('somebody we hold for dead has no vote on others', () => {
   const lone = new Lone(['a', 'b'])
   lone.gossip('b', belief('a', 'dead', 0))

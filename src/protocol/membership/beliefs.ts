@@ -14,7 +14,14 @@
 import type { NodeId } from '../../base/ids.ts'
 import { MAX_MEMBERS } from '../configuration.ts'
 import type { LocalView } from './local-view.ts'
-import { compareBeliefs, isUp, MAX_ACCUSERS, type PeerIdentity, type PeerRecord } from './peer.ts'
+import {
+  compareBeliefs,
+  isPlausibleGeneration,
+  isUp,
+  MAX_ACCUSERS,
+  type PeerIdentity,
+  type PeerRecord,
+} from './peer.ts'
 import { type Peer, viewOf } from './peer-table.ts'
 import { startSuspicion, suspicionDeadlineMs } from './suspicion.ts'
 
@@ -29,7 +36,10 @@ export class Beliefs {
   hear(claim: PeerRecord, from: NodeId, passOn = true): void {
     const view = this.#view
     if (view.isForgotten(claim.nodeId)) return
-    if (claim.nodeId === view.self.nodeId) {
+    const isSelf = claim.nodeId === view.self.nodeId
+    const known = isSelf ? view.self : view.table.get(claim.nodeId)?.record
+    if (!isPlausibleGeneration(claim.generation, known?.generation ?? null)) return
+    if (isSelf) {
       this.#hearOfSelf(claim, from)
       return
     }
@@ -96,6 +106,12 @@ export class Beliefs {
   refute(claimedIncarnation: number): void {
     const incarnation = Math.max(claimedIncarnation, this.#view.self.incarnation) + 1
     this.#view.changeSelf({ incarnation })
+  }
+
+  /** The same above a life that is no other one of ours. */
+  rise(generation: number): void {
+    const { self } = this.#view
+    if (generation > self.generation) this.#view.changeSelf({ generation, incarnation: 0 })
   }
 
   #hearOfSelf(claim: PeerRecord, from: NodeId): void {

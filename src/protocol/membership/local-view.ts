@@ -51,7 +51,7 @@ export class LocalView {
   }
 
   /** Changes what is said of this peer, and says so to everyone. */
-  changeSelf(change: Partial<Pick<PeerRecord, 'incarnation' | 'state'>>): void {
+  changeSelf(change: Partial<Pick<PeerRecord, 'generation' | 'incarnation' | 'state'>>): void {
     const before = this.#self
     this.#self = { ...before, ...change }
     this.table.selfChanged(before, this.#self)

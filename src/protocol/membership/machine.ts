@@ -213,6 +213,9 @@ class Machine implements Membership {
         this.#view.configurationNumber = input.number
         this.#view.members = new Set(input.members)
         return
+      case 'rise':
+        if (!this.#view.isLeaving) this.#beliefs.rise(input.generation)
+        return
       case 'leave':
         this.#leave()
         return

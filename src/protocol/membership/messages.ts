@@ -75,6 +75,8 @@ export type MembershipInput =
   | { readonly type: 'forget'; readonly nodeIds: readonly NodeId[] }
   /** The newest configuration that this peer has, and whom it names. */
   | { readonly type: 'configuration'; readonly number: number; readonly members: readonly NodeId[] }
+  /** This peer has a greater generation now, on disk: a life that others speak of is none of its own. */
+  | { readonly type: 'rise'; readonly generation: number }
   /** This peer stops. */
   | { readonly type: 'leave' }
 
@@ -99,7 +101,7 @@ export type MembershipOutput =
     }
   /** A peer has a newer configuration than we do. Repeated for as long as it holds. */
   | { readonly type: 'configurationSeen'; readonly from: NodeId; readonly number: number }
-  /** Somebody with our nodeId runs, or ran, with a higher generation, or with ours and another nonce. */
+  /** Somebody says that our nodeId runs, or ran, with a higher generation, or with ours and another nonce. */
   | {
       readonly type: 'outranked'
       readonly generation: number

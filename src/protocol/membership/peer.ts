@@ -57,6 +57,19 @@ export interface PeerView extends PeerRecord {
 /** The first accuser and the k = 2 that confirm: more change nothing. */
 export const MAX_ACCUSERS = 3
 
+/** What a message can say at all. */
+export const MAX_GENERATION = 2 ** 40
+/**
+ * Nobody is started so often between two news of it. Were a greater leap believed, one lie would take the
+ * last number that a peer can rise to.
+ */
+const MAX_GENERATION_LEAP = 2 ** 32
+
+/** @param known the newest generation that was heard of; null: none */
+export function isPlausibleGeneration(generation: number, known: number | null): boolean {
+  return generation <= (known === null ? MAX_GENERATION / 2 : known + MAX_GENERATION_LEAP)
+}
+
 /** Positive when `a` outranks `b`; 0 when they say the same. */
 export function compareBeliefs(a: PeerRecord, b: PeerRecord): number {
   if (a.generation !== b.generation) return a.generation - b.generation
