@@ -10,6 +10,7 @@ import { settings } from '@oclif/core/settings'
 import { VERSION } from '../base/version.ts'
 import { EXIT_USAGE } from './exit-code.ts'
 import { describeFailure } from './failure.ts'
+import { watchOutput } from './output.ts'
 
 export interface Program {
   readonly name: 'kvnode' | 'kvctl'
@@ -21,6 +22,7 @@ export interface Program {
 /** Runs the command that the arguments name; the exit code is set when the promise fulfils. */
 export async function runProgram(program: Program, argv: readonly string[]): Promise<void> {
   settings.enableAutoTranspile = false
+  watchOutput(program.name)
   const words = argv[0] === 'help' ? [...argv.slice(1), '--help'] : [...argv]
   const config = await loadConfig(program)
   const command = knownCommand(config, words)

@@ -5,6 +5,9 @@
 import type { Log, LogFields } from '../effects/log.ts'
 
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const
+/** Of lines that could not be written yet. */
+const MAX_UNWRITTEN_BYTES = 256 * 1024
+
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
 export interface LogOptions {
@@ -32,7 +35,11 @@ export async function createLog(options: LogOptions): Promise<Log> {
     messageKey: 'event',
     formatters: { level: (label: string) => ({ level: label }), log: spellErrors },
   }
-  const logger = pino(settings, pretty ? await prettyStream(fd) : pino.destination({ fd, sync: true }))
+  const lines = pino.destination({ fd, sync: true, maxLength: MAX_UNWRITTEN_BYTES })
+  // A full disk or a terminal that was closed is no reason to end: what was kept is written when it is
+  // possible again, and what is more than that is lost.
+  lines.on('error', () => {})
+  const logger = pino(settings, pretty ? await prettyStream(lines) : lines)
   const at =
     (name: Exclude<LogLevel, 'silent'>) =>
     (event: string, eventFields: LogFields = {}): void =>
@@ -43,13 +50,12 @@ export async function createLog(options: LogOptions): Promise<Log> {
 const ignore = (): void => {}
 const SILENT_LOG: Log = { debug: ignore, info: ignore, warn: ignore, error: ignore }
 
-async function prettyStream(fd: number): Promise<NodeJS.WritableStream> {
+async function prettyStream(lines: object): Promise<NodeJS.WritableStream> {
   const {
     default: { PinoPretty },
   } = await import('pino-pretty')
   return PinoPretty({
-    destination: fd,
-    sync: true,
+    destination: lines as NodeJS.WritableStream,
     colorize: true,
     messageKey: 'event',
     translateTime: 'HH:MM:ss.l',

@@ -1,9 +1,18 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { connect as connectTcp } from 'node:net'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { choosePorts } from '../../src/cli/kvnode/ports.ts'
+import { CLUSTER_OPTIONS } from '../../src/config/option-table.ts'
+import { resolveOptions } from '../../src/config/resolve.ts'
 import { endAll, type Finished, PeerProcess, run, scratchDirectory } from '../processes/peers.ts'
+
+const NOTHING_GIVEN = { flags: {}, environment: {}, file: null }
+const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
 
 const test = suite('bad input')
 const directory = scratchDirectory()
@@ -122,6 +131,36 @@ test('a data directory of a newer format is refused, and left as it is', async (
   assertRefused(await kvnode('start', '--port', '0', '--data', newer), 2, 'format 999')
 })
 
+test('output that cannot be written is said in one line: exit code 3; to a closed pipe quietly', async () => {
+  if (!existsSync('/dev/full')) return
+  const sh = (script: string): Promise<Finished> => runShell(script, peer.address)
+  await kvctl('put', 'large', 'v'.repeat(100_000))
+  for (const words of ['get large', 'status --json', 'ring', '--help', 'get none --json']) {
+    const { code, stderr } = await sh(`bin/kvctl ${words} > /dev/full`)
+    assert.is(stderr, 'kvctl: the output cannot be written: ENOSPC: no space left on device\n', words)
+    assert.is(code, 3, words)
+  }
+  // What is read of is kept open until the writer has failed, and closed before it has written all.
+  const piped = await sh('{ bin/kvctl get large; echo $? >&2; } | head -c 1')
+  assert.equal(piped, { code: 0, stdout: 'v', stderr: '141\n' })
+  assert.is((await sh('bin/kvctl get none 2> /dev/full')).code, 1)
+  assert.is((await sh('bin/kvctl get k --peer 127.0.0.1:1 2> /dev/full')).code, 3)
+})
+
+test('a peer serves on where its ready line and its log cannot be written', async () => {
+  if (!existsSync('/dev/full')) return
+  const [port] = await choosePorts({ ...resolveOptions(CLUSTER_OPTIONS, NOTHING_GIVEN), port: 0, peers: 1 })
+  const start = `bin/kvnode start --port ${port} --data '${join(directory, 'unheard')}'`
+  const { code, stdout } = await runShell(
+    `${start} > /dev/full 2> /dev/full & peer=$!
+     for i in $(seq 50); do bin/kvctl status --peer 127.0.0.1:${port} && break; done
+     kill $peer; wait $peer`,
+    peer.address,
+  )
+  assert.match(stdout, /^UN /m)
+  assert.is(code, 0, 'it stopped in order')
+})
+
 test('garbage on the port ends that connection and nothing else', async () => {
   const port = Number(peer.address.split(':')[1])
   const greetings = [
@@ -162,6 +201,20 @@ test('listening beyond this machine is warned of', async () => {
   assert.match(exposed.log, 'without authentication')
   await exposed.end('SIGTERM')
 })
+
+/** Bourne shell in the root of the project; `kvctl` asks that peer. */
+async function runShell(script: string, address: string): Promise<Finished> {
+  const env = { ...process.env, KVCTL_PEER: address }
+  const child = spawn('/bin/sh', ['-c', script], { cwd: PROJECT, env, stdio: ['ignore', 'pipe', 'pipe'] })
+  const said = { stdout: '', stderr: '' }
+  for (const name of ['stdout', 'stderr'] as const) {
+    child[name].setEncoding('utf8').on('data', (text: string) => {
+      said[name] += text
+    })
+  }
+  const [code] = (await once(child, 'close')) as [number | null]
+  return { code, ...said }
+}
 
 /** Sends it and waits until the connection is closed or a moment has passed. */
 function sendGarbage(port: number, bytes: Uint8Array): Promise<void> {

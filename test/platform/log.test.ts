@@ -1,4 +1,4 @@
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite } from 'uvu'
@@ -41,6 +41,17 @@ test('an event is one JSON line, on disk as soon as the call returns', async ({ 
   const { time, ...first } = JSON.parse(lines[0] as string)
   assert.equal(first, { level: 'info', peer: 'p1', port: 7001, event: 'listening' })
   assert.not.throws(() => new Date(time).toISOString())
+})
+
+test('a log that cannot be written ends nothing', async () => {
+  if (!existsSync('/dev/full')) return
+  for (const pretty of [false, true]) {
+    const fd = openSync('/dev/full', 'w')
+    const log = await createLog({ level: 'info', fd, pretty })
+    for (let i = 0; i < 10_000; i++)
+      log.error('disk.full', { i, error: new Error('no space left on device') })
+    closeSync(fd)
+  }
 })
 
 test('an error among the fields is spelled out with its cause', async ({ directory }) => {
