@@ -10,6 +10,7 @@ import type { Random } from '../effects/random.ts'
 import type { FaultControl } from '../wire/faults.ts'
 import { makeProblem, PROBLEM_CONTENT_TYPE } from '../wire/problem.ts'
 import type { KvService } from '../wire/requests.ts'
+import type { HostNames } from './host-names.ts'
 import { splitUrl } from './percent.ts'
 import { FAULTS_PATH, type RouteContext } from './routes.ts'
 
@@ -21,6 +22,8 @@ export interface HttpFaceOptions {
   /** Whether this peer serves: it knows its cluster, and its store is open. */
   ready(): boolean
   readonly maxValueBytes: number
+  /** Requests that call this peer by another name are refused, those for its health excepted. */
+  readonly hostNames: HostNames
   readonly random: Random
   readonly log: Log
   readonly metrics: Metrics
@@ -37,6 +40,10 @@ export interface HttpFace {
    */
   stop(timeoutMs: number): Promise<void>
 }
+
+/** They tell nothing that anybody could misuse, and balancers ask for them under names of their own. */
+const OPEN_PATHS: ReadonlySet<string> = new Set(['/healthz', '/readyz'])
+const MAX_SHOWN_HOST_LENGTH = 100
 
 type Page = (response: ServerResponse, withBody: boolean) => Promise<void> | void
 type App = (request: IncomingMessage, response: ServerResponse) => void
@@ -103,6 +110,8 @@ class LazyHttpFace implements HttpFace {
     const state = this.#options.faults?.state ?? 'up'
     if (state === 'failed' && path !== FAULTS_PATH) {
       request.socket.destroy() // As if nobody were here.
+    } else if (!this.#isMeant(request, path)) {
+      answerProblem(response, 'FORBIDDEN', refusalOf(request.headers.host ?? ''))
     } else if (page !== undefined) {
       if (request.method === 'GET' || request.method === 'HEAD')
         await page(response, request.method === 'GET')
@@ -125,6 +134,11 @@ class LazyHttpFace implements HttpFace {
       const app = await this.#loaded()
       app(request, response)
     }
+  }
+
+  /** Without the header, which HTTP 1.0 allows, it comes from no browser. */
+  #isMeant({ headers }: IncomingMessage, path: string): boolean {
+    return headers.host === undefined || OPEN_PATHS.has(path) || this.#options.hostNames.include(headers.host)
   }
 
   /** One that failed to load is loaded again by the next request. */
@@ -158,6 +172,12 @@ class LazyHttpFace implements HttpFace {
     const { contentType, body } = await this.#options.renderMetrics()
     answer(response, 200, contentType, body, withBody)
   }
+}
+
+function refusalOf(host: string): string {
+  const shown = host.length > MAX_SHOWN_HOST_LENGTH ? `${host.slice(0, MAX_SHOWN_HOST_LENGTH)}…` : host
+  const ways = 'its address, localhost or the name it advertises'
+  return `this peer does not go by the name '${shown}': use ${ways}, or start it with --allow-host NAME`
 }
 
 function answer(

@@ -15,12 +15,12 @@ const COMMON: Readonly<Partial<Record<keyof CreatePeerOptions, Option<unknown>>>
   enableFaults: PEER_OPTIONS.enableFaults,
   maxHintBytes: PEER_OPTIONS.maxHints,
 }
-const OTHERS = ['dataDir', 'advertise', 'join', 'logLevel', 'signal', 'onFatal']
+const OTHERS = ['dataDir', 'advertise', 'allowHost', 'join', 'logLevel', 'signal', 'onFatal']
 
 /** Addresses are checked where they are parsed. @throws INVALID_ARGUMENT */
 export function checkPeerOptions(options: CreatePeerOptions): void {
   checkOptionNames(options, [...OTHERS, ...Object.keys(COMMON)], 'createPeer')
-  const { dataDir, join, logLevel, signal, onFatal } = options
+  const { dataDir, allowHost, join, logLevel, signal, onFatal } = options
   if (typeof dataDir !== 'string' || dataDir === '')
     throw wrong('dataDir', dataDir, 'the path of a directory')
   for (const [name, option] of Object.entries(COMMON)) {
@@ -28,12 +28,18 @@ export function checkPeerOptions(options: CreatePeerOptions): void {
     if (value === undefined) continue
     // The table also takes text for numbers and switches, as flags and variables are.
     const isOfType = typeof value === typeof option.default
-    if (!isOfType || !option.schema.safeParse(value).success) throw wrong(name, value, option.allowed)
+    if (!isOfType || !isAllowed(option, value)) throw wrong(name, value, option.allowed)
   }
+  if (allowHost !== undefined && !(Array.isArray(allowHost) && isAllowed(PEER_OPTIONS.allowHost, allowHost)))
+    throw wrong('allowHost', allowHost, `a list of ${PEER_OPTIONS.allowHost.allowed}`)
   if (join !== undefined && !Array.isArray(join)) throw wrong('join', join, 'a list of addresses host:port')
   if (logLevel !== undefined && !LOG_LEVELS.includes(logLevel))
     throw wrong('logLevel', logLevel, `one of ${LOG_LEVELS.join(', ')}`)
   if (signal !== undefined && !(signal instanceof AbortSignal))
     throw wrong('signal', signal, 'an AbortSignal')
   if (onFatal !== undefined && typeof onFatal !== 'function') throw wrong('onFatal', onFatal, 'a function')
+}
+
+function isAllowed(option: Option<unknown>, value: unknown): boolean {
+  return option.schema.safeParse(value).success
 }

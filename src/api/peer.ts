@@ -3,7 +3,7 @@
  * start` is this and signals.
  */
 import { KvError } from '../base/error.ts'
-import { type Address, makeAddress, type NodeId, parseAddress } from '../base/ids.ts'
+import { type Address, makeAddress, type NodeId, parseAddress, splitAddress } from '../base/ids.ts'
 import type { Log } from '../effects/log.ts'
 import type { Storage } from '../effects/storage.ts'
 import { createNode, type Node } from '../node/node.ts'
@@ -16,6 +16,7 @@ import { createSystemRandom } from '../platform/system-random.ts'
 import { createSystemNetwork } from '../platform/ws-network.ts'
 import { MAX_FRAME_BYTES } from '../wire/frame.ts'
 import type { KvService } from '../wire/requests.ts'
+import { HostNames } from './host-names.ts'
 import { createHttpFace, type HttpFace } from './http.ts'
 import { checkPeerOptions } from './peer-options.ts'
 
@@ -46,6 +47,8 @@ export interface CreatePeerOptions {
   readonly enableFaults?: boolean
   /** How much to keep for owners that are away; 256 MiB by default. */
   readonly maxHintBytes?: number
+  /** Names besides the listened and the advertised one that HTTP requests may call the peer by; `*`: any. */
+  readonly allowHost?: readonly string[]
   /** Least level that is logged on standard error; `warn` by default. */
   readonly logLevel?: LogLevel
   /**
@@ -84,7 +87,7 @@ export async function createPeer(options: CreatePeerOptions): Promise<Peer> {
   if (signal?.aborted) throw new KvError('UNAVAILABLE', 'the start was given up before it began')
   const storage = await openLevelStorage(options.dataDir)
   const log = await createLog({ level: options.logLevel ?? 'warn' })
-  const peer = new SystemPeer(nodeOptions, storage, log, options.onFatal ?? (() => undefined))
+  const peer = new SystemPeer(nodeOptions, hostNamesOf(options), storage, log, options.onFatal)
   const giveUp = (): void => peer.giveUp()
   signal?.addEventListener('abort', giveUp)
   try {
@@ -107,17 +110,24 @@ class SystemPeer implements Peer {
   readonly #log: Log
   #stopped: Promise<void> | null = null
 
-  constructor(options: NodeOptions, storage: Storage, log: Log, onFatal: (error: KvError) => void) {
+  constructor(
+    options: NodeOptions,
+    hostNames: HostNames,
+    storage: Storage,
+    log: Log,
+    onFatal: CreatePeerOptions['onFatal'],
+  ) {
     const metrics = createSystemMetrics()
     const network = createSystemNetwork({ maxFrameBytes: MAX_FRAME_BYTES })
     const random = createSystemRandom()
     const effects = { clock: createSystemClock(), network, storage, random, log, metrics }
-    const node = createNode(options, effects, (error) => this.#end(error, onFatal))
+    const node = createNode(options, effects, (error) => this.#end(error, onFatal ?? (() => undefined)))
     this.#http = createHttpFace({
       service: () => node.service,
       ready: () => node.isReady,
       faults: node.faults,
       maxValueBytes: options.maxValueBytes,
+      hostNames,
       random,
       log,
       metrics,
@@ -174,6 +184,15 @@ class SystemPeer implements Peer {
       await this.#storage.close()
     }
   }
+}
+
+function hostNamesOf({
+  host = DEFAULT_HOST,
+  advertise = null,
+  allowHost = [],
+}: CreatePeerOptions): HostNames {
+  const advertised = advertise === null ? [] : [splitAddress(parseAddress(advertise)).host]
+  return new HostNames([host, ...advertised, ...allowHost])
 }
 
 /** @throws INVALID_ARGUMENT */

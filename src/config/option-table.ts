@@ -3,7 +3,7 @@
  * file, its checks and its documentation follow.
  */
 import type { OptionValues } from './option.ts'
-import { addresses, choice, integer, optionalAddress, size, text, toggle } from './option.ts'
+import { addresses, choice, integer, optionalAddress, size, text, texts, toggle } from './option.ts'
 
 export const PEER_OPTIONS = {
   port: integer(0, 65535, {
@@ -19,6 +19,11 @@ export const PEER_OPTIONS = {
   advertise: optionalAddress({
     default: '',
     help: 'address that others reach this peer by, when it is not the one it listens on',
+  }),
+  allowHost: texts(/^(\*|[A-Za-z0-9._-]{1,253})$/, 'host names, or * for any', {
+    default: [],
+    placeholder: 'NAME',
+    help: 'a further name by which HTTP requests may call this peer; may be repeated',
   }),
   data: text(/^[^\0]{0,4096}$/, 'a directory', {
     default: '',

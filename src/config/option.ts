@@ -131,9 +131,25 @@ export function optionalAddress(about: About<Address | ''>): Option<Address | ''
   )
 }
 
-/** Several addresses: the flag is repeated, a variable separates them with commas, a file has a list. */
+/** Several addresses. */
 export function addresses(about: About<readonly Address[]>): Option<readonly Address[]> {
-  const schema = z.pipe(
+  const allowed = 'addresses host:port, as in 10.0.0.5:7001'
+  return option({ shape: 'list', schema: listOf(address), allowed, placeholder: 'HOST:PORT' }, about)
+}
+
+/** Several texts. */
+export function texts(
+  pattern: RegExp,
+  allowed: string,
+  about: About<readonly string[]>,
+): Option<readonly string[]> {
+  const schema = listOf(z.string().check(z.regex(pattern)))
+  return option({ shape: 'list', schema, allowed, placeholder: 'TEXT' }, about)
+}
+
+/** The flag is repeated, a variable separates with commas, a file has a list. */
+function listOf<T>(item: z.ZodMiniType<T, string>): z.ZodMiniType<readonly T[]> {
+  return z.pipe(
     z.union([
       z.pipe(
         z.string(),
@@ -146,10 +162,8 @@ export function addresses(about: About<readonly Address[]>): Option<readonly Add
       ),
       z.array(z.string()),
     ]),
-    z.array(address),
-  ) as z.ZodMiniType<readonly Address[]>
-  const allowed = 'addresses host:port, as in 10.0.0.5:7001'
-  return option({ shape: 'list', schema, allowed, placeholder: 'HOST:PORT' }, about)
+    z.array(item),
+  ) as unknown as z.ZodMiniType<readonly T[]>
 }
 
 function isAddress(written: string): boolean {

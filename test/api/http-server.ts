@@ -1,5 +1,6 @@
 /** The HTTP face over a fake service, on a real port. */
 import { connect } from 'node:net'
+import { HostNames } from '../../src/api/host-names.ts'
 import { createHttpFace, type HttpFace } from '../../src/api/http.ts'
 import { KvError } from '../../src/base/error.ts'
 import { type Address, parseAddress, splitAddress } from '../../src/base/ids.ts'
@@ -37,6 +38,7 @@ export async function startHttpServer(
     faults,
     ready: () => state.ready,
     maxValueBytes,
+    hostNames: new HostNames(['x']),
     random: createSystemRandom(),
     log: await createLog({ level: 'silent' }),
     metrics,

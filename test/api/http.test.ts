@@ -37,6 +37,24 @@ const put = (
   headers: Record<string, string> = {},
 ): Promise<Response> => fetch(url, { method: 'PUT', body, headers })
 
+test('a request that calls the peer by a strange name is refused, and told what to do', async ({
+  server,
+}) => {
+  const head = 'Host: attacker.example:7001\r\nConnection: close\r\n\r\n'
+  for (const target of ['DELETE /v1/kv/default/k', 'GET /v1/status', 'GET /metrics', 'GET /nowhere']) {
+    const answer = await exchange(server.address, `${target} HTTP/1.1\r\n${head}`)
+    assert.match(answer, /^HTTP\/1\.1 403 /, target)
+    assert.match(answer, 'application/problem+json')
+    assert.match(answer, '"code":"FORBIDDEN"')
+    assert.match(answer, "'attacker.example:7001'")
+    assert.match(answer, '--allow-host')
+  }
+  assert.equal(server.service.puts, [])
+  for (const path of ['/healthz', '/readyz'])
+    assert.match(await exchange(server.address, `GET ${path} HTTP/1.1\r\n${head}`), /^HTTP\/1\.1 200 /)
+  assert.match(await exchange(server.address, 'GET /v1/status HTTP/1.0\r\n\r\n'), /^HTTP\/1\.1 200 /)
+})
+
 test('a value comes back with its bytes, its type, a context and an ETag', async ({ server }) => {
   const url = `${server.url}/v1/kv/default/greeting`
   const bytes = Uint8Array.from({ length: 256 }, (_, i) => i)

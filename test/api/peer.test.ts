@@ -4,7 +4,9 @@ import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type ErrorCode, KvError } from '../../src/base/error.ts'
+import { splitAddress } from '../../src/base/ids.ts'
 import { type CreatePeerOptions, connect, createPeer, type Peer } from '../../src/index.ts'
+import { exchange } from './http-server.ts'
 
 const test = suite('peer', { directory: '', peers: [] as Peer[] })
 test.before.each((context) => {
@@ -72,6 +74,21 @@ test('a port or a directory in use is an error, and leaves nothing behind', asyn
   peers.push(await createPeer({ ...other, port: 0 }))
 })
 
+test('HTTP may call a peer by the names it was given, and by no other', async ({ directory, peers }) => {
+  const options: CreatePeerOptions = { dataDir: directory, logLevel: 'silent', allowHost: ['proxy.example'] }
+  const first = await createPeer({ ...options, port: 0 })
+  await first.stop()
+  const port = splitAddress(first.address).port
+  peers.push(await createPeer({ ...options, port, advertise: `kv1.example:${port}` }))
+  const statusFor = async (host: string): Promise<string> => {
+    const request = `GET /v1/keyspaces HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`
+    return (await exchange(first.address, request)).slice('HTTP/1.1 '.length, 'HTTP/1.1 200'.length)
+  }
+  for (const known of [`kv1.example:${port}`, 'proxy.example', `127.0.0.1:${port}`, 'localhost'])
+    assert.is(await statusFor(known), '200', known)
+  assert.is(await statusFor(`attacker.example:${port}`), '403')
+})
+
 test('wrong options of a peer or a client are named, with what is allowed', async ({ directory }) => {
   const anything = (value: unknown) => value as never
   const attempts: readonly [() => Promise<unknown>, string][] = [
@@ -83,6 +100,8 @@ test('wrong options of a peer or a client are named, with what is allowed', asyn
     [() => createPeer({ dataDir: directory, maxValueBytes: 2 ** 30 }), 'maxValueBytes is 1073741824'],
     [() => createPeer({ dataDir: directory, join: anything('10.0.0.5:7001') }), 'a list of addresses'],
     [() => createPeer({ dataDir: directory, join: ['nonsense'] }), "'nonsense' is not an address"],
+    [() => createPeer({ dataDir: directory, allowHost: anything('proxy') }), 'a list of host names'],
+    [() => createPeer({ dataDir: directory, allowHost: ['a/b'] }), 'a list of host names, or * for any'],
     [() => createPeer({ dataDir: directory, logLevel: anything('loud') }), "logLevel is 'loud'"],
     [() => createPeer(anything({ dataDir: directory, data: 'x' })), "createPeer has no option 'data'"],
     [() => connect(anything(undefined)), 'the address is undefined'],

@@ -42,6 +42,7 @@ export async function runPeer(options: PeerOptions, events: PeerEvents): Promise
       port: options.port,
       host: options.host,
       advertise: options.advertise === '' ? null : options.advertise,
+      allowHost: options.allowHost,
       join: options.join,
       zone: options.zone,
       weight: options.weight,
