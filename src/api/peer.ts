@@ -14,7 +14,7 @@ import { createSystemMetrics } from '../platform/metrics.ts'
 import { createSystemClock } from '../platform/system-clock.ts'
 import { createSystemRandom } from '../platform/system-random.ts'
 import { createSystemNetwork } from '../platform/ws-network.ts'
-import { MAX_FRAME_BYTES } from '../wire/frame.ts'
+import { MAX_CLIENT_FRAME_BYTES, MAX_FRAME_BYTES } from '../wire/frame.ts'
 import type { KvService } from '../wire/requests.ts'
 import { HostNames } from './host-names.ts'
 import { createHttpFace, type HttpFace } from './http.ts'
@@ -118,7 +118,10 @@ class SystemPeer implements Peer {
     onFatal: CreatePeerOptions['onFatal'],
   ) {
     const metrics = createSystemMetrics()
-    const network = createSystemNetwork({ maxFrameBytes: MAX_FRAME_BYTES })
+    const network = createSystemNetwork({
+      maxFrameBytes: MAX_FRAME_BYTES,
+      maxClientFrameBytes: MAX_CLIENT_FRAME_BYTES,
+    })
     const random = createSystemRandom()
     const effects = { clock: createSystemClock(), network, storage, random, log, metrics }
     const node = createNode(options, effects, (error) => this.#end(error, onFatal ?? (() => undefined)))

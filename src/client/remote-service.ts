@@ -37,11 +37,12 @@ export class RemoteService implements KvService {
 
   async put(request: PutRequest): Promise<PutReply> {
     checkPut(request)
-    const { keyspace, key, value, context, timeoutMs } = request
+    const { keyspace, key, value, context, contentType, timeoutMs } = request
+    const textLength = (context?.length ?? 0) + (contentType?.length ?? 0)
     const answer = await this.#router.ask(
       { type: 'put', id: 0, ...request },
       {
-        payloadBytes: key.length + (value?.length ?? 0) + (context?.length ?? 0),
+        payloadBytes: key.length + (value?.length ?? 0) + textLength,
         route: { keyspace, key },
         isWrite: true,
         // With a context, the worst that comes of twice is a sibling with the same writeId, which is shown

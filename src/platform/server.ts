@@ -10,6 +10,7 @@ import { type Address, makeAddress, splitAddress } from '../base/ids.ts'
 import type { Link, LinkPurpose, Listener } from '../effects/network.ts'
 import { makeProblem, PROBLEM_CONTENT_TYPE } from '../wire/problem.ts'
 import { HttpTurns } from './http-turns.ts'
+import { PartialFrames } from './partial-frames.ts'
 import { purposeOfPath, WsLink, webSocketOptions } from './ws-link.ts'
 import type { RequestHandler, SystemNetworkLimits } from './ws-network.ts'
 
@@ -191,12 +192,29 @@ class Connections {
   }
 }
 
+/** The WebSockets of one kind. */
+class LinkServer {
+  readonly webSockets: WebSocketServer
+  readonly partialFrames: PartialFrames
+
+  constructor(limits: SystemNetworkLimits, maxFrameBytes: number) {
+    const options = webSocketOptions(limits, maxFrameBytes)
+    this.webSockets = new WebSocketServer({ ...options, noServer: true, clientTracking: false })
+    this.partialFrames = new PartialFrames(limits.maxPartialBytes, limits.frameTimeoutMs)
+    this.webSockets.on('wsClientError', (error, socket) => {
+      refuse(socket as Socket, 'INVALID_ARGUMENT', `not a WebSocket handshake: ${error.message}`)
+    })
+  }
+}
+
 /** The WebSockets among the connections. */
 class Links {
   readonly #connections: Connections
   readonly #accept: Accept
   readonly #limits: SystemNetworkLimits
-  readonly #server: WebSocketServer
+  /** Peers bring records, clients values: what one of them may hold of our memory differs. */
+  readonly #peers: LinkServer
+  readonly #clients: LinkServer
   readonly #links = new Set<Link>()
   #isRefusing = false
 
@@ -204,10 +222,8 @@ class Links {
     this.#connections = connections
     this.#accept = accept
     this.#limits = limits
-    this.#server = new WebSocketServer({ ...webSocketOptions(limits), noServer: true, clientTracking: false })
-    this.#server.on('wsClientError', (error, socket) => {
-      refuse(socket as Socket, 'INVALID_ARGUMENT', `not a WebSocket handshake: ${error.message}`)
-    })
+    this.#peers = new LinkServer(limits, limits.maxFrameBytes)
+    this.#clients = new LinkServer(limits, limits.maxClientFrameBytes)
   }
 
   upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
@@ -224,8 +240,10 @@ class Links {
       // client.
       refuse(socket, 'FORBIDDEN', 'web pages cannot connect here; use HTTP')
     } else {
-      this.#server.handleUpgrade(request, socket, head, (webSocket) => {
-        const link = new WsLink(`${socket.remoteAddress}:${socket.remotePort}`, this.#limits)
+      const { webSockets, partialFrames } = purpose === 'client' ? this.#clients : this.#peers
+      webSockets.handleUpgrade(request, socket, head, (webSocket) => {
+        const remote = `${socket.remoteAddress}:${socket.remotePort}`
+        const link = new WsLink(remote, this.#limits, partialFrames)
         this.#links.add(link)
         webSocket.on('close', () => this.#links.delete(link))
         link.adopt(webSocket, socket)
@@ -240,6 +258,7 @@ class Links {
   }
 
   close(): void {
+    for (const { partialFrames } of [this.#peers, this.#clients]) partialFrames.stop()
     for (const link of this.#links) link.close()
   }
 }

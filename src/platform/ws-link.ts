@@ -4,6 +4,7 @@ import { WebSocket } from 'ws'
 import type { Bytes } from '../base/bytes.ts'
 import type { Address } from '../base/ids.ts'
 import type { CloseCause, Link, LinkHandler, LinkPurpose } from '../effects/network.ts'
+import type { PartialFrame, PartialFrames } from './partial-frames.ts'
 import type { SystemNetworkLimits } from './ws-network.ts'
 
 const PATHS: Readonly<Record<LinkPurpose, string>> = {
@@ -32,10 +33,10 @@ export function purposeOfPath(path: string): LinkPurpose | null {
 }
 
 /** What both sides give to `ws`; the types know nothing of `closeTimeout`. */
-export function webSocketOptions(limits: SystemNetworkLimits): object {
+export function webSocketOptions(limits: SystemNetworkLimits, maxFrameBytes: number): object {
   return {
     perMessageDeflate: false,
-    maxPayload: limits.maxFrameBytes,
+    maxPayload: maxFrameBytes,
     // Our own side sends a frame in one piece; a stranger's fragments and chunks each cost memory beyond
     // their bytes.
     maxFragments: 16,
@@ -56,9 +57,10 @@ export function dialLink(
   return link
 }
 
-export class WsLink implements Link {
+export class WsLink implements Link, PartialFrame {
   readonly remote: string
   readonly #limits: SystemNetworkLimits
+  readonly #partialFrames: PartialFrames | null
   #webSocket: WebSocket | null = null
   #socket: Socket | null = null
   #handler: LinkHandler | null = null
@@ -74,9 +76,11 @@ export class WsLink implements Link {
   #cause: CloseCause | null = null
   #hasEnded = false
 
-  constructor(remote: string, limits: SystemNetworkLimits) {
+  /** @param partialFrames those of all links that share a bound; null: whoever is dialled has none */
+  constructor(remote: string, limits: SystemNetworkLimits, partialFrames: PartialFrames | null = null) {
     this.remote = remote
     this.#limits = limits
+    this.#partialFrames = partialFrames
   }
 
   get bufferedBytes(): number {
@@ -90,7 +94,8 @@ export class WsLink implements Link {
   dial(url: string): void {
     let webSocket: WebSocket
     try {
-      webSocket = new WebSocket(url, { ...webSocketOptions(this.#limits), generateMask: writeNoMask })
+      const options = webSocketOptions(this.#limits, this.#limits.maxFrameBytes)
+      webSocket = new WebSocket(url, { ...options, generateMask: writeNoMask })
     } catch {
       this.#endSoon('lost') // Not an address that a URL can hold: nobody is ever reached there.
       return
@@ -140,6 +145,10 @@ export class WsLink implements Link {
     this.#endSoon('lost')
   }
 
+  abandon(): void {
+    this.terminate()
+  }
+
   /** Called at the end of a turn in which something was sent. */
   uncork(): void {
     this.#isCorked = false
@@ -156,14 +165,15 @@ export class WsLink implements Link {
   #attach(webSocket: WebSocket): void {
     this.#webSocket = webSocket
     webSocket.on('message', (frame: Buffer, isBinary: boolean) => {
-      this.#frameEnded()
+      this.#frameHasEnded = true
+      this.#forgetPartial()
       if (this.#hasEnded) return
       if (isBinary && this.#handler !== null) this.#handler.received(frame)
       else this.#end('lost')
     })
-    webSocket.on('ping', () => this.#frameEnded())
+    webSocket.on('ping', () => this.#controlFrameEnded())
     webSocket.on('pong', () => {
-      this.#frameEnded()
+      this.#controlFrameEnded()
       this.#handler?.progressed()
     })
     // On an open link only the other side's bytes can be wrong; before that, the way there.
@@ -174,8 +184,16 @@ export class WsLink implements Link {
     webSocket.on('close', (code) => this.#end(ORDERLY_CODES.has(code) ? 'closed' : 'lost'))
   }
 
-  #frameEnded(): void {
+  /** Between the fragments of a frame it does not end that one. */
+  #controlFrameEnded(): void {
+    if (this.#partialBytes >= MIN_PROGRESS_BYTES) return
     this.#frameHasEnded = true
+    this.#forgetPartial()
+  }
+
+  #forgetPartial(): void {
+    if (this.#partialBytes === 0) return
+    this.#partialFrames?.ended(this, this.#partialBytes)
     this.#partialBytes = 0
   }
 
@@ -189,8 +207,10 @@ export class WsLink implements Link {
       this.#frameHasEnded = false
       return
     }
+    if (this.#hasEnded) return
     this.#partialBytes += chunk.length
-    if (this.#partialBytes < MIN_PROGRESS_BYTES || this.#hasEnded) return
+    this.#partialFrames?.grew(this, chunk.length)
+    if (this.#partialBytes < MIN_PROGRESS_BYTES) return
     const nowMs = performance.now()
     if (nowMs - this.#progressToldMs < PROGRESS_INTERVAL_MS) return
     this.#progressToldMs = nowMs
@@ -215,6 +235,7 @@ export class WsLink implements Link {
   #shut(): void {
     this.#hasEnded = true
     this.#isOpen = false
+    this.#forgetPartial()
     this.#stopDialTimer()
     this.#webSocket?.terminate()
   }

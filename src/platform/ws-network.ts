@@ -11,6 +11,15 @@ export type RequestHandler = (request: IncomingMessage, response: ServerResponse
 export interface SystemNetworkOptions {
   /** A link that brings a larger frame is cut. */
   readonly maxFrameBytes: number
+  /** The same for links that clients dialled: they ask for little, compared with what peers bring. */
+  readonly maxClientFrameBytes?: number
+  /** From its first bytes until it is whole: a link whose frame takes longer is cut. */
+  readonly frameTimeoutMs?: number
+  /**
+   * Of frames that are not whole yet, on all accepted links of clients, and of peers; past it the link with
+   * the oldest one is cut.
+   */
+  readonly maxPartialBytes?: number
   /** A link that has more than this waiting to leave is cut: nobody reads at the other end. */
   readonly maxBufferedBytes?: number
   /** A dialled link that is not open by then is lost. */
@@ -39,7 +48,9 @@ export interface SystemNetwork extends Network {
   setRequestHandler(handler: RequestHandler): void
 }
 
-const DEFAULTS: Omit<SystemNetworkLimits, 'maxFrameBytes'> = {
+const DEFAULTS: Omit<SystemNetworkLimits, 'maxFrameBytes' | 'maxClientFrameBytes'> = {
+  frameTimeoutMs: 60_000,
+  maxPartialBytes: 256 * 1024 * 1024,
   maxBufferedBytes: 64 * 1024 * 1024,
   dialTimeoutMs: 3_000,
   closeTimeoutMs: 2_000,
@@ -52,7 +63,7 @@ const DEFAULTS: Omit<SystemNetworkLimits, 'maxFrameBytes'> = {
 }
 
 export function createSystemNetwork(options: SystemNetworkOptions): SystemNetwork {
-  const limits = { ...DEFAULTS, ...options }
+  const limits = { ...DEFAULTS, maxClientFrameBytes: options.maxFrameBytes, ...options }
   let handler: RequestHandler | null = null
   return {
     // Loaded here because programs that only dial, such as a client, do without the server.

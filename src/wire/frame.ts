@@ -8,7 +8,7 @@
  */
 import type { Bytes } from '../base/bytes.ts'
 import { hash32 } from '../base/hash.ts'
-import { MAX_RECORD_BYTES } from '../protocol/record.ts'
+import { MAX_RECORD_BYTES, MAX_VALUE_BYTES } from '../protocol/record.ts'
 import { packBehind, unpack } from './msgpack.ts'
 import { MalformedMessage } from './schema.ts'
 
@@ -18,6 +18,8 @@ export const PROTOCOL_VERSION = 1
 export const MAX_FRAME_BYTES = MAX_RECORD_BYTES + 8 * 1024 * 1024
 /** A sender starts a new frame past this. */
 export const FRAME_TARGET_BYTES = 1024 * 1024
+/** Of a client's frame: the largest value comes behind one byte less than that, and keys and names beside. */
+export const MAX_CLIENT_FRAME_BYTES = FRAME_TARGET_BYTES + MAX_VALUE_BYTES + 3 * 1024 * 1024
 export const MAX_FRAME_MESSAGES = 16 * 1024
 const CHECKSUM_BYTES = 4
 

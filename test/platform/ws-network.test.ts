@@ -307,6 +307,78 @@ test('while a large frame is on its way both ends hear that it moves, and then n
   assert.is(accepter.frames[0]?.length, 1024 * 1024)
 })
 
+test('a client may bring smaller frames than a peer', async () => {
+  const accepters: Recorder[] = []
+  const accept = (link: Link): void => {
+    accepters.push(new Recorder())
+    link.setHandler(accepters.at(-1) as Recorder)
+  }
+  const listener = await listen(accept, { maxClientFrameBytes: 64 * 1024 })
+  for (const purpose of ['data', 'client'] as const) {
+    const handler = new Recorder()
+    const link = createSystemNetwork(LIMITS).dial(listener.address, purpose, handler)
+    await handler.until((self) => self.hasOpened)
+    link.send(new Uint8Array(64 * 1024 + 1))
+  }
+  const [peer, client] = accepters as [Recorder, Recorder]
+  await peer.until((self) => self.frames.length === 1)
+  assert.is(await client.cause(), 'lost')
+  assert.equal(client.frames, [])
+})
+
+/** A client that begins a frame of 200 KiB and sends so much of it. */
+async function beginFrame(address: Address, sizeBytes: number): Promise<WebSocket> {
+  const webSocket = new WebSocket(`ws://${address}/v1/client`)
+  webSocket.on('error', () => {})
+  await new Promise((resolve) => webSocket.once('open', resolve))
+  const header = Buffer.alloc(14)
+  header[0] = 0x82
+  header[1] = 0x80 | 127
+  header.writeBigUInt64BE(BigInt(200 * 1024), 2)
+  const socket = (webSocket as unknown as { _socket: Socket })._socket
+  socket.write(Buffer.concat([header, Buffer.alloc(sizeBytes)]))
+  return webSocket
+}
+
+test('whoever begins a frame and does not end it in time is cut; whoever only pings is not', async () => {
+  const causes: CloseCause[] = []
+  const accept = (link: Link): void => {
+    const handler = new Recorder()
+    link.setHandler(handler)
+    void handler.cause().then((cause) => causes.push(cause))
+  }
+  const listener = await listen(accept, { frameTimeoutMs: 40 })
+  const pinger = new WebSocket(`ws://${listener.address}/v1/client`)
+  await new Promise((resolve) => pinger.once('open', resolve))
+  pinger.ping()
+  const sizes = [0, 1, 100 * 1024]
+  const ends = sizes.map(async (size) => {
+    const webSocket = await beginFrame(listener.address, size)
+    await new Promise((resolve) => webSocket.once('close', resolve))
+  })
+  await Promise.all(ends)
+  assert.equal(causes, ['lost', 'lost', 'lost'])
+  assert.is(pinger.readyState, WebSocket.OPEN)
+  pinger.terminate()
+})
+
+test('frames that are not whole share so many bytes: past that the oldest goes', async () => {
+  const listener = await listen((link) => link.setHandler(new Recorder()), { maxPartialBytes: 250 * 1024 })
+  const first = await beginFrame(listener.address, 100 * 1024)
+  const ended = new Promise((resolve) => first.once('close', resolve))
+  // The bound is not reached before the third has come.
+  const others = [
+    await beginFrame(listener.address, 100 * 1024),
+    await beginFrame(listener.address, 100 * 1024),
+  ]
+  await ended
+  assert.equal(
+    others.map(({ readyState }) => readyState),
+    [WebSocket.OPEN, WebSocket.OPEN],
+  )
+  for (const webSocket of others) webSocket.terminate()
+})
+
 test('a link whose other side does not read is cut when too much waits', async () => {
   const { dialled, dialler } = await pair({ maxBufferedBytes: 256 * 1024 })
   // Both sides share this thread: nobody reads within one turn.
