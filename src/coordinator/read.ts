@@ -7,9 +7,9 @@ import { type Bytes, equalBytes } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
 import type { NodeId } from '../base/ids.ts'
 import type { Level } from '../protocol/configuration.ts'
-import { encodeContext } from '../protocol/context.ts'
+import { encodeContext, encodeDots } from '../protocol/context.ts'
 import { mergeRecords } from '../protocol/dvv.ts'
-import type { KeyRecord } from '../protocol/record.ts'
+import type { Dot, KeyRecord } from '../protocol/record.ts'
 import { timestampMs } from '../protocol/timestamp.ts'
 import { visibleValues } from '../protocol/view.ts'
 import { encodeRecord } from '../store/record-codec.ts'
@@ -144,11 +144,15 @@ export class Read {
         contentType: found.contentType,
         timestampMs: timestampMs(found.timestamp),
       })),
-      context: encodeContext(record.seen, this.#seed),
+      context: encodeContext(record.seen, this.#seed) ?? encodeDots(dotsOf(record), this.#seed),
       owners,
       standIns,
     })
   }
+}
+
+function dotsOf({ values }: KeyRecord): Dot[] {
+  return values.map(({ dot }) => dot)
 }
 
 function sameBytes(a: Bytes | null, b: Bytes | null): boolean {

@@ -6,7 +6,7 @@
 import { present } from '../base/assert.ts'
 import { KvError } from '../base/error.ts'
 import type { NodeId } from '../base/ids.ts'
-import { decodeContext, encodeContext } from '../protocol/context.ts'
+import { decodeContext, encodeContext, encodeDots } from '../protocol/context.ts'
 import { covers, EMPTY_DOTS, unionDotSets, withDot, withDotsUpTo } from '../protocol/dvv.ts'
 import type { Dot, DotSet, DottedValue, KeyRecord } from '../protocol/record.ts'
 import { encodeRecord } from '../store/record-codec.ts'
@@ -255,7 +255,7 @@ export class Write {
       (error, result) => {
         if (error !== null) return this.#finish(error, null)
         this.#finish(null, {
-          context: encodeContext(replyContext, this.#seed),
+          context: encodeContext(replyContext, this.#seed) ?? encodeDots([dot], this.#seed),
           owners: result?.owners ?? 0,
           standIns: result?.standIns ?? 0,
         })

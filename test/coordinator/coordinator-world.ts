@@ -406,7 +406,7 @@ export function dots(...all: readonly Dot[]): DotSet {
 }
 
 export function contextOf(set: DotSet, place: Keyspace = DEFAULT, key: Bytes = KEY): string {
-  return encodeContext(set, contextSeed(hashText32(CLUSTER), place.id, key))
+  return present(encodeContext(set, contextSeed(hashText32(CLUSTER), place.id, key)), 'it is short')
 }
 
 export function readContext(context: string | null | undefined, place: Keyspace = DEFAULT): DotSet {

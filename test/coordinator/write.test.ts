@@ -2,7 +2,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { text, utf8 } from '../../src/base/bytes.ts'
 import { KvError } from '../../src/base/error.ts'
-import type { NodeId } from '../../src/base/ids.ts'
+import { type NodeId, parseActorId } from '../../src/base/ids.ts'
 import { covers, EMPTY_DOTS } from '../../src/protocol/dvv.ts'
 import type { Dot } from '../../src/protocol/record.ts'
 import {
@@ -23,6 +23,14 @@ import {
 } from './coordinator-world.ts'
 
 const test = suite('write')
+
+/** Of as many actors, none of which has a name that a test gives. */
+function dotsOfMany(count: number): Dot[] {
+  return Array.from({ length: count }, (_, i) => ({
+    actor: parseActorId((i + 1).toString(16).padStart(16, '0')),
+    n: 1,
+  }))
+}
 
 const [N1, N2] = nodes(1, 2) as [NodeId, NodeId]
 const refused = new KvError('UNAVAILABLE', 'nothing was written: the store would not')
@@ -133,6 +141,30 @@ test('contexts stay short however many puts go on from each other', async () => 
   }
   assert.ok(context !== null && context.length < 60, String(context))
   assert.is(world.onDisk()?.values.length, 1)
+})
+
+test('on a key that thousands of stores wrote, contexts replace what was seen, and stay short', async () => {
+  const world = await CoordinatorWorld.open()
+  const crowd = record([value(dot('a', 1)), value(dot('b', 1))], dotsOfMany(4000))
+  await world.seed(crowd)
+  const read = world.get()
+  world.replyAll(crowd)
+  await world.settle()
+  const seen = read.reply?.context ?? null
+  assert.ok(seen !== null && seen.length < 8192, `${seen?.length}`)
+  const replaced = world.put({ context: seen, value: utf8('first'), w: 'one' })
+  await world.settle()
+  assert.equal(contents(world.onDisk()), ['first'])
+  world.put({ context: replaced.reply?.context ?? null, value: utf8('second'), w: 'one' })
+  await world.settle()
+  assert.equal(contents(world.onDisk()), ['second'])
+  const blind = world.put({ blind: true, value: utf8('third'), w: 'one' })
+  await world.settle()
+  const { context = '' } = blind.reply ?? {}
+  assert.ok(context.length < 60, context)
+  world.put({ context, value: utf8('fourth'), w: 'one' })
+  await world.settle()
+  assert.equal(contents(world.onDisk()), ['fourth'])
 })
 
 test('a context stands for no value of the same actor that is still beside the new one', async () => {
