@@ -9,6 +9,7 @@ import type { NodeId } from '../base/ids.ts'
 import { decodeContext, encodeContext, encodeDots } from '../protocol/context.ts'
 import { covers, EMPTY_DOTS, unionDotSets, withDot, withDotsUpTo } from '../protocol/dvv.ts'
 import type { Dot, DotSet, DottedValue, KeyRecord } from '../protocol/record.ts'
+import { NAMES_ANOTHER } from '../store/dot-clashes.ts'
 import { encodeRecord } from '../store/record-codec.ts'
 import type { StandIns } from '../store/stand-ins.ts'
 import type { Store } from '../store/store.ts'
@@ -269,20 +270,23 @@ export class Write {
   /**
    * A replica had seen dots of our actor on this key that our own store knows nothing of: somebody else mints
    * under our name (a cloned or rolled-back directory), and what we just wrote may look superseded there. A
-   * new name, and the write once more under it.
+   * new name, and the write once more under it. Where the very dot names another value, that value is
+   * somebody else's: it is not replaced.
    * @returns whether the replica's answer counts
    */
   #isOurs(replication: Replication, context: DotSet, dot: Dot, seenUpTo: number): boolean {
     const ours = this.#mintedUpTo(dot)
     if (ours === null) return false
-    if (seenUpTo <= ours || this.#mints > MAX_MINTS) return true
+    if (seenUpTo <= ours) return true
+    const isTaken = seenUpTo === NAMES_ANOTHER
+    if (this.#mints > MAX_MINTS) return !isTaken
     // What was kept here went with the name it was minted under: an owner has it already.
-    if (this.#standsIn && this.#copies.actor !== dot.actor) return true
+    if (!isTaken && this.#standsIn && this.#copies.actor !== dot.actor) return true
     this.#with.log.error('actor.impostor', { actor: dot.actor, seenUpTo, ours })
     replication.abandon()
     if (this.#copies.actor === dot.actor) this.#copies.renewActor()
     try {
-      this.#mint(null, withDot(context, dot))
+      this.#mint(null, isTaken ? context : withDot(context, dot))
     } catch (error) {
       if (!(error instanceof KvError)) throw error
       this.#finish(unconfirmed(error), null)

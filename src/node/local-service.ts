@@ -42,7 +42,7 @@ import type {
 } from '../wire/requests.ts'
 import type { RepairRequest, RepairStart, TaskList } from '../wire/tasks.ts'
 import type { ClusterTasks } from './cluster-tasks.ts'
-import { askReport, diskWarnings, type PeerReport, reportOf } from './peer-reports.ts'
+import { askReport, dataWarnings, type PeerReport, reportOf } from './peer-reports.ts'
 
 export interface ServiceParts {
   readonly selfId: NodeId
@@ -228,7 +228,7 @@ export class LocalService implements KvService {
   ): string[] {
     const warnings: string[] = []
     if (pending !== null) warnings.push(pending)
-    for (const [nodeId, report] of reports) warnings.push(...diskWarnings(this.#addressOf(nodeId), report))
+    for (const [nodeId, report] of reports) warnings.push(...dataWarnings(this.#addressOf(nodeId), report))
     for (const { address, state, catchingUp, quarantined } of peers) {
       if (state.startsWith('D'))
         warnings.push(`${address} is down: start it again with the same data directory`)

@@ -25,12 +25,13 @@ export function reportOf(store: Store, catchingUp: string | null): PeerReport {
     catchingUp,
     quarantined,
     ...disk,
+    dotClashes: store.clashes.count,
   }
 }
 
-/** Sentences for people about a disk that does not give back what was written to it. */
-export function diskWarnings(address: string, report: PeerReport | null): string[] {
-  const { damaged, restored, lostLeaves } = report ?? {}
+/** Sentences for people about data that is not what was written. */
+export function dataWarnings(address: string, report: PeerReport | null): string[] {
+  const { damaged, restored, lostLeaves, dotClashes } = report ?? {}
   const warnings: string[] = []
   if ((damaged ?? 0) > 0) {
     const cause = 'more of their other owners must be up'
@@ -43,6 +44,12 @@ export function diskWarnings(address: string, report: PeerReport | null): string
   if ((lostLeaves ?? 0) > 0) {
     const what = `the disk of ${address} lost records that it had on it (${lostLeaves} leaves of hash trees)`
     warnings.push(`${what}: owners that still have them bring them back; replace that disk`)
+  }
+  if ((dotClashes ?? 0) > 0) {
+    const what = `${address} met ${dotClashes} values under the name of another value`
+    warnings.push(
+      `${what}, one of each two is lost: was a data directory copied? stop all but one of its peers`,
+    )
   }
   return warnings
 }

@@ -22,6 +22,7 @@ import type { Keyspace } from '../protocol/configuration.ts'
 import { mergeRecords } from '../protocol/dvv.ts'
 import type { DotSet, KeyRecord } from '../protocol/record.ts'
 import { Actor } from './actor.ts'
+import { type DotClashes, NAMES_ANOTHER } from './dot-clashes.ts'
 import type { CommitOperation, Committed } from './group-commit.ts'
 import { KIND, keyspaceOf, kindRange, standInKey, userKey } from './keys.ts'
 import { type Minted, mintDot, type NewValue, putUnder } from './minting.ts'
@@ -65,6 +66,7 @@ export interface StandInHost {
   database(): Database
   /** @throws with nothing written: OVERLOADED, UNAVAILABLE, NOT_FOUND */
   admit(keyspaceId: KeyspaceId, sizeBytes: number): void
+  readonly clashes: DotClashes
   filling(): number
   add(write: StandInWrite, sync: boolean, done: Committed, detail: number): void
   replace(write: StandInWrite, value: Bytes | null, sync: boolean, done: Committed, detail: number): void
@@ -185,7 +187,10 @@ export class StandIns {
     const held = this.#decoded(slot.keyHash, slot.held.record)
     const seen = mintedBy === null ? 0 : seenUpTo(held.seen, mintedBy)
     // Written again also when it says nothing new: to be told when it is durable.
-    this.#keep(slot, { targets: all, record: mergedBytes(slot, held, record, incoming) }, done, seen)
+    const bytes = mergedBytes(slot, held, record, incoming)
+    const isTaken = bytes === null && this.#host.clashes.look(held, record, mintedBy)
+    const merged = bytes ?? encodeSeeded(slot.keyHash, mergeRecords(held, record))
+    this.#keep(slot, { targets: all, record: merged }, done, isTaken ? NAMES_ANOTHER : seen)
   }
 
   /**
@@ -344,11 +349,10 @@ function united(held: StandInValue | null, targets: readonly NodeId[]): readonly
   return [...new Set([...(held?.targets ?? []), ...targets])].sort()
 }
 
-/** The bytes of one of the two when it already is what both come to. */
-function mergedBytes(slot: Slot, held: KeyRecord, record: KeyRecord, incoming: Bytes): Bytes {
+/** The bytes of one of the two when it already is what both come to; otherwise null. */
+function mergedBytes(slot: Slot, held: KeyRecord, record: KeyRecord, incoming: Bytes): Bytes | null {
   if (slot.held !== null && includesRecord(held, record)) return slot.held.record
-  if (includesRecord(record, held)) return incoming
-  return encodeSeeded(slot.keyHash, mergeRecords(held, record))
+  return includesRecord(record, held) ? incoming : null
 }
 
 /** A failure is told by the store; the record is then delivered once more. */

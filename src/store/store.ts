@@ -25,6 +25,7 @@ import { CLEAN_STOP_FILE, encodeCleanStop } from './clean-stop.ts'
 import { Completeness, type LossCause } from './completeness.ts'
 import { DiskDamage } from './disk-damage.ts'
 import { DiskRecords } from './disk-records.ts'
+import { DotClashes, NAMES_ANOTHER } from './dot-clashes.ts'
 import { type CommitOperation, type Committed, GroupCommit } from './group-commit.ts'
 import type { HashTrees } from './hash-trees.ts'
 import { Inventory, type InventoryHost } from './inventory.ts'
@@ -67,6 +68,7 @@ export class Store {
   readonly inventory: Inventory
   /** What the disk did not give back as it was written. */
   readonly damage = new DiskDamage()
+  readonly clashes: DotClashes
   readonly #dropped = new Set<KeyspaceId>()
   /** The last look of `newest`, until anything changes: a put that follows needs no second one. */
   #look: Look | null = null
@@ -98,6 +100,7 @@ export class Store {
     this.#commit.begin(database)
     this.inventory = new Inventory(this.#inventoryHost(limits.rebuildIntervalMs))
     this.inventory.begin(database, life)
+    this.clashes = new DotClashes(effects, () => [this, this.standIns])
     this.standIns = new StandIns(this.#standInHost(), limits.maxStandInBytes)
     this.completeness.load(database)
     const lastStop = cleanStop === null ? 'unclean' : 'clean'
@@ -218,8 +221,8 @@ export class Store {
   /**
    * Merges a record from elsewhere into what is held. `incoming` must not change any more. `done` comes
    * later, once: without an error when a disk holds all that `incoming` says, with `seenUpTo`, the greatest n
-   * of the actor `mintedBy` that was seen here before. Errors as of `put`, and INTERNAL for bytes that are
-   * not a record of this key.
+   * of the actor `mintedBy` seen here before (NAMES_ANOTHER: a dot of it named another value). Errors as of
+   * `put`, and INTERNAL for bytes that are not a record of this key.
    */
   merge(
     keyspace: KeyspacePlace,
@@ -324,6 +327,7 @@ export class Store {
       effects: this.#effects,
       database: () => this.#opened,
       admit: (keyspaceId, sizeBytes) => this.#admit(keyspaceId, sizeBytes),
+      clashes: this.clashes,
       filling: () => this.#commit.filling,
       add: (write, sync, done, detail) => this.#commit.add(write, sync, done, detail),
       replace: (write, value, sync, done, detail) => this.#commit.replace(write, value, sync, done, detail),
@@ -394,7 +398,8 @@ export class Store {
     if (includesRecord(held, record)) return this.#alreadyHeld(slot, before, done, seen)
     if (includesRecord(record, held)) return this.#enqueue(slot, record, incoming, done, seen)
     const merged = mergeRecords(held, record)
-    this.#enqueue(slot, merged, encodeSeeded(keyHash, merged), done, seen)
+    const isTaken = this.clashes.look(held, record, mintedBy)
+    this.#enqueue(slot, merged, encodeSeeded(keyHash, merged), done, isTaken ? NAMES_ANOTHER : seen)
   }
 
   /** Nothing new: to be told when what is held is as durable as the keyspace asks. */

@@ -71,7 +71,7 @@ export const dataReplies = {
   record: [61, { id: field.requestId, record: optional(field.record) }],
   /**
    * It is on disk. `seenUpTo`: how much of `mintedBy` the replica's record had seen before; 0 without a
-   * `mintedBy`.
+   * `mintedBy`; the greatest number there is when a dot of it named another value.
    */
   stored: [63, { id: field.requestId, seenUpTo: uint() }],
   /** It was not done; `number` is the configuration of the one who refuses. */
@@ -85,6 +85,7 @@ export const dataReplies = {
    * before a loss that no other owner has.
    * What the disk did not give back as it was written: records that are `damaged`, and were `restored`;
    * leaves of hash trees whose records are gone.
+   * `dotClashes`: values met under a dot that names another value.
    */
   report: [
     69,
@@ -100,6 +101,7 @@ export const dataReplies = {
       damaged: optional(uint()),
       restored: optional(uint()),
       lostLeaves: optional(uint()),
+      dotClashes: optional(uint()),
     },
   ],
 } as const satisfies MessageTable

@@ -5,6 +5,7 @@ import { KvError } from '../../src/base/error.ts'
 import { type NodeId, parseActorId } from '../../src/base/ids.ts'
 import { covers, EMPTY_DOTS } from '../../src/protocol/dvv.ts'
 import type { Dot } from '../../src/protocol/record.ts'
+import { NAMES_ANOTHER } from '../../src/store/dot-clashes.ts'
 import {
   CoordinatorWorld,
   contents,
@@ -376,6 +377,37 @@ test('a replica that saw dots of ours we never minted makes us write again by an
   const [first] = world.questions
   if (first !== undefined) world.replyTo({ ...first, to: N2 }, STORED)
   assert.not(told.isDone, 'the first attempt is given up')
+})
+
+test('a dot of ours that names another value is given up; what it names there is not replaced', async () => {
+  const world = await CoordinatorWorld.open()
+  const told = world.put({ blind: true, value: utf8('v') })
+  await world.settle()
+  const name = world.store.actor
+  world.reply(N1, { type: 'stored', seenUpTo: NAMES_ANOTHER })
+  assert.not(told.isDone, 'that answer does not count')
+  assert.is.not(world.store.actor, name)
+  assert.ok(world.logged.includes('actor.impostor'))
+  const again = world.asked('replicate', N1)[1]
+  assert.is(again?.mintedBy, world.store.actor)
+  assert.equal(contents(decoded(again?.record ?? null)), ['v', 'v'])
+  await world.settle()
+  world.reply(N1, STORED)
+  const theirs = { ...dot('x', 1), actor: name }
+  assert.not(covers(readContext(told.reply?.context), theirs))
+})
+
+test('however often a name is taken, what names another value never counts as stored', async () => {
+  const world = await CoordinatorWorld.open()
+  const told = world.put({ blind: true, timeoutMs: 1000 })
+  for (let i = 0; i < 20; i++) {
+    await world.pass(100)
+    for (const question of world.questions.filter(({ isAnswered }) => !isAnswered)) {
+      question.isAnswered = true
+      world.replyTo(question, { type: 'stored', seenUpTo: NAMES_ANOTHER })
+    }
+  }
+  assert.is(told.error?.code, 'TIMEOUT_UNKNOWN')
 })
 
 test('an answer from beside an impostor does not acknowledge the write it superseded', async () => {

@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert'
 import { utf8 } from '../../src/base/bytes.ts'
 import { mergeRecords } from '../../src/protocol/dvv.ts'
 import type { KeyRecord } from '../../src/protocol/record.ts'
-import { includesRecord, seenUpTo } from '../../src/store/record-merge.ts'
+import { clashingDots, includesRecord, seenUpTo } from '../../src/store/record-merge.ts'
 import { dotSets, records, spelled } from './records.ts'
 
 /** The same dot never has two values: as records are, unless a disk lies. */
@@ -38,6 +38,19 @@ test('a dot with two values is never taken for one', () => {
   fc.assert(
     fc.property(records, records, (a, b) => {
       if (includesRecord(a, b)) assert.is(spelled(mergeRecords(a, b)), spelled(a))
+    }),
+    { numRuns: 1000 },
+  )
+})
+
+test('a clash is seen from both sides, and never between records that tell the truth', () => {
+  fc.assert(
+    fc.property(records, records, truthful, truthful, (a, b, c, d) => {
+      assert.is(JSON.stringify(clashingDots(a, b)), JSON.stringify(clashingDots(b, a)))
+      assert.equal(clashingDots(a, a), [])
+      assert.equal(clashingDots(c, d), [])
+      if (clashingDots(a, b).length > 0) assert.not(includesRecord(a, b) || includesRecord(b, a))
+      assert.is(spelled(mergeRecords(a, b)), spelled(mergeRecords(b, a)))
     }),
     { numRuns: 1000 },
   )
