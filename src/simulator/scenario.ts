@@ -132,6 +132,8 @@ class Scenario {
     this.simulation = createSimulation({
       seed: options.seed,
       peers: options.peers ?? 5,
+      // With few partitions a hash tree has many keys, with many it has one or none.
+      partitionCount: pick(this.#prng, [8, 64]),
       clockErrorMs: pick(this.#prng, [0, 50, 5_000]),
       // Often enough that trees are made anew in every phase of a run.
       node: { treeRebuildIntervalMs: 40_000 },

@@ -9,8 +9,10 @@ import type { Dot, DotSet, DottedValue } from '../../src/protocol/record.ts'
 import { createConfigurationChecker } from '../../src/simulator/checker/configurations.ts'
 import { createDotLedger } from '../../src/simulator/checker/dot-ledger.ts'
 import { createDurabilityChecker } from '../../src/simulator/checker/durability.ts'
+import { createHandOverChecker } from '../../src/simulator/checker/hand-overs.ts'
 import { createSessionChecker } from '../../src/simulator/checker/sessions.ts'
 import type { StoredRecord } from '../../src/simulator/checker/stored-record.ts'
+import { checkEqualRoots } from '../../src/simulator/checker/trees.ts'
 import { Violation } from '../../src/simulator/checker/violation.ts'
 import { createVisibilityChecker } from '../../src/simulator/checker/visibility.ts'
 import type { KeyspaceFacts, ReadOperation, WriteOperation } from '../../src/simulator/history.ts'
@@ -46,7 +48,7 @@ function stored(at: Dot, value: string | null, more: Partial<DottedValue> = {}, 
     ...more,
   }
   const record = { seen: { vector: new Map([[at.actor, at.n]]), loose: [] }, values: [dotted] }
-  return { keyspaceId: 1 as KeyspaceId, key: utf8(key), record, isStandIn: false }
+  return { keyspaceId: 1 as KeyspaceId, key: utf8(key), record, isStandIn: false, standInFor: [] }
 }
 
 /** A little history on one key, told step by step; every write's value is on a disk under the dots named. */
@@ -335,6 +337,37 @@ test('6: two contents of one configuration number are found, and one that goes b
   violates(() => checker.saw('c', make('two')), 6, /one content on a and another on c/)
   checker.saw('a', make('one', 3))
   violates(() => checker.saw('a', make('one', 2)), 6, /went back/)
+})
+
+test('2: a stand-in record that goes before its owner has all of it is found', () => {
+  const [owner, other] = [parseNodeId('owner'), parseNodeId('other')]
+  const place = 'siblings/k'
+  const checker = createHandOverChecker((nodeId) => `host of ${nodeId}`)
+  const kept = { ...stored(dot(2), 'y'), isStandIn: true, standInFor: [owner] }
+  checker.durable('a', place, kept)
+  checker.durable('host of owner', place, stored(dot(1), 'x'))
+  violates(() => checker.letGo('a', place, [owner, other]), 2, /host of owner lacks some/)
+  checker.durable('a', place, kept)
+  checker.durable('host of owner', place, stored(dot(2), 'y'))
+  checker.letGo('a', place, [owner, other])
+})
+
+test('2: a stand-in record may go to the owners of now instead of those it was meant for', () => {
+  const [owner, other] = [parseNodeId('owner'), parseNodeId('other')]
+  const place = 'siblings/k'
+  const checker = createHandOverChecker((nodeId) => `host of ${nodeId}`)
+  checker.durable('a', place, { ...stored(dot(2), 'y'), isStandIn: true, standInFor: [owner] })
+  checker.durable('host of other', place, stored(dot(2), 'y'))
+  checker.letGo('a', place, [other])
+})
+
+test('4: equal roots over different records are found', () => {
+  const holding = (host: string, root: bigint, fingerprint: number) => {
+    return { host, partitions: new Map([[7, { root, fingerprint }]]) }
+  }
+  checkEqualRoots([holding('a', 1n, 1), holding('b', 2n, 2), holding('c', 1n, 1)])
+  violates(() => checkEqualRoots([holding('a', 1n, 1), holding('b', 1n, 2)]), 4, /between a and b/)
+  violates(() => checkEqualRoots([holding('a', 0n, 1)]), 4, /whoever holds nothing and a/)
 })
 
 test.run()

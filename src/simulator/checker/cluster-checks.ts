@@ -2,7 +2,10 @@
 
 import { present } from '../../base/assert.ts'
 import { type Bytes, text } from '../../base/bytes.ts'
+import type { NodeId } from '../../base/ids.ts'
 import type { Keyspace } from '../../protocol/configuration.ts'
+import { createRing, type Ring } from '../../protocol/ring.ts'
+import { KIND } from '../../store/keys.ts'
 import type { DiskLedger } from '../data-loss.ts'
 import { type HistoryObserver, type KeyspaceFacts, type Place, placeOf } from '../history.ts'
 import type { SimOperation } from '../sim-database.ts'
@@ -11,6 +14,7 @@ import type { Simulation } from '../simulation.ts'
 import { type ConfigurationChecker, createConfigurationChecker } from './configurations.ts'
 import { createDotLedger, type DotLedger } from './dot-ledger.ts'
 import { createDurabilityChecker } from './durability.ts'
+import { createHandOverChecker } from './hand-overs.ts'
 import { createSessionChecker } from './sessions.ts'
 import {
   decodeStored,
@@ -19,7 +23,7 @@ import {
   type StoredRecord,
   standInPlace,
 } from './stored-record.ts'
-import { checkTrees } from './trees.ts'
+import { checkEqualRoots, checkTrees } from './trees.ts'
 import { Violation } from './violation.ts'
 import { createVisibilityChecker } from './visibility.ts'
 import { createVotesChecker, type VotesChecker } from './votes.ts'
@@ -51,7 +55,10 @@ export function createClusterChecks(): ClusterChecks {
   const configurations = createConfigurationChecker()
   const votes = createVotesChecker()
   const durability = createDurabilityChecker()
+  const hosts = new Map<NodeId, string>()
+  const handOvers = createHandOverChecker((nodeId) => hosts.get(nodeId) ?? null)
   const names = new Map<number, string>()
+  let ring: Ring | null = null
   let simulation: Simulation | null = null
 
   /** What is found amid a peer's work must not become that peer's error. */
@@ -69,6 +76,11 @@ export function createClusterChecks(): ClusterChecks {
     return name === undefined ? null : placeOf(name, text(stored.key))
   }
 
+  const ownersOf = ({ keyspaceId, key }: StoredKey): readonly NodeId[] => {
+    const keyspace = ring?.keyspaceById(keyspaceId) ?? null
+    return keyspace === null || ring === null ? [] : ring.allOwners(keyspace, ring.partitionOf(key))
+  }
+
   const eachRecord = (operations: readonly SimOperation[], tell: (stored: StoredRecord) => void): void => {
     guarded(() => {
       for (const operation of operations) {
@@ -79,23 +91,33 @@ export function createClusterChecks(): ClusterChecks {
   }
 
   const eachLetGo = (host: string, operations: readonly SimOperation[]): void => {
+    const isPutAside = operations.some(({ key }) => key[0] === KIND.quarantinedStandIn)
     for (const { type, key } of operations) {
       const standIn = type === 'del' ? standInPlace(key) : null
-      if (standIn !== null) durability.letGo(host, placeOfStored(standIn))
+      const place = standIn === null ? null : placeOfStored(standIn)
+      if (standIn === null || place === null) continue
+      durability.letGo(host, place)
+      if (!isPutAside) guarded(() => handOvers.letGo(host, place, ownersOf(standIn)))
     }
   }
 
   const look = (): void => {
     for (const peer of simulation?.peers ?? []) {
-      const configuration = peer.node?.configuration ?? null
-      if (configuration !== null) guarded(() => configurations.saw(peer.host, configuration))
+      const { node, host } = peer
+      const configuration = node?.configuration ?? null
+      if (node === null || configuration === null) continue
+      guarded(() => configurations.saw(host, configuration))
+      hosts.set(node.nodeId, host)
+      if (configuration.number > (ring?.number ?? 0)) ring = createRing(configuration)
     }
     simulation?.world.scheduler.after(LOOK_INTERVAL_MS, look)
   }
 
   const lookAtTrees = (): void => {
     const { world, peers } = present(simulation, 'it is watched')
-    for (const peer of peers) guarded(() => checkTrees(peer, world.host(peer.host).disk.newest))
+    guarded(() => {
+      checkEqualRoots(peers.flatMap((peer) => checkTrees(peer, world.host(peer.host).disk.newest) ?? []))
+    })
     world.scheduler.after(TREES_INTERVAL_MS, lookAtTrees)
   }
 
@@ -109,7 +131,11 @@ export function createClusterChecks(): ClusterChecks {
       onDurable: (host, operations) => {
         for (const key of quarantinedKeys(operations)) durability.putAside(host, placeOfStored(key))
         eachLetGo(host, operations)
-        eachRecord(operations, (stored) => durability.durable(host, placeOfStored(stored), stored))
+        eachRecord(operations, (stored) => {
+          const place = placeOfStored(stored)
+          durability.durable(host, place, stored)
+          if (place !== null) handOvers.durable(host, place, stored)
+        })
       },
       onFile: (host, name, bytes) => guarded(() => votes.wrote(host, name, bytes)),
     },
@@ -124,10 +150,14 @@ export function createClusterChecks(): ClusterChecks {
         const { world } = present(simulation, 'it is watched')
         configurations.replaced(host)
         durability.replaced(host, world.scheduler.nowMs)
+        handOvers.replaced(host)
         for (const place = world.host(host).disk.newest.begin; place.valid; place.next()) {
           const [key, value] = [place.key as Bytes, place.value as Bytes]
           const stored = decodeStored(key, value)
-          if (stored !== null) durability.durable(host, placeOfStored(stored), stored)
+          const keyPlace = stored === null ? null : placeOfStored(stored)
+          if (stored === null || keyPlace === null) continue
+          durability.durable(host, keyPlace, stored)
+          handOvers.durable(host, keyPlace, stored)
         }
       },
     },

@@ -1,7 +1,7 @@
 /** What a write to a peer's database says about a key: the store's own codecs, read from outside. */
 import type { Bytes } from '../../base/bytes.ts'
 import { hash32 } from '../../base/hash.ts'
-import type { KeyspaceId } from '../../base/ids.ts'
+import type { KeyspaceId, NodeId } from '../../base/ids.ts'
 import type { KeyRecord } from '../../protocol/record.ts'
 import { KIND, keyspaceOf, userKey } from '../../store/keys.ts'
 import { decodeRecord } from '../../store/record-codec.ts'
@@ -14,6 +14,8 @@ export interface StoredRecord {
   readonly record: KeyRecord
   /** It is kept for owners that were away. */
   readonly isStandIn: boolean
+  /** Those owners; empty when it is a record of its own. */
+  readonly standInFor: readonly NodeId[]
 }
 
 export interface StoredKey {
@@ -26,8 +28,10 @@ export function decodeStored(databaseKey: Bytes, value: Bytes): StoredRecord | n
   const isStandIn = databaseKey[0] === KIND.standIn
   if (databaseKey[0] !== KIND.record && !isStandIn) return null
   const key = userKey(databaseKey)
-  const record = decodeRecord(key, isStandIn ? decodeStandIn(hash32(key), value).record : value)
-  return { keyspaceId: keyspaceOf(databaseKey), key, record, isStandIn }
+  const keyspaceId = keyspaceOf(databaseKey)
+  if (!isStandIn) return { keyspaceId, key, record: decodeRecord(key, value), isStandIn, standInFor: [] }
+  const { targets, record } = decodeStandIn(hash32(key), value)
+  return { keyspaceId, key, record: decodeRecord(key, record), isStandIn, standInFor: targets }
 }
 
 /** The records that a batch puts into quarantine: what it deletes there is not lost without a trace. */

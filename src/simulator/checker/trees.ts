@@ -5,38 +5,86 @@
  */
 import { type Bytes, equalBytes } from '../../base/bytes.ts'
 import { hash32 } from '../../base/hash.ts'
+import type { KeyspaceId } from '../../base/ids.ts'
 import type { Keyspace } from '../../protocol/configuration.ts'
+import type { Digest } from '../../protocol/hash-tree.ts'
 import { createRing } from '../../protocol/ring.ts'
 import { HashTrees } from '../../store/hash-trees.ts'
-import { KIND, keyspaceOf, partitionRange, userKey } from '../../store/keys.ts'
+import { KIND, keyspaceOf, partitionOf, partitionRange, userKey } from '../../store/keys.ts'
 import type { SimTree } from '../sim-database.ts'
 import type { SimPeer } from '../simulation.ts'
 import { Violation } from './violation.ts'
 
-/** Nothing to compare while the peer counts what it has, or while a write is between the two. */
-export function checkTrees({ host, node, state }: SimPeer, disk: SimTree): void {
-  if (node === null || state !== 'ready' || !node.store.isIdle) return
+/** What a peer has of a partition at one moment. */
+interface Holding {
+  /** Of its hash tree. */
+  readonly root: Digest
+  /** Of its disk, made in another way; 0: there are no records. */
+  readonly fingerprint: number
+}
+
+export interface Holdings {
+  readonly host: string
+  readonly partitions: ReadonlyMap<number, Holding>
+}
+
+/**
+ * Null: nothing to compare, while the peer counts what it has, or while a write is between the two.
+ * @throws Violation when the trees are not those of the disk
+ */
+export function checkTrees({ host, node, state }: SimPeer, disk: SimTree): Holdings | null {
+  if (node === null || state !== 'ready' || !node.store.isIdle) return null
   const { lostLeaves, count } = node.store.damage
   if (lostLeaves + count > 0) {
     throw new Violation(4, `${host} believes that its disk, which is sound, lost or damaged records`)
   }
   const { configuration } = node
   const kept = node.store.hashTrees
-  if (kept === null || configuration === null) return
+  if (kept === null || configuration === null) return null
   const rebuilt = new HashTrees()
+  const fingerprints = new Map<number, number>()
   for (const place = disk.begin; place.valid; place.next()) {
     const key = place.key as Bytes
-    if (key[0] === KIND.record) rebuilt.wrote(hash32(userKey(key)), key, null, place.value as Bytes)
+    if (key[0] !== KIND.record) continue
+    const value = place.value as Bytes
+    rebuilt.wrote(hash32(userKey(key)), key, null, value)
+    const partition = placeOfPartition(keyspaceOf(key), partitionOf(key))
+    fingerprints.set(partition, hash32(value, hash32(key, fingerprints.get(partition) ?? 0)))
   }
+  const partitions = new Map<number, Holding>()
   for (const { id, name } of configuration.keyspaces) {
     for (let partition = 0; partition < configuration.partitionCount; partition++) {
-      if (kept.root(id, partition) === rebuilt.root(id, partition)) continue
-      throw new Violation(
-        4,
-        `the hash tree of ${name}, partition ${partition}, on ${host} is not that of its disk`,
-      )
+      const root = kept.root(id, partition)
+      if (root !== rebuilt.root(id, partition)) {
+        const where = `${name}, partition ${partition}, on ${host}`
+        throw new Violation(4, `the hash tree of ${where} is not that of its disk`)
+      }
+      const place = placeOfPartition(id, partition)
+      const fingerprint = fingerprints.get(place) ?? 0
+      if (root !== 0n || fingerprint !== 0) partitions.set(place, { root, fingerprint })
     }
   }
+  return { host, partitions }
+}
+
+/** Of one moment. Also of peers that are about to find out how they differ: by roots they could not. */
+export function checkEqualRoots(all: readonly Holdings[]): void {
+  const known = new Map<string, { readonly host: string; readonly fingerprint: number }>()
+  for (const { host, partitions } of all) {
+    for (const [place, { root, fingerprint }] of partitions) {
+      const name = `${place} ${root}`
+      const empty = root === 0n ? { host: 'whoever holds nothing', fingerprint: 0 } : undefined
+      const twin = known.get(name) ?? empty
+      if (twin === undefined) known.set(name, { host, fingerprint })
+      else if (twin.fingerprint !== fingerprint) {
+        throw new Violation(4, `equal roots hide a difference between ${twin.host} and ${host}`)
+      }
+    }
+  }
+}
+
+function placeOfPartition(keyspaceId: KeyspaceId, partition: number): number {
+  return keyspaceId * 2 ** 16 + partition
 }
 
 /**

@@ -1,0 +1,65 @@
+/**
+ * Invariant 2, of what is kept for others: a stand-in record goes from a disk only when every owner it is
+ * meant for has had all of it on a disk of its own. It may be the only trace of an acknowledged write.
+ */
+import type { NodeId } from '../../base/ids.ts'
+import { EMPTY_DOTS, includesDotSet, unionDotSets } from '../../protocol/dvv.ts'
+import type { DotSet } from '../../protocol/record.ts'
+import type { Place } from '../history.ts'
+import type { StoredRecord } from './stored-record.ts'
+import { Violation } from './violation.ts'
+import { showDots } from './visibility.ts'
+
+export interface HandOverChecker {
+  /** A record is durable on a host's disk. */
+  durable(host: string, place: Place, stored: StoredRecord): void
+  /** A stand-in record is durably gone from a host. @param owners of the key, as the ring is now */
+  letGo(host: string, place: Place, owners: readonly NodeId[]): void
+  /** A host's disk is another one: only what is told from here on is on it. */
+  replaced(host: string): void
+}
+
+/** @param hostOf where a peer runs; null when that is not known */
+export function createHandOverChecker(hostOf: (nodeId: NodeId) => string | null): HandOverChecker {
+  /** By host and place. What an owner lost again later, or purged, it has had. */
+  const had = new Map<string, DotSet>()
+  /** By host. */
+  const kept = new Map<string, Map<Place, StoredRecord>>()
+  const at = (host: string, place: Place): string => `${host} ${place}`
+
+  const findLacking = (place: Place, seen: DotSet, nodeIds: readonly NodeId[]): string | null => {
+    const hosts = nodeIds.map(hostOf)
+    return (
+      hosts.find((host) => {
+        return host !== null && !includesDotSet(had.get(at(host, place)) ?? EMPTY_DOTS, seen)
+      }) ?? null
+    )
+  }
+
+  return {
+    durable(host, place, stored) {
+      if (stored.isStandIn) {
+        const records = kept.get(host) ?? new Map<Place, StoredRecord>()
+        kept.set(host, records.set(place, stored))
+        return
+      }
+      const name = at(host, place)
+      had.set(name, unionDotSets(had.get(name) ?? EMPTY_DOTS, stored.record.seen))
+    },
+    letGo(host, place, owners) {
+      const stored = kept.get(host)?.get(place)
+      kept.get(host)?.delete(place)
+      if (stored === undefined) return
+      const { seen } = stored.record
+      const lacking = findLacking(place, seen, stored.standInFor)
+      if (lacking === null) return
+      // When the ring has changed since, the owners of now are whom it is meant for.
+      const isRetargeted = stored.standInFor.some((target) => !owners.includes(target))
+      if (isRetargeted && findLacking(place, seen, owners) === null) return
+      throw new Violation(2, `${host} lets go of ${place}, ${showDots(seen)}, of which ${lacking} lacks some`)
+    },
+    replaced(host) {
+      kept.delete(host)
+    },
+  }
+}
