@@ -52,4 +52,123 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
   },
+  {
+    // Whoever was sent the record counts as one who has it.
+    name: 'stand-in record dropped after delivery failed',
+    edits: [
+      {
+        file: 'src/coordinator/hinted-handoff.ts',
+        text: 'new Set(reachable.filter((_, i) => answers[i]))',
+        instead: 'new Set(reachable)',
+      },
+    ],
+  },
+  {
+    // Of what a commit changes the counts were remembered and the trees were not.
+    name: 'tree not updated with the record',
+    edits: [
+      {
+        file: 'src/store/inventory.ts',
+        text: '    this.#note(keyHash, key, before, value)\n',
+        instead: '    this.#census.wrote(key, before, value)\n',
+      },
+    ],
+  },
+  {
+    // What a write takes out of the tree is what lies on the disk, though another one is on its way there.
+    name: 'tree updated over what is on disk, not over what is pending',
+    edits: [
+      {
+        file: 'src/store/store.ts',
+        text: '    const write = { key: databaseKey, value, batch: 0, keyHash, record, before }\n',
+        instead:
+          '    const onDisk = this.#disk.read(keyHash, databaseKey)\n' +
+          '    const write = { key: databaseKey, value, batch: 0, keyHash, record, before: onDisk }\n',
+      },
+    ],
+  },
+  {
+    // An actor is 64 random bits already: why hash it with its counter, let alone with the key?
+    name: 'key and vector hashed apart',
+    edits: [
+      {
+        file: 'src/protocol/hash-tree.ts',
+        text: '  return hash64(record, keyDigest(keyspaceId, key))\n',
+        instead: '  return keyDigest(keyspaceId, key) ^ vectorDigest(key, record)\n',
+      },
+      {
+        file: 'src/protocol/hash-tree.ts',
+        text:
+          '  const seed = keyDigest(keyspaceId, key)\n' +
+          '  return hash64(before, seed) ^ hash64(after, seed)\n',
+        instead: '  return recordDigest(keyspaceId, key, before) ^ recordDigest(keyspaceId, key, after)\n',
+      },
+      {
+        file: 'src/protocol/hash-tree.ts',
+        text: 'function keyDigest(',
+        instead:
+          'function vectorDigest(key: Bytes, record: Bytes): Digest {\n' +
+          '  const { vector, loose } = decodeRecord(key, record).seen\n' +
+          '  const dots = [...vector].concat(loose.map(({ actor, n }) => [actor, n]))\n' +
+          '  return dots.reduce((sum, [actor, n]) => sum ^ BigInt("0x" + actor) ^ BigInt(n), 0n)\n' +
+          '}\n\nfunction keyDigest(',
+      },
+      {
+        file: 'src/protocol/hash-tree.ts',
+        text: "import { hash64 } from '../base/hash.ts'\n",
+        instead:
+          "import { hash64 } from '../base/hash.ts'\n" +
+          "import { decodeRecord } from '../store/record-codec.ts'\n",
+      },
+    ],
+  },
+  {
+    // Of the two files that a clean stop leaves, a start takes the wrong one away.
+    name: 'actor kept after an unclean stop',
+    edits: [
+      {
+        file: 'src/store/life.ts',
+        text: 'await storage.removeFile(CLEAN_STOP_FILE)',
+        instead: 'await storage.removeFile(TREES_FILE)',
+      },
+    ],
+  },
+  {
+    // What the other one has was asked for, and only compared with: both are sent what lies here.
+    name: 'repair that sends the older side',
+    edits: [
+      {
+        file: 'src/coordinator/tree-exchange.ts',
+        text: 'theirs !== null && !(await this.#mergeHere(keyspace, partition, key, theirs))',
+        instead: 'theirs === undefined',
+      },
+    ],
+  },
+  {
+    // The second loop asks less than the first one.
+    name: 'merge that keeps a covered value',
+    edits: [
+      {
+        file: 'src/protocol/dvv.ts',
+        text: 'if (!known && !covers(a.seen, value.dot)) values.push(value)',
+        instead: 'if (!known) values.push(value)',
+      },
+    ],
+  },
+  {
+    // A peer that was let in answers: nobody asks for each partition whether it is complete.
+    name: 'a catching-up peer\'s "not found" counted',
+    edits: [
+      {
+        file: 'src/coordinator/replica.ts',
+        text: "!this.#with.store.completeness.isComplete(keyspace.id, partition) ? 'catchingUp' : null",
+        instead: "!this.#with.store.completeness.isAdmitted ? 'catchingUp' : null",
+      },
+      {
+        file: 'src/coordinator/quorum-read.ts',
+        text: 'owners.includes(this.with.selfId) && this.#isComplete',
+        instead: 'owners.includes(this.with.selfId)',
+      },
+    ],
+  },
 ]

@@ -14,9 +14,9 @@ import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync } from 'nod
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { build } from 'esbuild'
 import type { ScenarioReport } from '../../src/simulator/scenario.ts'
 import { FAULT_CLASSES } from '../../src/simulator/swarm.ts'
+import { bundleWorker } from './bundle.ts'
 import type { RunSettings } from './messages.ts'
 import { createPool } from './pool.ts'
 
@@ -91,24 +91,14 @@ function positions(text: string): number[] {
   return text === '' || text === 'none' ? [] : text.split(',').map((part) => count('--keep', part))
 }
 
-/** One file, because the hot code is twice as fast without the names that on-the-fly compilation keeps. */
-async function bundleWorker(): Promise<{ readonly file: string; readonly hash: string; remove(): void }> {
+/** In a directory of this process. */
+async function makeWorker(): Promise<{ readonly file: string; readonly hash: string; remove(): void }> {
   const directory = join(ROOT, 'node_modules', '.cache', 'kvnode-simulation', String(process.pid))
   mkdirSync(directory, { recursive: true })
   const file = join(directory, 'worker.mjs')
-  await build({
-    entryPoints: [join(ROOT, 'test', 'simulation', 'worker.ts')],
-    outfile: file,
-    bundle: true,
-    format: 'esm',
-    platform: 'node',
-    target: 'node20',
-    packages: 'external',
-    sourcemap: true,
-    logLevel: 'error',
-  })
-  const hash = createHash('sha256').update(readFileSync(file)).digest('hex').slice(0, 16)
-  return { file, hash, remove: () => rmSync(directory, { recursive: true, force: true }) }
+  const hash = createHash('sha256').update(await bundleWorker({ root: ROOT, file }))
+  const remove = (): void => rmSync(directory, { recursive: true, force: true })
+  return { file, hash: hash.digest('hex').slice(0, 16), remove }
 }
 
 /** Finished seeds of this very campaign on this very code, one JSON report a line. */
@@ -195,7 +185,7 @@ function showShrunk(
 
 async function main(): Promise<number> {
   const settings = parse()
-  const worker = await bundleWorker()
+  const worker = await makeWorker()
   const totals: Totals = { seeds: 0, failures: 0, virtualMs: 0, ranMs: 0, cpuMs: 0, reports: {}, struck: {} }
   const pool = createPool(worker.file, settings.jobs)
   try {
