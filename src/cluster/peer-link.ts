@@ -6,6 +6,7 @@ import type { Address, NodeId } from '../base/ids.ts'
 import type { Clock, Timer } from '../effects/clock.ts'
 import type { CloseCause, LinkPurpose } from '../effects/network.ts'
 import { Channel, type ChannelHandler } from '../wire/channel.ts'
+import { MAX_FRAME_BYTES } from '../wire/frame.ts'
 import type {
   Hello,
   KnownLife,
@@ -20,6 +21,11 @@ const HANDSHAKE_TIMEOUT_MS = 2000
 /** Messages that wait for a link to open; more are dropped, as a network would. */
 const MAX_WAITING = 4096
 const MAX_WAITING_BYTES = 16 * 1024 * 1024
+/**
+ * What has a value or a record with it is refused while more than this waits to leave: a link that overflows
+ * is cut, with all that is under way on it. The largest one alone has room; what is small always passes.
+ */
+const MAX_BUFFERED_BYTES = MAX_FRAME_BYTES
 
 export interface PeerLinkOwner {
   hello(expects: NodeId | null): Hello
@@ -89,6 +95,7 @@ export class PeerLink implements ChannelHandler<PeerMessage> {
   /** Sends now, or when the handshake is over. False: dropped. */
   send(message: PeerMessage, payloadBytes: number): boolean {
     if (this.#isOpen) {
+      if (payloadBytes > 0 && !this.#hasRoom(payloadBytes)) return false
       this.channel.send(message, payloadBytes)
       return true
     }
@@ -186,6 +193,11 @@ export class PeerLink implements ChannelHandler<PeerMessage> {
   /** A frame of the same instant came before what was sent in answer to it. */
   #hasHeardSince(ms: number): boolean {
     return this.channel.lastHeardMs > ms
+  }
+
+  #hasRoom(payloadBytes: number): boolean {
+    const { bufferedBytes } = this.channel
+    return bufferedBytes === 0 || bufferedBytes + payloadBytes <= MAX_BUFFERED_BYTES
   }
 
   #turnAway({ kind, reason }: Refusal): void {

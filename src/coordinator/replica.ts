@@ -28,7 +28,8 @@ export class Replica {
     if (refusal !== null) return this.#refuse(link, id, refusal)
     try {
       const record = this.#read(message)
-      link.send({ type: 'record', id, record }, record?.length ?? 0)
+      const isSent = link.send({ type: 'record', id, record }, record?.length ?? 0)
+      if (!isSent) this.#refuse(link, id, 'overloaded')
     } catch (error) {
       if (!(error instanceof KvError)) throw error
       this.#refuse(link, id, 'failed') // Our copy is damaged or the disk away: another owner has it.

@@ -8,6 +8,7 @@ import { type Digest, FANOUT_BITS, HashTree, LEAF_BITS, recordDigest } from '../
 import type { HashTrees } from '../store/hash-trees.ts'
 import type { Store } from '../store/store.ts'
 import type { Refusal } from '../wire/data-messages.ts'
+import type { PeerReply } from '../wire/peer-messages.ts'
 import { MAX_LISTED_KEYS, type RepairRequest } from '../wire/repair-messages.ts'
 import type { Coordination } from './coordination.ts'
 import { isShared, sharedPartitions } from './shared-partitions.ts'
@@ -76,7 +77,7 @@ export class TreeReplica {
     const roots = partitions.map((partition) => trees.root(keyspace.id, partition))
     const { completeness } = this.#with.store
     const incomplete = shared.filter((partition) => !completeness.isComplete(keyspace.id, partition))
-    link.send({ type: 'rootsDone', id, partitions, roots, incomplete }, 11 * partitions.length)
+    this.#answer(link, { type: 'rootsDone', id, partitions, roots, incomplete }, 11 * partitions.length)
   }
 
   #tellSlices(
@@ -90,7 +91,7 @@ export class TreeReplica {
     if (isWrong || !this.#shares(from, keyspace, partition)) return this.#refuse(link, id, 'notOwner')
     const tree = trees.find(keyspace.id, partition) ?? EMPTY_TREE
     const children = places.flatMap((place) => [...tree.children(bits, place)])
-    link.send({ type: 'slicesDone', id, children }, 8 * children.length)
+    this.#answer(link, { type: 'slicesDone', id, children }, 8 * children.length)
   }
 
   #list(
@@ -110,7 +111,7 @@ export class TreeReplica {
           const keys = entries.map(({ key }) => key)
           const bytes = keys.reduce((sum, key) => sum + key.length + 12, 0)
           const digests = entries.map(({ digest }) => digest)
-          link.send({ type: 'keysDone', id, keys, digests, last }, bytes)
+          this.#answer(link, { type: 'keysDone', id, keys, digests, last }, bytes)
         },
         (error: unknown) => {
           this.#with.log.warn('repair.not-listed', { error })
@@ -126,13 +127,17 @@ export class TreeReplica {
     const ring = this.#with.ring()
     const { store } = this.#with
     const digests = keys.map((key) => heldDigest(store, keyspaceId, ring.partitionOf(key), key))
-    link.send({ type: 'digestsDone', id, digests }, 8 * digests.length)
+    this.#answer(link, { type: 'digestsDone', id, digests }, 8 * digests.length)
   }
 
   #shares(from: NodeId, keyspace: Keyspace, partition: number): boolean {
     const ring = this.#with.ring()
     if (partition >= ring.partitionCount) return false
     return isShared(ring, keyspace, partition, this.#with.selfId, from)
+  }
+
+  #answer(link: PeerLink, answer: PeerReply, sizeBytes: number): void {
+    if (!link.send(answer, sizeBytes)) this.#refuse(link, answer.id, 'overloaded')
   }
 
   #refuse(link: PeerLink, id: number, reason: Refusal): void {

@@ -51,6 +51,16 @@ export class LinkedWorld {
   }
 }
 
+/** Two peers, the first of which has a link to the second. */
+export async function linked(): Promise<{ world: LinkedWorld; a: LinkedPeer; b: LinkedPeer }> {
+  const world = new LinkedWorld()
+  const [a, b] = [world.peer('a'), world.peer('b')]
+  await world.pass(1)
+  a.to(b)
+  await world.pass(10)
+  return { world, a, b }
+}
+
 function asItIs({ network }: Effects): Network {
   return network
 }

@@ -4,22 +4,12 @@ import { makeAddress, parseClusterId, parseNodeId } from '../../src/base/ids.ts'
 import type { SelfFacts } from '../../src/cluster/links.ts'
 import type { Hello, PeerFacts } from '../../src/wire/handshake-messages.ts'
 import type { PeerMessage } from '../../src/wire/peer-messages.ts'
-import { type LinkedPeer, LinkedWorld } from './linked-peers.ts'
+import { LinkedWorld, linked } from './linked-peers.ts'
 
 const test = suite('links')
 
 const OTHER_CLUSTER = parseClusterId('cluster-2')
 const inquire = (id: number): PeerMessage => ({ type: 'inquire', id })
-
-/** Two peers, the first of which has a link to the second. */
-async function linked(): Promise<{ world: LinkedWorld; a: LinkedPeer; b: LinkedPeer }> {
-  const world = new LinkedWorld()
-  const [a, b] = [world.peer('a'), world.peer('b')]
-  await world.pass(1)
-  a.to(b)
-  await world.pass(10)
-  return { world, a, b }
-}
 
 test('after the handshake both sides know who the other one is', async () => {
   const { a, b } = await linked()
@@ -314,33 +304,6 @@ test('after a failed dial there is no link for a while, and a sender is told so 
   assert.is(a.to(gone), null)
   await world.pass(150)
   assert.is.not(a.to(gone), null)
-})
-
-test('a link that owes an answer and stays silent is cut after three seconds', async () => {
-  const { world, a, b } = await linked()
-  world.cut(a, b)
-  const link = a.to(b)
-  if (link !== null) a.links.ask(link, inquire(1), 0)
-  await world.pass(2_900)
-  assert.equal(a.losses, [])
-  await world.pass(700)
-  assert.equal(a.losses, [{ nodeId: b.nodeId, purpose: 'control', cause: 'lost' }])
-})
-
-test('a link on which a large message moves slowly is not silent', async () => {
-  const { world, a, b } = await linked()
-  world.cut(a, b)
-  const link = a.to(b)
-  assert.ok(link)
-  a.links.ask(link, inquire(1), 0)
-  for (let i = 0; i < 20; i++) {
-    await world.pass(1000)
-    link.channel.progressed()
-    a.links.ask(link, inquire(2), 0)
-  }
-  assert.equal(a.losses, [])
-  await world.pass(3_600)
-  assert.is(a.losses.length, 1)
 })
 
 test('a link on which nothing is owed may be silent for as long as it likes', async () => {

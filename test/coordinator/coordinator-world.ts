@@ -129,6 +129,8 @@ export class CoordinatorWorld {
   readonly handoff: HintedHandoff
   /** In the order in which they were asked. */
   readonly questions: Question[] = []
+  /** The link to whoever asks takes no more than this in one message. */
+  linkRoomBytes = Number.POSITIVE_INFINITY
   /** What the replica here answered. */
   readonly answers: PeerMessage[] = []
   readonly numbersSeen: { readonly from: NodeId; readonly number: number }[] = []
@@ -275,7 +277,12 @@ export class CoordinatorWorld {
 
   /** Asks the replica here. */
   serve(message: Extract<PeerMessage, { type: 'read' | 'replicate' }>, from = node(1)): void {
-    const link = { send: (answer: PeerMessage) => this.answers.push(answer) } as unknown as PeerLink
+    const send = (answer: PeerMessage, sizeBytes: number): boolean => {
+      if (sizeBytes > this.linkRoomBytes) return false
+      this.answers.push(answer)
+      return true
+    }
+    const link = { send } as unknown as PeerLink
     if (message.type === 'read') this.replica.read(from, message, link)
     else this.replica.replicate(from, message, link)
   }

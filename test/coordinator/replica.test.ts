@@ -47,6 +47,14 @@ test('a read is answered with the bytes on disk', async () => {
   assert.equal(world.answers.at(-1), { type: 'record', id: 5, record: bytes })
 })
 
+test('a record for which the link has no room is refused: there is an answer in any case', async () => {
+  const world = await CoordinatorWorld.open()
+  await world.seed(HELD)
+  world.linkRoomBytes = 0
+  world.serve(read())
+  assert.equal(world.answers, [{ type: 'refused', id: 5, reason: 'overloaded', number: 1 }])
+})
+
 test('what is not on disk yet is not answered', async () => {
   const world = await CoordinatorWorld.open()
   world.serve(replicate())
