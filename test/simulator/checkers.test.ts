@@ -4,7 +4,7 @@ import { utf8 } from '../../src/base/bytes.ts'
 import type { ActorId, KeyspaceId, NodeId } from '../../src/base/ids.ts'
 import { parseActorId, parseClusterId, parseNodeId } from '../../src/base/ids.ts'
 import { firstConfiguration } from '../../src/protocol/configuration-change.ts'
-import { EMPTY_DOTS } from '../../src/protocol/dvv.ts'
+import { EMPTY_DOTS, unionDotSets } from '../../src/protocol/dvv.ts'
 import type { Dot, DotSet, DottedValue } from '../../src/protocol/record.ts'
 import { createConfigurationChecker } from '../../src/simulator/checker/configurations.ts'
 import { createDotLedger } from '../../src/simulator/checker/dot-ledger.ts'
@@ -205,6 +205,22 @@ test('2: a write whose context does not cover it excuses nothing', () => {
     2,
     /lacks put of x/,
   )
+})
+
+// Campaign seed 11, 7 peers: a put without a context was duplicated, and its second copy was answered first.
+test('2: a write answered with nothing but its own dot replaced what its first record had seen', () => {
+  const tell = (values: readonly Dot[]): void => {
+    const story = new Story()
+    story.put('x', dot(1), upTo(1))
+    const seen = unionDotSets(upTo(1), only(dot(1, OTHER)))
+    const { record, ...place } = stored(dot(1, OTHER), 'y')
+    const siblings = values.map((at) => ({ ...stored(at, 'x').record.values[0] }) as DottedValue)
+    story.ledger.record('host', { ...place, record: { seen, values: [...siblings, ...record.values] } })
+    story.put('y', dot(1, OTHER), only(dot(1, OTHER)))
+    story.read(['y'], seen)
+  }
+  tell([])
+  violates(() => tell([dot(1)]), 2, /lacks put of x/)
 })
 
 test('2: a value that an acknowledged context replaced and that comes back is found', () => {

@@ -4,7 +4,8 @@
  */
 import { type Bytes, text } from '../../base/bytes.ts'
 import { hash64 } from '../../base/hash.ts'
-import type { Dot, DottedValue } from '../../protocol/record.ts'
+import { covers } from '../../protocol/dvv.ts'
+import type { Dot, DottedValue, KeyRecord } from '../../protocol/record.ts'
 import type { StoredRecord } from './stored-record.ts'
 import { Violation } from './violation.ts'
 
@@ -14,6 +15,8 @@ export interface DotLedger {
   dotsOf(value: string): readonly Dot[]
   /** The greatest that these dots were given; 0 when none of them was ever on a disk. */
   timestampOf(dots: readonly Dot[]): number
+  /** Whether the record with which `dot` first came to a disk had seen `other`, and held it no more. */
+  cameInPlaceOf(dot: Dot, other: Dot): boolean
   readonly dotCount: number
 }
 
@@ -21,6 +24,7 @@ export function createDotLedger(): DotLedger {
   const meanings = new Map<string, string>()
   const dots = new Map<string, Dot[]>()
   const timestamps = new Map<string, number>()
+  const firstRecords = new Map<string, KeyRecord>()
 
   const learn = (host: string, stored: StoredRecord, value: DottedValue): void => {
     const name = nameOf(value.dot)
@@ -31,6 +35,7 @@ export function createDotLedger(): DotLedger {
       throw new Violation(1, `dot ${name} names two values: ${known}, and on ${host} ${meaning}`)
     }
     meanings.set(name, meaning)
+    firstRecords.set(name, stored.record)
     if (value.value === null) return
     const content = text(value.value)
     dots.set(content, [...(dots.get(content) ?? []), value.dot])
@@ -43,6 +48,11 @@ export function createDotLedger(): DotLedger {
     },
     dotsOf: (value) => dots.get(value) ?? [],
     timestampOf: (names) => Math.max(0, ...names.map((dot) => timestamps.get(nameOf(dot)) ?? 0)),
+    cameInPlaceOf(dot, other) {
+      const record = firstRecords.get(nameOf(dot))
+      if (record === undefined || !covers(record.seen, other)) return false
+      return !record.values.some((value) => nameOf(value.dot) === nameOf(other))
+    },
     get dotCount() {
       return meanings.size
     },

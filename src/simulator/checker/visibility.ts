@@ -9,15 +9,19 @@
  * - its context includes the context of each earlier reply, of writes and of reads alike: it has seen all
  *   that they had;
  * - the value of an acknowledged put is among its values, unless some write may have replaced it: one whose
- *   context covers it, or one
- *   that named no context and may have found it. In a `lww` keyspace a newer value may stand for it;
+ *   context covers it, or one that named no context and may have found it. In a `lww` keyspace a newer value
+ *   may stand for it;
  * - none of its values was replaced by an acknowledged write, that is, covered by what that write replaced;
  * - each value was written, to this very key.
  *
  * In sloppy keyspaces that holds of the reads after everything that stand-ins kept was delivered.
  *
  * Writes with an unknown outcome bind nobody, but may excuse: they may have been applied, now or at any time
- * until the read's end.
+ * until the read's end. An acknowledged one without a context replaced what its reply covers, unless it came
+ * twice and the second copy was answered first: that copy finds the write done, and what was replaced then
+ * nobody knows any more, so its reply is the write's own dot and nothing else (`Write`, `#replicateAgain`).
+ * That is less than the truth, and does no harm to whoever uses it as a context; but as an excuse it would be
+ * too little. Then the record counts in which that dot first came to a disk.
  */
 import { covers, EMPTY_DOTS, includesDotSet, unionDotSets } from '../../protocol/dvv.ts'
 import type { Dot, DotSet } from '../../protocol/record.ts'
@@ -154,7 +158,7 @@ function checkStanding(read: ReadOperation, bound: Bounds, history: KeyHistory, 
     const { value, reply } = write
     if (value === null || reply === null || values.includes(value)) continue
     const dots = ledger.dotsOf(value).filter((dot) => covers(reply, dot))
-    const excuse = history.writes.findLast((other) => mayReplace(other, write, dots, read))
+    const excuse = history.writes.findLast((other) => mayReplace(other, write, dots, read, ledger))
     if (excuse !== undefined && excuse.outcome !== 'pending') fallen.add(write)
     const isBound = position < bound.acknowledgedCount && write.w + read.r > read.keyspace.owners
     if (!isBound || excuse !== undefined || isOutdone(write, dots, read, history, ledger)) continue
@@ -173,13 +177,20 @@ function mayReplace(
   write: WriteOperation,
   dots: readonly Dot[],
   read: ReadOperation,
+  ledger: DotLedger,
 ): boolean {
   if (other === write || other.outcome === 'nothing') return false
   if (read.endMs !== null && other.startMs >= read.endMs) return false
-  if (other.context !== null) return dots.every((dot) => covers(other.context as DotSet, dot))
-  if (other.outcome === 'ok' && other.reply !== null)
-    return dots.every((dot) => covers(other.reply as DotSet, dot))
-  return true
+  const { context, outcome, reply } = other
+  if (context !== null) return dots.every((dot) => covers(context, dot))
+  if (outcome !== 'ok' || reply === null) return true
+  const own = onlyDot(reply)
+  return dots.every((dot) => covers(reply, dot) || (own !== null && ledger.cameInPlaceOf(own, dot)))
+}
+
+/** Of a set that has no other one. */
+function onlyDot({ vector, loose }: DotSet): Dot | null {
+  return vector.size === 0 && loose.length === 1 ? (loose[0] as Dot) : null
 }
 
 /**
