@@ -347,8 +347,8 @@ export class TreeExchange {
 
   get #trees() {
     const trees = this.#with.store.hashTrees
-    if (trees === null) throw new KvError('UNAVAILABLE', 'the hash trees here are being built')
-    return trees
+    if (trees !== null) return trees
+    throw new KvError('UNAVAILABLE', 'what this disk holds is not known yet: its hash trees are being built')
   }
 }
 

@@ -47,7 +47,7 @@ export class TreeReplica {
     if (!completeness.isAdmitted) {
       return this.#refuse(link, message.id, 'catchingUp')
     }
-    if (trees === null) return this.#refuse(link, message.id, 'failed') // They are being built.
+    if (trees === null) return this.#refuse(link, message.id, 'failed') // What is on disk is not known.
     switch (message.type) {
       case 'roots':
         return this.#tellRoots(from, keyspace, trees, message, link)

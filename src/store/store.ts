@@ -273,9 +273,9 @@ export class Store {
     return this.#commit.isIdle
   }
 
-  /** Of what is on disk; null for a while after a stop that was not clean. */
+  /** Of what is on disk; null while that is not known: after an unclean stop, and after a failed write. */
   get hashTrees(): HashTrees | null {
-    return this.inventory.trees
+    return this.#isOpen ? this.inventory.trees : null
   }
 
   /** True when any record, be it a tombstone or kept for others, is on disk or on its way. Always right. */
