@@ -19,8 +19,8 @@ export interface HttpFaceOptions {
   service(): KvService
   /** Null: failures cannot be simulated at this peer. */
   readonly faults: FaultControl | null
-  /** Whether this peer serves: it knows its cluster, and its store is open. */
-  ready(): boolean
+  /** Why this peer does not serve, in words; null: it knows its cluster, and its store is open. */
+  obstacle(): string | null
   readonly maxValueBytes: number
   /** Requests that call this peer by another name are refused, those for its health excepted. */
   readonly hostNames: HostNames
@@ -157,15 +157,11 @@ class LazyHttpFace implements HttpFace {
   }
 
   #readyPage(response: ServerResponse, withBody: boolean): void {
-    const { ready, faults } = this.#options
-    if (ready() && !this.#isStopping && faults?.state !== 'recovering')
-      answer(response, 200, 'text/plain', 'ready\n', withBody)
-    else
-      answerProblem(
-        response,
-        'UNAVAILABLE',
-        this.#isStopping ? 'this peer is stopping' : 'this peer is not ready yet',
-      )
+    const { obstacle, faults } = this.#options
+    const recovering = faults?.state === 'recovering' ? 'this peer recovers from a simulated failure' : null
+    const why = this.#isStopping ? 'this peer is stopping' : (obstacle() ?? recovering)
+    if (why === null) answer(response, 200, 'text/plain', 'ready\n', withBody)
+    else answerProblem(response, 'UNAVAILABLE', why)
   }
 
   async #metricsPage(response: ServerResponse, withBody: boolean): Promise<void> {

@@ -127,7 +127,7 @@ class SystemPeer implements Peer {
     const node = createNode(options, effects, (error) => this.#end(error, onFatal ?? (() => undefined)))
     this.#http = createHttpFace({
       service: () => node.service,
-      ready: () => node.isReady,
+      obstacle: () => node.obstacle,
       faults: node.faults,
       maxValueBytes: options.maxValueBytes,
       hostNames,
@@ -160,7 +160,7 @@ class SystemPeer implements Peer {
   }
 
   get ready(): boolean {
-    return this.#node.isReady
+    return this.#node.obstacle === null
   }
 
   get service(): KvService {

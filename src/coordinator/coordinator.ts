@@ -67,7 +67,9 @@ export class Coordinator {
       const seed = contextSeed(this.#with.clusterSeed(), place.keyspace.id, place.key)
       if (request.context !== null) decodeContext(request.context, seed)
       const isOwner = this.#with.ring().isOwner(this.#with.selfId, place.keyspace, place.partition)
-      if (isOwner || this.#standsIn(place, forwarded)) {
+      // With the disk away another owner coordinates; he refuses at once when there is none.
+      const away = forwarded ? null : this.#with.store.outage
+      if (away === null && (isOwner || this.#standsIn(place, forwarded))) {
         if (!this.#with.store.completeness.isAdmitted) {
           const why = 'this peer lost its data and has not been let in again'
           throw new KvError('UNAVAILABLE', `nothing was written: ${why}; ask another one`)
@@ -78,7 +80,7 @@ export class Coordinator {
       }
       if (forwarded)
         throw new KvError('UNAVAILABLE', 'nothing was written: this peer does not own the key; try again')
-      this.#track(done, sizeBytes, (end) => new Forward(this.#with, place, request, deadlineMs, end))
+      this.#track(done, sizeBytes, (end) => new Forward(this.#with, place, request, deadlineMs, away, end))
     })
   }
 

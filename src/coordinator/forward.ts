@@ -1,8 +1,10 @@
 /**
- * A write that came to a peer which is no replica of its key: handed on, once, to the first owner that is up.
+ * A write that came to a peer which is no replica of its key, or whose disk is away: handed on, once, to the
+ * first owner that is up.
  */
 import { KvError } from '../base/error.ts'
 import type { NodeId } from '../base/ids.ts'
+import { outageError } from '../store/outage.ts'
 import type { PeerMessage, PeerReply } from '../wire/peer-messages.ts'
 import type { PutReply, PutRequest } from '../wire/requests.ts'
 import type { Coordination, Done } from './coordination.ts'
@@ -17,16 +19,20 @@ export class Forward extends OwnerExchange {
   /** Owners that said, or showed, that they did nothing. */
   readonly #declined = new Set<NodeId>()
   #asked: NodeId | null = null
-  #why: KvError | null = null
+  #why: KvError | null
 
+  /** @param outage why this peer does not write it itself; null: the key is not its own */
   constructor(
     coordination: Coordination,
     place: KeyPlace,
     request: PutRequest,
     deadlineMs: number,
+    outage: string | null,
     done: Done<PutReply>,
   ) {
     super(coordination, deadlineMs)
+    this.#declined.add(coordination.selfId)
+    this.#why = outage === null ? null : outageError(outage)
     this.#place = place
     this.#request = request
     this.#done = done

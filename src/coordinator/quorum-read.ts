@@ -39,6 +39,8 @@ export class QuorumRead extends OwnerExchange {
   #answers: Answer[] = []
   #candidates: NodeId[] = []
   #needed = 0
+  /** Why our own disk could not be asked. */
+  #whyNotHere: string | null = null
   /** Those asked in place of owners that are away; empty while enough of these are up. */
   #standIns: readonly NodeId[] = []
   #hedge: Timer | null = null
@@ -117,11 +119,16 @@ export class QuorumRead extends OwnerExchange {
     if (missing <= 0) return
     this.#addStandIns()
     if (this.#candidates.length >= missing) this.#askNext(missing)
-    else this.#fail('too few owners of this key are up, or hold what is kept for those that are down')
+    else this.#fail(this.#tooFew)
   }
 
   protected override timedOut(): void {
     this.#fail(`${this.#answers.length} of ${this.#needed} owners of this key answered in time`)
+  }
+
+  get #tooFew(): string {
+    const few = 'too few owners of this key are up, or hold what is kept for those that are down'
+    return this.#whyNotHere === null ? few : `this peer cannot be read: ${this.#whyNotHere}`
   }
 
   /** Once: there are no others to add. */
@@ -158,7 +165,9 @@ export class QuorumRead extends OwnerExchange {
       bytes = (asStandIn ? store.standIns : store).read(keyspace.id, partition, key)
     } catch (error) {
       if (!(error instanceof KvError)) throw error
-      return this.missed(this.with.selfId) // Our copy is damaged or the disk away: another owner has it.
+      // Our copy is damaged or the disk away: another owner has it.
+      this.#whyNotHere = store.outage
+      return this.missed(this.with.selfId)
     }
     this.#take(this.with.selfId, bytes)
   }

@@ -221,7 +221,8 @@ export class Replication extends OwnerExchange {
     if (this.#quorum.met) this.#answer(null)
     else if (this.#quorum.impossible) {
       this.finish()
-      return this.#answer('too many owners of this key went down')
+      const { outage } = this.with.store
+      return this.#answer(outage === null ? 'too many owners of this key went down' : `this peer: ${outage}`)
     }
     if (this.#isAnswered && !this.#mayLinger()) this.finish()
   }

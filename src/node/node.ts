@@ -75,6 +75,13 @@ export class Node {
     return this.#isReady
   }
 
+  /** Why it does not serve now, in words; null: it does. */
+  get obstacle(): string | null {
+    if (!this.#isReady) return 'this peer is not ready yet'
+    const outage = this.#running.store.outage
+    return outage === null ? null : `this peer can neither read nor write: ${outage}`
+  }
+
   /** Where others find it: the real port, once it listens. */
   get address(): Address {
     return this.#options.advertise ?? this.#listener?.address ?? this.#options.listen

@@ -15,7 +15,7 @@ export function reportOf(store: Store, catchingUp: string | null): PeerReport {
   const hints = store.standIns.total.records
   const quarantined = store.quarantine.size
   const { count: damaged, restored, lostLeaves } = store.damage
-  const disk = { damaged, restored, lostLeaves }
+  const disk = { damaged, restored, lostLeaves, outage: store.outage }
   return {
     keys,
     bytes,
@@ -29,10 +29,11 @@ export function reportOf(store: Store, catchingUp: string | null): PeerReport {
   }
 }
 
-/** Sentences for people about data that is not what was written. */
+/** Sentences for people about a disk that is away, and about data that is not what was written. */
 export function dataWarnings(address: string, report: PeerReport | null): string[] {
-  const { damaged, restored, lostLeaves, dotClashes } = report ?? {}
+  const { damaged, restored, lostLeaves, dotClashes, outage } = report ?? {}
   const warnings: string[] = []
+  if ((outage ?? null) !== null) warnings.push(`${address} can neither read nor write: ${outage}`)
   if ((damaged ?? 0) > 0) {
     const cause = 'more of their other owners must be up'
     warnings.push(`${address} cannot read ${damaged} of its records, and has not got them back yet: ${cause}`)

@@ -12,6 +12,7 @@ import { KvError } from '../base/error.ts'
 import type { Clock } from '../effects/clock.ts'
 import type { Counter, Histogram, Metrics } from '../effects/metrics.ts'
 import type { Database } from '../effects/storage.ts'
+import { diskWords } from './outage.ts'
 
 export interface CommitOperation {
   readonly key: Bytes
@@ -237,7 +238,7 @@ export class GroupCommit<O extends CommitOperation> {
     this.#reachBoundary()
     const error = new KvError(
       'TIMEOUT_UNKNOWN',
-      'the disk failed: it is not known whether this was written',
+      `it is not known whether this peer has written it: ${diskWords(cause)}`,
       { cause },
     )
     for (const batch of batches) this.#tell(batch, error)

@@ -13,7 +13,6 @@ import { type Bytes, equalBytes } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
 import { hash32 } from '../base/hash.ts'
 import { type ActorId, type KeyspaceId, parseStoreId, type StoreId } from '../base/ids.ts'
-import type { Timer } from '../effects/clock.ts'
 import type { Effects } from '../effects/effects.ts'
 import type { Database } from '../effects/storage.ts'
 import type { Keyspace } from '../protocol/configuration.ts'
@@ -32,6 +31,7 @@ import { Inventory, type InventoryHost } from './inventory.ts'
 import { CATCH_UP_KEY, KEYSPACE_KINDS, keyspaceRange, recordKey } from './keys.ts'
 import { beginLife, emptyLife, holdsAnyRecord, keyspacesHeld, type Life, syncDatabase } from './life.ts'
 import { type Minted, mintDot, type NewValue, putUnder } from './minting.ts'
+import { Outage, outageError } from './outage.ts'
 import { type PendingWrite, PendingWrites } from './pending-writes.ts'
 import { Quarantine } from './quarantine.ts'
 import { decodeSeeded, encodeSeeded } from './record-codec.ts'
@@ -47,9 +47,6 @@ export type StoreEffects = Pick<Effects, 'clock' | 'storage' | 'random' | 'log' 
 export type KeyspacePlace = Pick<Keyspace, 'id' | 'durability'>
 /** A merge is on disk; `seenUpTo` is as in `Store.merge`. */
 export type Merged = (error: KvError | null, seenUpTo: number) => void
-
-const SHORTEST_RETRY_MS = 100
-const LONGEST_RETRY_MS = 5000
 
 export class Store {
   readonly #effects: StoreEffects
@@ -77,7 +74,7 @@ export class Store {
   #isOpen = true
   #storeId: StoreId
   #actor: Actor
-  #retry: { readonly timer: Timer; readonly end: () => void } | null = null
+  readonly #outage: Outage
   #reopening: Promise<void> = Promise.resolve()
   #isClosing = false
   #closed: Promise<void> | null = null
@@ -88,6 +85,7 @@ export class Store {
     const { storeId, cleanStop } = life
     this.#effects = effects
     this.#answers = new Answers(clock)
+    this.#outage = new Outage(clock)
     this.#database = database
     this.#disk = new DiskRecords(effects.log, this.damage, database)
     this.#storeId = storeId
@@ -137,6 +135,11 @@ export class Store {
   /** One life of this data; another one after a wipe, and after `beginAnew`. */
   get storeId(): StoreId {
     return this.#storeId
+  }
+
+  /** Why nothing can be read or written now, as in `its disk is full`; null: it can. */
+  get outage(): string | null {
+    return this.#outage.why
   }
 
   /** Under whose name dots are minted now. */
@@ -372,8 +375,7 @@ export class Store {
   }
 
   #unavailable(): KvError {
-    const why = this.#isClosing ? 'this peer is stopping' : 'this peer is recovering from a failed disk write'
-    return new KvError('UNAVAILABLE', `nothing was written: ${why}`)
+    return outageError(this.#isClosing ? 'it is stopping' : (this.outage ?? 'its disk is away'))
   }
 
   /**
@@ -439,6 +441,7 @@ export class Store {
   #failed(error: unknown): void {
     this.#effects.log.error('store.write-failed', { error })
     this.#isOpen = false
+    this.#outage.began(error)
     this.#look = null
     this.#pending.clear()
     this.renewActor()
@@ -446,12 +449,8 @@ export class Store {
   }
 
   async #reopen(): Promise<void> {
-    const { log, storage, clock, random } = this.#effects
-    for (
-      let delayMs = SHORTEST_RETRY_MS;
-      !this.#isClosing;
-      delayMs = Math.min(2 * delayMs, LONGEST_RETRY_MS)
-    ) {
+    const { log, storage, random } = this.#effects
+    while (!this.#isClosing) {
       try {
         await this.inventory.stop()
         await this.#database.close()
@@ -464,14 +463,12 @@ export class Store {
         this.#commit.begin(this.#database)
         this.inventory.begin(this.#database, life)
         this.#isOpen = true
+        this.#outage.ended()
         log.info('store.reopened', { storeId: life.storeId })
         return
       } catch (error) {
-        log.error('store.reopen-failed', { error, retryMs: delayMs })
-        if (this.#isClosing) return
-        await new Promise<void>((resolve) => {
-          this.#retry = { timer: clock.setTimer(delayMs, resolve), end: resolve }
-        })
+        log.error('store.reopen-failed', { error, retryMs: this.#outage.restMs })
+        if (!this.#isClosing) await this.#outage.rest(error)
       }
     }
   }
@@ -479,8 +476,7 @@ export class Store {
   async #close(): Promise<void> {
     const { log } = this.#effects
     await this.#commit.barrier()
-    this.#retry?.timer.cancel()
-    this.#retry?.end()
+    this.#outage.stopResting()
     await this.#reopening
     await this.inventory.stop()
     if (this.#isOpen) await this.#leaveMarker().catch((error) => log.warn('store.no-marker', { error }))

@@ -86,6 +86,7 @@ export const dataReplies = {
    * What the disk did not give back as it was written: records that are `damaged`, and were `restored`;
    * leaves of hash trees whose records are gone.
    * `dotClashes`: values met under a dot that names another value.
+   * `outage`: why it can neither read nor write now.
    */
   report: [
     69,
@@ -102,6 +103,7 @@ export const dataReplies = {
       restored: optional(uint()),
       lostLeaves: optional(uint()),
       dotClashes: optional(uint()),
+      outage: optional(string(1024)),
     },
   ],
 } as const satisfies MessageTable

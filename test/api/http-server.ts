@@ -36,7 +36,7 @@ export async function startHttpServer(
       throw new KvError('UNAVAILABLE', 'this peer is starting; try again')
     },
     faults,
-    ready: () => state.ready,
+    obstacle: () => (state.ready ? null : 'its disk is full'),
     maxValueBytes,
     hostNames: new HostNames(['x']),
     random: createSystemRandom(),

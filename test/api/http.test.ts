@@ -389,7 +389,8 @@ test('bad keyspace options are refused by name', async ({ server }) => {
 test('health needs nothing, readiness follows the peer, metrics show', async ({ server }) => {
   server.ready = false
   assert.is(await (await fetch(`${server.url}/healthz`)).text(), 'ok\n')
-  await problemOf(await fetch(`${server.url}/readyz?x=1`), 503, 'UNAVAILABLE')
+  const unready = await problemOf(await fetch(`${server.url}/readyz?x=1`), 503, 'UNAVAILABLE')
+  assert.is(unready.detail, 'its disk is full', 'it says why')
   server.ready = true
   assert.is(await (await fetch(`${server.url}/readyz`)).text(), 'ready\n')
   const head = await fetch(`${server.url}/healthz`, { method: 'HEAD' })

@@ -18,7 +18,13 @@ const PORT = 7000
 const CLUSTER = parseClusterId('cluster-1')
 
 /** Of a report that says nothing of its disk. */
-export const NO_DAMAGE = { damaged: null, restored: null, lostLeaves: null, dotClashes: null }
+export const NO_DAMAGE = {
+  damaged: null,
+  restored: null,
+  lostLeaves: null,
+  dotClashes: null,
+  outage: null,
+}
 
 export class LinkedWorld {
   readonly sim: SimWorld = createWorld({ seed: 'links' })

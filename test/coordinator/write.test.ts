@@ -252,16 +252,6 @@ test('it is unknown also when the only store that was handed the write failed', 
   assert.is(told.error?.code, 'TIMEOUT_UNKNOWN')
 })
 
-test('while the disk here is away a write is unavailable: nothing was written', async () => {
-  const world = await CoordinatorWorld.open()
-  world.disk.isFailing = true
-  world.put({ blind: true })
-  await world.pass(0.5)
-  const told = world.put({ blind: true })
-  assert.is(told.error?.code, 'UNAVAILABLE')
-  assert.match(told.error?.message ?? '', 'nothing was written')
-})
-
 test('while the copy here is damaged a write is unavailable, and the peer goes on', async () => {
   const world = await CoordinatorWorld.open()
   const { newest } = world.store

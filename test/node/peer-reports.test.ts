@@ -2,7 +2,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { utf8 } from '../../src/base/bytes.ts'
 import type { KeyspaceId } from '../../src/base/ids.ts'
-import { reportOf } from '../../src/node/peer-reports.ts'
+import { dataWarnings, reportOf } from '../../src/node/peer-reports.ts'
 import { EMPTY_DOTS } from '../../src/protocol/dvv.ts'
 import { World } from '../store/world.ts'
 
@@ -23,6 +23,21 @@ test('after an unclean stop it says that it is counting, until it has counted', 
   assert.ok(reportOf(second, null).isCounting)
   await world.settle()
   assert.equal([reportOf(second, null).keys, reportOf(second, null).isCounting], [500, false])
+})
+
+test('a disk that is away is told, and is a warning that names the peer', async () => {
+  const failure = { message: 'no space left on device', kept: false }
+  let isFull = false
+  const world = new World(8, { fail: () => (isFull ? failure : null) })
+  const store = await world.open()
+  assert.equal(dataWarnings('10.0.0.1:7001', reportOf(store, null)), [])
+  isFull = true
+  const keyspace = { id: 1 as KeyspaceId, durability: 'disk' } as const
+  const value = { value: utf8('v'), contentType: null, writeId: 'w', expiresAtMs: null }
+  store.put(keyspace, 7, utf8('key'), EMPTY_DOTS, value, () => undefined)
+  for (let i = 0; i < 10; i++) await world.step()
+  const [warning] = dataWarnings('10.0.0.1:7001', reportOf(store, null))
+  assert.match(warning ?? '', /^10\.0\.0\.1:7001 can neither read nor write: its disk is full/)
 })
 
 test.run()

@@ -324,12 +324,37 @@ test('a store that cannot be opened again is tried again, until it is closed', a
     fail: (work) => (isBroken && work !== 'file' ? { message: 'gone', kept: false } : null),
   })
   const store = await world.open()
+  assert.is(store.outage, null)
   isBroken = true
-  put(store, 'lost')
+  const { told } = put(store, 'lost')
   for (let i = 0; i < 20; i++) await world.step()
+  assert.match(told.error?.message ?? '', /^it is not known whether .*: its disk fails: gone$/)
+  assert.is(store.outage, 'its disk fails: gone')
   assert.ok(world.logged.filter((event) => event === 'store.reopen-failed').length > 1)
   await world.result(store.close())
   assert.not(world.disk.image().files.has('clean-stop'))
+})
+
+test('why the disk is away is said in words, from the first failure until it is back', async () => {
+  let message: string | null = 'IO error: /data/000003.log: No space left on device'
+  const world = new World(18, { fail: () => (message === null ? null : { message, kept: false }) })
+  message = null
+  const store = await world.open()
+  message = 'IO error: /data/000003.log: No space left on device'
+  const { told } = put(store, 'lost')
+  while (!told.isDone) await world.step()
+  const full = 'its disk is full; make room there, and it goes on by itself'
+  assert.is(told.error?.message, `it is not known whether this peer has written it: ${full}`)
+  assert.is(store.outage, full)
+  message = 'cannot open the database in /data: the disk is full'
+  for (let i = 0; i < 20; i++) await world.step()
+  assert.is(store.outage, full)
+  message = null
+  await world.settle()
+  assert.is(store.outage, null)
+  put(store, 'kept')
+  await world.settle()
+  assert.equal(onDisk(store), ['kept'])
 })
 
 test('closing brings to the disk what was taken, refuses more, and can be done twice', async () => {

@@ -1,0 +1,79 @@
+/** While a store's database is away because the disk failed: why, in words, and when to try again. */
+import { KvError } from '../base/error.ts'
+import type { Clock, Timer } from '../effects/clock.ts'
+
+const SHORTEST_REST_MS = 100
+const LONGEST_REST_MS = 5000
+const MAX_WORDS = 300
+
+export class Outage {
+  readonly #clock: Clock
+  #why: string | null = null
+  #restMs = SHORTEST_REST_MS
+  #rest: { readonly timer: Timer; readonly end: () => void } | null = null
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** `its disk is full`, for people; null: there is none. */
+  get why(): string | null {
+    return this.#why
+  }
+
+  /** Of the next `rest`. */
+  get restMs(): number {
+    return this.#restMs
+  }
+
+  began(error: unknown): void {
+    this.#why = diskWords(error)
+  }
+
+  ended(): void {
+    this.#why = null
+    this.#restMs = SHORTEST_REST_MS
+  }
+
+  /** Another attempt failed. Fulfils when it is time for the next one, or when there will be none. */
+  async rest(error: unknown): Promise<void> {
+    this.began(error)
+    const ms = this.#restMs
+    this.#restMs = Math.min(2 * ms, LONGEST_REST_MS)
+    await new Promise<void>((resolve) => {
+      this.#rest = { timer: this.#clock.setTimer(ms, resolve), end: resolve }
+    })
+  }
+
+  stopResting(): void {
+    this.#rest?.timer.cancel()
+    this.#rest?.end()
+  }
+}
+
+/** @param why what this peer does, or its disk */
+export function outageError(why: string): KvError {
+  return new KvError('UNAVAILABLE', `nothing was written at this peer: ${why}`)
+}
+
+/** What the system said, as what a peer's disk is or does: a sentence that begins with its address. */
+export function diskWords(error: unknown): string {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    const { code } = cause as { readonly code?: unknown }
+    if (
+      code === 'ENOSPC' ||
+      code === 'EDQUOT' ||
+      /no space left|disk is full|quota exceeded/i.test(cause.message)
+    )
+      return 'its disk is full; make room there, and it goes on by itself'
+  }
+  const innermost = innermostOf(error)
+  const message = error instanceof KvError ? error.message : innermost
+  return `its disk fails: ${message.replaceAll(/\s+/g, ' ').slice(0, MAX_WORDS)}`
+}
+
+function innermostOf(error: unknown): string {
+  let found = error
+  while (found instanceof Error && found.cause instanceof Error) found = found.cause
+  return found instanceof Error ? found.message : String(found)
+}
