@@ -101,13 +101,13 @@ function sendFailure(
   request: FastifyRequest,
   reply: FastifyReply,
 ): FastifyReply {
-  const problem = problemOfFailure(error, maxValueBytes)
+  const problem = problemOfFailure(error, maxValueBytes, request.headers['content-type'] ?? '')
   if (problem.code === 'INTERNAL') log.error('http.failed', { error })
   if (problem.status === 413) discardBody(request, reply)
   return sendProblem(reply, problem)
 }
 
-function problemOfFailure(error: unknown, maxValueBytes: number): Problem {
+function problemOfFailure(error: unknown, maxValueBytes: number, contentType: string): Problem {
   if (error instanceof KvError && error.code !== 'INTERNAL') return problemOf(error)
   const { code, statusCode = 500, message } = error as Partial<FastifyError>
   if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') {
@@ -117,11 +117,9 @@ function problemOfFailure(error: unknown, maxValueBytes: number): Problem {
     )
   }
   if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') {
-    return makeProblem(
-      'INVALID_ARGUMENT',
-      'the Content-Type is none; write type/subtype, or leave it out',
-      415,
-    )
+    const given = `'${contentType.slice(0, 100)}'`
+    const advice = 'write type/subtype, such as text/plain, or leave it out'
+    return makeProblem('INVALID_ARGUMENT', `${given} is not a Content-Type: ${advice}`, 415)
   }
   if (code === 'FST_ERR_BAD_URL')
     return makeProblem('INVALID_ARGUMENT', 'the path is not properly percent-encoded')

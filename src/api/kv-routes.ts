@@ -13,6 +13,8 @@ import { siblingsAsJson, siblingsAsMultipart, usableContentType } from './siblin
 const PREFIX = '/v1/kv/'
 const CONTEXT_HEADER = 'x-kv-context'
 const MALFORMED = 'malformed'
+/** Whoever sends one believes that the write depends on it. */
+const WRITE_CONDITIONS = ['if-match', 'if-none-match', 'if-unmodified-since'] as const
 
 /**
  * Routers decode paths as UTF-8 and refuse what is not. So the keyspace and the key, which is everything
@@ -87,6 +89,7 @@ async function put(
   reply: FastifyReply,
   value: Bytes | null,
 ): Promise<FastifyReply> {
+  refuseConditions(request)
   const query = new Query(request.originalUrl, ['w', 'blind', 'timeout', ...(value === null ? [] : ['ttl'])])
   const contentType = value === null ? null : (request.headers['content-type'] ?? null)
   if (contentType !== null && contentType.length > MAX_CONTENT_TYPE_LENGTH) {
@@ -111,6 +114,15 @@ async function put(
   })
   noteReplicas(reply, done)
   return reply.code(204).header(CONTEXT_HEADER, done.context).send()
+}
+
+/** No owner can tell whether a write is the first or the only one. @throws INVALID_ARGUMENT */
+function refuseConditions({ headers }: FastifyRequest): void {
+  const condition = WRITE_CONDITIONS.find((name) => headers[name] !== undefined)
+  if (condition === undefined) return
+  const advice =
+    'send the X-KV-Context that you have read: it replaces exactly that, and others stay beside it'
+  throw invalid(`a write with ${condition} is not possible here; ${advice}`)
 }
 
 /** @throws INVALID_ARGUMENT */

@@ -44,7 +44,8 @@ const writeParameters = [
     'header',
     'X-KV-Context',
     { type: 'string' },
-    'From an earlier answer about this key: replaces exactly what that saw.',
+    'From an earlier answer about this key: replaces exactly what that saw. In place of If-Match and ' +
+      'If-None-Match, with which a write is refused.',
   ),
 ]
 

@@ -88,6 +88,23 @@ test('who asks before the peer has read its disk is told to come back, and is se
   assert.is((await put(url, 'x')).status, 204)
 })
 
+test('a condition that cannot be kept is refused, with what there is instead', async ({ server }) => {
+  const url = `${server.url}/v1/kv/default/only-once`
+  for (const method of ['PUT', 'DELETE']) {
+    for (const [name, value] of [
+      ['If-None-Match', '*'],
+      ['If-Match', '"1-2"'],
+      ['If-Unmodified-Since', 'Sun, 22 Nov 2026 00:00:00 GMT'],
+    ] as const) {
+      const response = await fetch(url, { method, headers: { [name]: value } })
+      const { detail } = await problemOf(response, 400, 'INVALID_ARGUMENT')
+      assert.match(detail, name.toLowerCase())
+      assert.match(detail, 'X-KV-Context')
+    }
+  }
+  assert.is(server.service.puts.length, 0)
+})
+
 test('a value without a type is bytes, and an empty value is a value', async ({ server }) => {
   const url = `${server.url}/v1/kv/default/empty`
   assert.is((await put(url, null)).status, 204)
@@ -236,7 +253,8 @@ test('bad input is 400 and says what is allowed', async ({ server }) => {
   await problemOf(await put(`${url}?blind=1`, 'v', { 'x-kv-context': 'c1' }), 400, 'INVALID_ARGUMENT')
   await problemOf(await put(url, 'v', { 'x-kv-context': 'nonsense' }), 400, 'INVALID_ARGUMENT')
   await problemOf(await put(url, 'v', { 'content-type': `a/${'b'.repeat(300)}` }), 400, 'INVALID_ARGUMENT')
-  await problemOf(await put(url, 'v', { 'content-type': 'nonsense' }), 415, 'INVALID_ARGUMENT')
+  const untyped = await put(url, 'v', { 'content-type': 'nonsense' })
+  assert.match((await problemOf(untyped, 415, 'INVALID_ARGUMENT')).detail, "'nonsense' is not a Content-Type")
   assert.is((await put(url, 'v')).status, 204)
 })
 
