@@ -23,10 +23,6 @@ interface KeyspaceTally {
 export class StandInTally {
   readonly #keyspaces = new Map<KeyspaceId, KeyspaceTally>()
 
-  clear(): void {
-    this.#keyspaces.clear()
-  }
-
   drop(keyspaceId: KeyspaceId): void {
     this.#keyspaces.delete(keyspaceId)
   }

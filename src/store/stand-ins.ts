@@ -87,7 +87,7 @@ export class StandIns {
   readonly #host: StandInHost
   readonly #maxBytes: number
   readonly #pending = new PendingWrites<StandInWrite>()
-  readonly #tally = new StandInTally()
+  #tally = new StandInTally()
   #actor: Actor
 
   constructor(host: StandInHost, maxBytes: number) {
@@ -96,21 +96,25 @@ export class StandIns {
     this.#actor = Actor.create(host.effects.random)
   }
 
-  /** Counts what is on disk: before the first write, and when the database was opened anew. */
+  /**
+   * Counts what is on disk: before the first write, and when the database was opened anew. Until it was read
+   * to its end, what was counted before stands.
+   */
   async load(database: Database): Promise<void> {
-    this.#tally.clear()
     this.#pending.clear()
     this.renewActor()
+    const tally = new StandInTally()
     const iterator = database.iterator(kindRange(KIND.standIn))
     try {
       for (;;) {
         const entries = await iterator.nextv(CHUNK_RECORDS)
-        if (entries.length === 0) return
-        for (const [key, value] of entries) this.#count(key, value)
+        if (entries.length === 0) break
+        for (const [key, value] of entries) this.#count(tally, key, value)
       }
     } finally {
       await iterator.close()
     }
+    this.#tally = tally
   }
 
   /** Under whose name dots are minted here; another one than the store's. */
@@ -299,10 +303,10 @@ export class StandIns {
     }
   }
 
-  #count(databaseKey: Bytes, value: Bytes): void {
+  #count(tally: StandInTally, databaseKey: Bytes, value: Bytes): void {
     const standIn = this.#decodedEntry(databaseKey, value)
     const counted = { targets: [], bytes: databaseKey.length + value.length }
-    this.#tally.replaced(keyspaceOf(databaseKey), null, standIn === null ? counted : countedOf(standIn))
+    tally.replaced(keyspaceOf(databaseKey), null, standIn === null ? counted : countedOf(standIn))
   }
 
   #mintAnew() {

@@ -281,9 +281,10 @@ export class Store {
     return this.#isOpen ? this.inventory.trees : null
   }
 
-  /** True when any record, be it a tombstone or kept for others, is on disk or on its way. Always right. */
+  /** False only when no record, be it a tombstone or kept for others, is on disk, or may be on its way. */
   holdsRecords(): boolean {
-    return !this.#commit.isIdle || this.inventory.holdsRecords || this.standIns.total.records > 0
+    if (!this.#isOpen || !this.#commit.isIdle) return true // Until it is open again nobody knows.
+    return this.inventory.holdsRecords || this.standIns.total.records > 0
   }
 
   /** The keyspaces that have records on this disk. */
