@@ -19,7 +19,6 @@ import type { FaultControl, PeerPlace } from '../wire/faults.ts'
 import type { KvService } from '../wire/requests.ts'
 import { AddressBook } from './address-book.ts'
 import { ClientSession, type SessionHost, turnAway } from './client-session.ts'
-import { dropLeftovers, dropRecordsBetween } from './dropped-keyspaces.ts'
 import { type SimulatedFailures, simulateFailures } from './faults/simulated-failures.ts'
 import { Identity } from './identity.ts'
 import { type EmptyPlace, findLoss, takeVacantPlace } from './lost-directory.ts'
@@ -240,7 +239,7 @@ export class Node {
   }
 
   #begin(parts: Parts): void {
-    const { catchUp, configuration, membership, book, store, handoff, antiEntropy, rescue } = parts
+    const { catchUp, configuration, membership, book, dropped, handoff, antiEntropy, rescue } = parts
     parts.stalls.start()
     membership.onChange((nodeId, before, after) => {
       this.#peerChanged(nodeId, before, after)
@@ -252,7 +251,7 @@ export class Node {
     configuration.onAdopt((next) => this.#adopt(next))
     if (configuration.current !== null) {
       this.#adopt(configuration.current)
-      void dropLeftovers(store, this.#effects.log, configuration.current)
+      dropped.start(configuration.current)
     }
     membership.start()
     membership.learn(book.entries().map(([nodeId, address]) => ({ nodeId, address })))
@@ -307,7 +306,7 @@ export class Node {
   #adopt(next: Configuration): void {
     const before = this.#ring?.configuration ?? null
     this.#ring = createRing(next)
-    const { membership, coordinator, handoff, antiEntropy, catchUp, store } = this.#running
+    const { membership, coordinator, handoff, antiEntropy, catchUp, dropped } = this.#running
     membership.setConfiguration(
       next.number,
       next.members.map(({ nodeId }) => nodeId),
@@ -317,7 +316,7 @@ export class Node {
     handoff.ringChanged()
     antiEntropy.configurationChanged()
     catchUp.configurationChanged()
-    if (before !== null) dropRecordsBetween(store, this.#effects.log, before, next)
+    if (before !== null) dropped.configurationChanged(before, next)
     this.#topologyChanged()
   }
 
@@ -371,7 +370,8 @@ export class Node {
     parts.claims.stop()
     parts.coordinator.stop()
     parts.stalls.stop()
-    const repaired = Promise.all([parts.antiEntropy.stop(), parts.catchUp.stop(), parts.rescue.stop()])
+    const { antiEntropy, catchUp, rescue, dropped } = parts
+    const ended = Promise.all([antiEntropy.stop(), catchUp.stop(), rescue.stop(), dropped.stop()])
     const isOutranked = this.#fatal !== null
     if (!isOutranked) await this.#drain(parts)
     await parts.handoff.stop(isOutranked ? 0 : FLUSH_MS)
@@ -380,7 +380,7 @@ export class Node {
     if (!isOutranked) parts.membership.leave()
     await parts.configuration.stop()
     parts.rpc.stop()
-    await repaired
+    await ended
     parts.links.stop()
     await parts.book.stop()
     await this.#listener?.close()

@@ -34,6 +34,7 @@ import type { PeerMessage } from '../wire/peer-messages.ts'
 import type { AddressBook, NotedLife } from './address-book.ts'
 import { ClusterFinder } from './cluster-finder.ts'
 import { ClusterTasks } from './cluster-tasks.ts'
+import { DroppedKeyspaces } from './dropped-keyspaces.ts'
 import type { Identity } from './identity.ts'
 import { LifeClaims } from './life-claims.ts'
 import { LocalService } from './local-service.ts'
@@ -54,6 +55,7 @@ export interface Parts {
   readonly membership: MembershipDriver
   readonly configuration: ConfigurationDriver
   readonly claims: LifeClaims
+  readonly dropped: DroppedKeyspaces
   readonly finder: ClusterFinder
   readonly coordinator: Coordinator
   readonly stalls: StallWatch
@@ -107,7 +109,8 @@ export function assembleParts(around: Surroundings): Parts {
     newestLife: (peer) => newestLife(membership.view(peer), book.lifeOf(peer)),
     claims: cluster.claims,
   }
-  const data = { coordinator, stalls, handoff, antiEntropy, catchUp, rescue, service }
+  const dropped = new DroppedKeyspaces(store, effects)
+  const data = { coordinator, dropped, stalls, handoff, antiEntropy, catchUp, rescue, service }
   return { identity, store, book, ...cluster, finder, ...data }
 }
 

@@ -292,16 +292,19 @@ export class Store {
     return keyspacesHeld(this.#database)
   }
 
-  /** Removes all records of a keyspace, whose id is never used again; it takes no writes from now on. */
+  /** Removes all records of a keyspace, which takes no writes from now on. To be repeated when it rejects. */
   async dropKeyspace(keyspaceId: KeyspaceId): Promise<void> {
     this.#dropped.add(keyspaceId)
     await this.#commit.barrier()
-    for (const kind of KEYSPACE_KINDS) await this.#database.clear(keyspaceRange(kind, keyspaceId))
-    await syncDatabase(this.#database, this.#storeId) // Clearing does not.
+    const database = this.#opened
+    for (const kind of KEYSPACE_KINDS) await database.clear(keyspaceRange(kind, keyspaceId))
+    await syncDatabase(database, this.#storeId) // Clearing does not.
+    const holdsOthers = await holdsAnyRecord(database)
+    if (this.#opened !== database) throw this.#unavailable() // It was counted anew meanwhile.
     this.#look = null
     this.#disk.forget()
     this.standIns.dropped(keyspaceId)
-    this.inventory.drop(keyspaceId, await holdsAnyRecord(this.#database))
+    this.inventory.drop(keyspaceId, holdsOthers)
   }
 
   #inventoryHost(rebuildIntervalMs: number): InventoryHost {
