@@ -59,7 +59,7 @@ test('are gone after their configuration is, and take no writes from the same mo
   await world.result(dropped.stop())
 })
 
-test('that meet a failing disk are dropped once it works again, and then nothing is in the way of a join', async () => {
+test('that meet a failing disk are dropped once it works again, and are in no join’s way', async () => {
   for (const failsFor of [0, 1, 5, 20, 200]) {
     for (const isLeftOver of [true, false]) {
       const { world, store, dropped, before, after, breakDisk } = await bench(`fails for ${failsFor}`)

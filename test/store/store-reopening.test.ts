@@ -23,7 +23,7 @@ function keep(store: Store, name: string): void {
   store.standIns.put(KEYSPACE, PARTITION, utf8(name), TARGETS, EMPTY_DOTS, VALUE, ignore)
 }
 
-test('never says that it holds nothing while it does not know, or holds what is kept for others', async () => {
+test('never says that it holds nothing while it does not know, or keeps what is for others', async () => {
   for (const holds of ['nothing', 'records', 'stand-in records']) {
     let isBroken = false
     const world = new World(`holds ${holds}`, {
