@@ -7,6 +7,7 @@
 import type { Bytes } from '../base/bytes.ts'
 import { hash32, hash64 } from '../base/hash.ts'
 import type { KeyspaceId } from '../base/ids.ts'
+import type { Timer } from '../effects/clock.ts'
 import type { Effects } from '../effects/effects.ts'
 import type { Database } from '../effects/storage.ts'
 import { MalformedBytes } from './byte-cursor.ts'
@@ -31,6 +32,10 @@ export interface InventoryHost {
   lost(leaves: number): void
 }
 
+/** A scan that met a disk which could not be read begins anew, after so long and then after twice as long… */
+const FIRST_RETRY_MS = 1000
+const LAST_RETRY_MS = 600_000
+
 export class Inventory {
   readonly #host: InventoryHost
   readonly #dropped = new Set<KeyspaceId>()
@@ -43,6 +48,9 @@ export class Inventory {
   #scanPace: ScanPace
   /** Of the scan. */
   #progress: MutableRebuild | null = null
+  /** Until the next scan. */
+  #retry: Timer | null = null
+  #isStopped = false
   /** Null while the trees are not exact. */
   #rebuild: TreeRebuild | null = null
 
@@ -62,14 +70,18 @@ export class Inventory {
     this.#trees = savedTrees ?? new HashTrees()
     this.#heldRecords = holdsRecords
     this.#scan = null
+    this.#isStopped = false
     this.#scanPace = new ScanPace(this.#host.effects.clock, () => this.#host.requestCount())
     this.#rebuild = null
-    if (savedTrees === null && holdsRecords) this.#build(database)
+    if (savedTrees === null && holdsRecords) this.#build(database, FIRST_RETRY_MS)
     else this.#schedule(database, savedTrees !== null)
   }
 
   /** Fulfils when it no longer reads the database. */
   async stop(): Promise<void> {
+    this.#isStopped = true
+    this.#retry?.cancel()
+    this.#retry = null
     this.#scanPace.stop()
     await this.#scan?.stop()
     await this.#rebuild?.stop()
@@ -139,8 +151,8 @@ export class Inventory {
     this.#rebuild.start(areKept)
   }
 
-  /** In one go, now. */
-  #build(database: Database): void {
+  /** In one go, now. @param retryMs when the disk cannot be read */
+  #build(database: Database, retryMs: number): void {
     const { clock, log } = this.#host.effects
     const startedMs = clock.monotonic()
     const none = { endedMs: null, failure: null, done: 0, total: null, at: null, differingLeaves: 0 }
@@ -168,10 +180,26 @@ export class Inventory {
       },
       (error: unknown) => {
         progress.endedMs = clock.monotonic()
-        progress.failure = 'the disk could not be read; the log says more'
-        log.error('store.count-failed', { error })
+        progress.failure = 'the disk could not be read, and is tried again; the log says more'
+        log.error('store.count-failed', { error, retryMs })
+        if (!this.#isStopped && this.#scan === scan) this.#buildLater(database, retryMs)
       },
     )
+  }
+
+  /** From the start: what was written meanwhile was counted on top of half a snapshot. */
+  #buildLater(database: Database, afterMs: number): void {
+    const scan = this.#scan
+    const build = (): void => {
+      if (this.#isStopped || this.#scan !== scan) return
+      this.#census = new Census([])
+      this.#trees = new HashTrees()
+      this.#build(database, Math.min(2 * afterMs, LAST_RETRY_MS))
+    }
+    this.#retry = this.#host.effects.clock.setTimer(afterMs, () => {
+      this.#retry = null
+      this.#host.atBoundary(build) // What is committed is in the snapshot, and the rest is told of.
+    })
   }
 }
 
