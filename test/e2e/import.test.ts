@@ -107,6 +107,44 @@ test('a CSV row with too many fields is reported with its line', async () => {
   assert.is(await textOf('a:3'), '3')
 })
 
+test('a CSV row with several wrong quotes is one bad row, told without what is in it', async () => {
+  const { code, stdout } = await kvctlImport([
+    file('quotes.csv', `key,v\nq:1,a"secret"b"c\nq:2,"x"secret"y"\nq:3,2\n`),
+  ])
+  assert.is(code, 2)
+  assert.match(stdout, '1 imported, 2 bad')
+  assert.is(stdout.match(/row 2: /g)?.length, 1)
+  assert.match(stdout, 'row 3: ')
+  assert.not(stdout.includes('secret'))
+  assert.not(stdout.includes('Invalid'))
+})
+
+test('a first line that names a column twice is refused', async () => {
+  const { code, stderr } = await kvctlImport([file('twice.csv', 'key,v,key\nt:1,1,t:2\n')])
+  assert.is(code, 2)
+  assert.match(stderr, "the first line names 'key' twice")
+  const unnamed = await kvctlImport([file('unnamed.csv', 'key,v,,\nt:1,1,,\n'), '--value', 'v'])
+  assert.is(unnamed.code, 0)
+})
+
+test('UTF-16 and UTF-32 are refused, whatever the format is said to be', async () => {
+  const texts = ['key,v\nu:1,1\n', '{"key":"u:1"}\n', '[{"key":"u:1"}]']
+  const little = texts.map((text) => Buffer.from(text, 'utf16le'))
+  const files = [
+    ...little.map((bytes) => Buffer.concat([Buffer.from([0xff, 0xfe]), bytes])),
+    ...little.map((bytes) => Buffer.concat([Buffer.from([0xfe, 0xff]), Buffer.from(bytes).swap16()])),
+    ...little,
+    Buffer.from([0, 0, 0xfe, 0xff, 0, 0, 0, 0x6b]),
+  ]
+  for (const [index, bytes] of files.entries()) {
+    const path = join(directory, `wide-${index}`)
+    writeFileSync(path, bytes)
+    const { code, stderr } = await kvctlImport([path, '--format', index % 3 === 0 ? 'csv' : 'ndjson'])
+    assert.is(code, 2)
+    assert.match(stderr, 'is UTF-16 or UTF-32, not UTF-8; convert it first')
+  }
+})
+
 test('what a broken row holds reaches no terminal as it is, nor at any length', async () => {
   const { stdout } = await kvctlImport([file('wild.csv', `key,v\na:1,x"\u001b[2J${'y'.repeat(500)}\n`)])
   assert.match(stdout, '1 bad')

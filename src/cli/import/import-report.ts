@@ -2,6 +2,7 @@
 
 import { once } from 'node:events'
 import { createWriteStream, type WriteStream } from 'node:fs'
+import { plainText } from '../plain-text.ts'
 import { formatCount, formatDuration, printJson } from '../terminal.ts'
 import type { Outcome } from './importer.ts'
 
@@ -57,9 +58,11 @@ export class ImportReport {
         return
       }
       default: {
+        // A message may quote the row.
         this.counts[outcome.kind]++
         const { row, key, code, message } = outcome
-        if (this.#failures.length < SHOWN_FAILURES) this.#failures.push(`row ${row}: ${printable(message)}`)
+        if (this.#failures.length < SHOWN_FAILURES)
+          this.#failures.push(`row ${row}: ${plainText(message, MAX_SHOWN_LENGTH)}`)
         this.#write({ row, key, code, message })
       }
     }
@@ -111,13 +114,6 @@ export class ImportReport {
   #write(line: Readonly<Record<string, unknown>>): void {
     this.#file?.write(`${JSON.stringify({ ...line, time: new Date().toISOString() })}\n`)
   }
-}
-
-/** A message may quote the row, which may hold anything: neither control sequences nor pages of it. */
-function printable(message: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not reach the terminal
-  const plain = message.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, '?')
-  return plain.length > MAX_SHOWN_LENGTH ? `${plain.slice(0, MAX_SHOWN_LENGTH - 1)}…` : plain
 }
 
 function listed(shown: readonly string[], count: number): string[] {

@@ -50,6 +50,23 @@ export async function detectFormat(fileName: string, source: Readable): Promise<
   )
 }
 
+/** The marks that programs put before text of two or four bytes a character. */
+const WIDE_TEXT_MARKS = [
+  Buffer.from([0xff, 0xfe]),
+  Buffer.from([0xfe, 0xff]),
+  Buffer.from([0, 0, 0xfe, 0xff]),
+]
+
+/** Read as UTF-8 it would have no rows, or wrong ones. @throws INVALID_ARGUMENT for UTF-16 and UTF-32 */
+export async function checkEncoding(fileName: string, source: Readable): Promise<void> {
+  const start = (await peek(source)).subarray(0, 4)
+  const isMarked = WIDE_TEXT_MARKS.some((mark) => start.subarray(0, mark.length).equals(mark))
+  // Without a mark: no format begins with a character that is a zero byte.
+  if (!isMarked && !start.subarray(0, 2).includes(0)) return
+  const advice = `convert it first, for instance: iconv -f UTF-16 -t UTF-8 ${fileName}`
+  throw new KvError('INVALID_ARGUMENT', `${fileName} is UTF-16 or UTF-32, not UTF-8; ${advice}`)
+}
+
 /** @throws INVALID_ARGUMENT when the rest of the file cannot be read as its format */
 export function readRows(source: Readable, format: Format): AsyncIterable<Row> {
   switch (format) {
@@ -174,8 +191,9 @@ function* pieces(text: string): Iterable<string> {
 async function* delimitedRows(source: Readable, delimiter: string): AsyncIterable<Row> {
   const { parse } = await import('csv-parse')
   const faults: Row[] = []
+  let lastFault = -1
   const parser = parse({
-    columns: true,
+    columns: distinctColumns,
     delimiter,
     bom: true,
     info: true,
@@ -184,7 +202,10 @@ async function* delimitedRows(source: Readable, delimiter: string): AsyncIterabl
     max_record_size: MAX_ROW_BYTES,
     on_skip: (error) => {
       const number = Number((error as unknown as { lines?: number } | undefined)?.lines ?? 0)
-      faults.push({ number, content: { fault: error?.message ?? 'not readable' } })
+      // It tells each quote that is wrong in a row.
+      if (number === lastFault) return
+      lastFault = number
+      faults.push({ number, content: { fault: csvFault(error) } })
     },
   })
   source.once('error', (error) => parser.destroy(error))
@@ -195,12 +216,46 @@ async function* delimitedRows(source: Readable, delimiter: string): AsyncIterabl
       yield { number: info.lines, content: { fields: record, text: null } }
     }
   } catch (error) {
-    if (isSystemError(error)) throw error
-    throw new KvError('INVALID_ARGUMENT', `the rest cannot be read: ${(error as Error).message}`, {
-      cause: error,
-    })
+    if (isSystemError(error) || error instanceof KvError) throw error
+    throw new KvError('INVALID_ARGUMENT', `the rest cannot be read: ${csvFault(error)}`, { cause: error })
   }
   yield* faults
+}
+
+/** Columns without a name are those that spreadsheets leave behind. @throws INVALID_ARGUMENT */
+function distinctColumns(header: readonly string[]): string[] {
+  const twice = header.find((name, index) => name !== '' && header.indexOf(name) !== index)
+  if (twice === undefined) return [...header]
+  const advice = 'give each column a name of its own'
+  throw new KvError('INVALID_ARGUMENT', `the first line names '${twice}' twice; ${advice}`)
+}
+
+const QUOTE_ADVICE = 'a field with quotes in it is put in quotes, and each of its own is written twice'
+
+/** In our words: the parser's quote what was read of the row. */
+function csvFault(error: unknown): string {
+  const { code, message, columns, record } = error as Partial<CsvFault>
+  switch (code) {
+    case 'INVALID_OPENING_QUOTE':
+      return `a quote in a field that does not begin with one; ${QUOTE_ADVICE}`
+    case 'CSV_INVALID_CLOSING_QUOTE':
+      return `something follows the quote that ends a field; ${QUOTE_ADVICE}`
+    case 'CSV_QUOTE_NOT_CLOSED':
+      return 'a quoted field does not end'
+    case 'CSV_RECORD_INCONSISTENT_COLUMNS':
+      return `the row has ${record?.length} fields, the first line has ${columns?.length}`
+    case 'CSV_MAX_RECORD_SIZE':
+      return `the row is longer than ${MAX_ROW_BYTES} bytes`
+    default:
+      return message ?? 'not readable'
+  }
+}
+
+interface CsvFault {
+  readonly code: string
+  readonly message: string
+  readonly columns: readonly unknown[]
+  readonly record: readonly unknown[]
 }
 
 interface DelimitedRecord {

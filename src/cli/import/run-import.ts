@@ -12,7 +12,7 @@ import { ImportReport } from './import-report.ts'
 import { type ImportIdentity, ImportState } from './import-state.ts'
 import { Importer, type ImportRule, type Outcome } from './importer.ts'
 import { startProgress } from './progress.ts'
-import { detectFormat, type Format, readRows } from './rows.ts'
+import { checkEncoding, detectFormat, type Format, readRows } from './rows.ts'
 
 const SAVE_EVERY_MS = 1000
 
@@ -40,6 +40,7 @@ export async function runImport(words: ImportWords, withClient: WithClient): Pro
   const source = openSource(words.file)
   try {
     const format = words.format ?? (await detectFormat(basename(words.file), source))
+    await checkEncoding(basename(words.file), source)
     await withClient((client) => importFile(client, words, rule, format, source))
   } finally {
     source.destroy()
