@@ -11,6 +11,9 @@ import { VERSION } from '../base/version.ts'
 import { EXIT_USAGE } from './exit-code.ts'
 import { describeFailure } from './failure.ts'
 import { watchOutput } from './output.ts'
+import { plainText } from './plain-text.ts'
+
+const MAX_LINE_LENGTH = 1000
 
 export interface Program {
   readonly name: 'kvnode' | 'kvctl'
@@ -114,6 +117,7 @@ function isSilentExit(error: unknown): boolean {
 }
 
 function fail(name: string, lines: readonly string[]): void {
-  const [first = '', ...rest] = lines
-  process.stderr.write(`${name}: ${[first, ...rest].join('\n')}\n`)
+  // What was given is quoted, and may be anything.
+  const plain = lines.map((line) => plainText(line, MAX_LINE_LENGTH))
+  process.stderr.write(`${name}: ${plain.join('\n')}\n`)
 }

@@ -25,7 +25,7 @@ export const PEER_OPTIONS = {
     placeholder: 'NAME',
     help: 'a further name by which HTTP requests may call this peer; may be repeated',
   }),
-  data: text(/^[^\0]{0,4096}$/, 'a directory', {
+  data: text(/^[^\0]{1,4096}$/, 'a directory', {
     default: '',
     placeholder: 'DIR',
     help: 'data directory, made when missing; without it .kvnode/PORT in the current directory',

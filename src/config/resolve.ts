@@ -34,7 +34,8 @@ export function resolveOptions<T extends OptionTable>(table: T, sources: OptionS
     if (flag !== undefined) values[name] = check(option, flag, `--${key}`)
     else if (variable !== undefined && variable !== '')
       values[name] = check(option, variable, variableName(name))
-    else if (Object.hasOwn(file, key))
+    // A default that no flag can say, such as no directory at all, stands in the files that list them.
+    else if (Object.hasOwn(file, key) && file[key] !== option.default)
       values[name] = check(option, file[key], `'${key}' in ${sources.file?.name}`)
     else values[name] = option.default
   }

@@ -83,7 +83,9 @@ class LevelStorage implements Storage {
   async openDatabase(): Promise<Database> {
     assert(this.#closing === null, 'a database is opened before its storage is closed')
     assert(this.#database === null || this.#database.status === 'closed', 'a database is opened once')
-    const database = createDatabase(join(this.name, 'database'))
+    const location = join(this.name, 'database')
+    await checkCurrent(this.name, location)
+    const database = createDatabase(location)
     this.#database = database
     await database.open().catch((error) => failToOpen(this.name, error))
     await syncDirectory(this.name) // LevelDB syncs what is in its directory, not that there is one.
@@ -221,8 +223,30 @@ async function withFile(
   }
 }
 
+/** What LevelDB quotes of the system when its files are as they were. */
+const SYSTEM_REASON =
+  /No space left|quota exceeded|Permission denied|Read-only|Too many open|Input\/output|Cannot allocate/i
+
 function failToOpen(path: string, error: unknown): never {
-  if (causeOf(error).code !== 'LEVEL_CORRUPTION') return fail(`cannot open the database in ${path}`, error)
+  const { code, message } = causeOf(error)
+  // A file that another one names and that is not there is an "IO error" too.
+  const isDamaged = code === 'LEVEL_CORRUPTION' || (code === 'LEVEL_IO_ERROR' && !SYSTEM_REASON.test(message))
+  if (isDamaged) throw damaged(path, error)
+  return fail(`cannot open the database in ${path}`, error)
+}
+
+/**
+ * Without its file CURRENT, which it makes before any other but the first manifest, LevelDB takes a database
+ * for a new one and deletes what there is.
+ */
+async function checkCurrent(path: string, location: string): Promise<void> {
+  // What cannot be listed is not there yet, or LevelDB says what it is.
+  const names = await readdir(location).catch((): string[] => [])
+  const isLost = !names.includes('CURRENT') && names.some((name) => /\.(ldb|sst|log)$/.test(name))
+  if (isLost) throw damaged(path, new Error('there is no file CURRENT'))
+}
+
+function damaged(path: string, cause: unknown): KvError {
   const advice = 'restore the directory from a backup, or start empty and let the other peers fill it'
-  throw new KvError('INTERNAL', `the database in ${path} is damaged: ${advice}`, { cause: error })
+  return new KvError('INTERNAL', `the database in ${path} is damaged: ${advice}`, { cause })
 }

@@ -130,4 +130,14 @@ test('variables that look like ours are found, those of container platforms are 
   assert.equal(unknownVariables([PEER_OPTIONS], environment, ['KVNODE_DATA_DIR']), [])
 })
 
+test('a data directory without a name is refused as a flag, and the default in a file', () => {
+  const none = { flags: {}, environment: {}, file: null }
+  assert.throws(
+    () => resolveOptions(PEER_OPTIONS, { ...none, flags: { data: '' } }),
+    /--data is ''; allowed: a directory/,
+  )
+  const file = { name: 'kvnode.yaml', content: { data: '' } }
+  assert.is(resolveOptions(PEER_OPTIONS, { ...none, file }).data, '')
+})
+
 test.run()

@@ -80,6 +80,14 @@ test('an empty key, a key too long, a value too large, an unknown keyspace: exit
   assert.is((await kvctl('put', 'k'.repeat(1024), 'fits')).code, 0)
 })
 
+test('what was given reaches no terminal as it is', async () => {
+  const key = 'nokey\u001b[31mred\u009b'
+  const { code, stderr } = await kvctl('get', key)
+  assert.equal({ code, stderr }, { code: 1, stderr: 'kvctl: no such key: nokey?[31mred?\n' })
+  assertRefused(await kvctl('get', 'k', '--keyspace', key), 2, "'nokey?[31mred?'")
+  assertRefused(await run('kvctl', [key]), 2, "'nokey?[31mred?'")
+})
+
 test('a peer that is not there: exit code 3, and how to name another', async () => {
   assertRefused(await run('kvctl', ['get', 'k', '--peer', '127.0.0.1:1']), 3, '127.0.0.1:1', '--peer')
   assertRefused(await run('kvctl', ['get', 'k', '--peer', 'nowhere']), 2, 'host:port')
@@ -87,6 +95,7 @@ test('a peer that is not there: exit code 3, and how to name another', async () 
 
 test('bad options of a peer are named with what is allowed', async () => {
   assertRefused(await kvnode('start', '--port', '70000'), 2, '--port', '0 to 65535')
+  assertRefused(await kvnode('start', '--data', ''), 2, "--data is ''; allowed: a directory")
   assertRefused(await kvnode('start', 'now'), 2, 'unexpected argument: now', 'kvnode start --help')
   assertRefused(
     await kvnode('start', '--join', '127.0.0.1:1', '--join', 'nonsense'),

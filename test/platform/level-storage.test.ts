@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
@@ -152,15 +153,41 @@ test('a damaged lock does not keep a peer from starting', async () => {
   await (await openLevelStorage(directory)).close()
 })
 
-test('a damaged database is reported with what to do', async () => {
-  const directory = newDirectory()
-  const storage = await openLevelStorage(directory)
-  await (await storage.openDatabase()).close()
-  for (const name of readdirSync(join(directory, 'database'))) {
-    if (name.startsWith('MANIFEST')) writeFileSync(join(directory, 'database', name), 'damaged')
+test('a damaged database is reported with what to do, and left as it is', async () => {
+  const manifestOf = (database: string): string =>
+    join(database, readdirSync(database).find((name) => name.startsWith('MANIFEST')) as string)
+  const current = (database: string): string => join(database, 'CURRENT')
+  const flipped = (path: string, index: number): Buffer => {
+    const bytes = readFileSync(path)
+    bytes[index] = (bytes[index] as number) ^ 1
+    return bytes
   }
-  await refused(storage.openDatabase(), 'INTERNAL', /damaged: restore/)
-  await storage.close()
+  const damages: readonly ((database: string) => void)[] = [
+    (database) => writeFileSync(manifestOf(database), 'damaged'),
+    (database) => rmSync(manifestOf(database)),
+    (database) => writeFileSync(current(database), flipped(current(database), 3)),
+    (database) => writeFileSync(current(database), '\0\0\0\0\n'),
+    (database) => writeFileSync(current(database), ''),
+    (database) => rmSync(current(database)),
+  ]
+  for (const damage of damages) {
+    const directory = newDirectory()
+    const storage = await openLevelStorage(directory)
+    await (await storage.openDatabase()).close()
+    await (await storage.openDatabase()).close()
+    const database = join(directory, 'database')
+    damage(database)
+    const sizes = (): Record<string, number> =>
+      Object.fromEntries(
+        readdirSync(database)
+          .filter((name) => !/^(LOCK|LOG)/.test(name))
+          .map((name) => [name, statSync(join(database, name)).size]),
+      )
+    const before = sizes()
+    await refused(storage.openDatabase(), 'INTERNAL', /damaged: restore/)
+    assert.equal(sizes(), before)
+    await storage.close()
+  }
 })
 
 async function refused(attempt: Promise<unknown>, code: string, message: RegExp): Promise<void> {

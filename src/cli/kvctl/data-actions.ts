@@ -2,9 +2,12 @@
 import { type Bytes, strictText } from '../../base/bytes.ts'
 import type { FoundValue, GetReply, PutReply } from '../../wire/requests.ts'
 import { EXIT_NOT_FOUND } from '../exit-code.ts'
+import { plainText } from '../plain-text.ts'
 import { colors, formatBytes, printJson, renderTable } from '../terminal.ts'
 import { parseKey, parseLevel, parseTtlFlag, readValue } from './input.ts'
 import type { KvClient } from './session.ts'
+
+const MAX_SHOWN_KEY_LENGTH = 200
 
 /** Connects only after the words of the command line proved right. */
 type WithClient = <T>(action: (client: KvClient) => Promise<T>) => Promise<T>
@@ -73,7 +76,8 @@ export async function get(words: GetWords, manner: Manner, withClient: WithClien
   else await printValues(reply.values)
   if (reply.values.length > 0) return
   process.exitCode = EXIT_NOT_FOUND
-  if (!manner.json) process.stderr.write(`kvctl: no such key: ${words.key}\n`)
+  if (!manner.json)
+    process.stderr.write(`kvctl: no such key: ${plainText(words.key, MAX_SHOWN_KEY_LENGTH)}\n`)
 }
 
 interface DelWords {
