@@ -2,6 +2,7 @@
  * Logs on standard error: one JSON line an event, or readable text when somebody watches it on a terminal.
  * Written at once, not buffered: the last line before a crash is the one that matters.
  */
+import { Writable } from 'node:stream'
 import type { Log, LogFields } from '../effects/log.ts'
 
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const
@@ -39,7 +40,7 @@ export async function createLog(options: LogOptions): Promise<Log> {
   // A full disk or a terminal that was closed is no reason to end: what was kept is written when it is
   // possible again, and what is more than that is lost.
   lines.on('error', () => {})
-  const logger = pino(settings, pretty ? await prettyStream(lines) : lines)
+  const logger = pino(settings, pretty ? await prettyStream((line) => lines.write(line)) : lines)
   const at =
     (name: Exclude<LogLevel, 'silent'>) =>
     (event: string, eventFields: LogFields = {}): void =>
@@ -50,12 +51,19 @@ export async function createLog(options: LogOptions): Promise<Log> {
 const ignore = (): void => {}
 const SILENT_LOG: Log = { debug: ignore, info: ignore, warn: ignore, error: ignore }
 
-async function prettyStream(lines: object): Promise<NodeJS.WritableStream> {
+async function prettyStream(write: (line: string) => void): Promise<NodeJS.WritableStream> {
   const {
     default: { PinoPretty },
   } = await import('pino-pretty')
   return PinoPretty({
-    destination: lines as NodeJS.WritableStream,
+    // Not the lines themselves: one that fails would be closed, and what it writes to with it.
+    destination: new Writable({
+      decodeStrings: false,
+      write(line, _encoding, done) {
+        write(String(line))
+        done()
+      },
+    }),
     colorize: true,
     messageKey: 'event',
     translateTime: 'HH:MM:ss.l',
