@@ -30,7 +30,7 @@ export function addClusterRoutes(app: FastifyInstance, { service, random }: Rout
   resource(app, '/v1/repair', {
     async POST(request, reply) {
       new Query(request.originalUrl, [])
-      const start = await service.repair(completeRepair(jsonOf(request), random.id()))
+      const start = await service.repair(completeRepair(jsonOf(request, {}), random.id()))
       return reply.code(202).send(start)
     },
   })

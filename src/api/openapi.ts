@@ -232,7 +232,7 @@ export function openApiDocument(maxValueBytes: number): Json {
               anObject,
             ),
           },
-          { requestBody: { content: { 'application/json': { schema: repairRequest } } } },
+          { requestBody: { required: false, content: { 'application/json': { schema: repairRequest } } } },
         ),
       },
       '/v1/ring': {

@@ -49,14 +49,16 @@ export function sendProblem(reply: FastifyReply, problem: Problem): FastifyReply
   return reply.code(problem.status).header('content-type', PROBLEM_CONTENT_TYPE).send(body)
 }
 
-/** The body of a request. @throws INVALID_ARGUMENT */
-export function jsonOf(request: FastifyRequest): unknown {
-  // Browsers let any web page post text to any host, but ask first before they send JSON: nobody here says
-  // yes.
-  const type = request.headers['content-type'] ?? ''
-  if (!/^application\/json\b/i.test(type))
-    throw invalid('the body is application/json; say so in Content-Type')
-  const text = strictText((request.body as Buffer | undefined) ?? Buffer.alloc(0))
+/** The body of a request, which one that may be empty has a value for. @throws INVALID_ARGUMENT */
+export function jsonOf(request: FastifyRequest, whenEmpty?: unknown): unknown {
+  const { 'content-type': type = '', origin } = request.headers
+  const bytes = (request.body as Buffer | undefined) ?? Buffer.alloc(0)
+  // Browsers let any web page post text, or nothing, to any host, but ask first before they send JSON: nobody
+  // here says yes. Whatever a page posts they say where it comes from.
+  const isJson = /^application\/json\b/i.test(type)
+  if (bytes.length === 0 && whenEmpty !== undefined && (isJson || origin === undefined)) return whenEmpty
+  if (!isJson) throw invalid('the body is application/json; say so in Content-Type')
+  const text = strictText(bytes)
   try {
     return JSON.parse(text ?? '')
   } catch {

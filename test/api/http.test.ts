@@ -448,7 +448,6 @@ test('a repair is begun by JSON, and by nothing that a page elsewhere could post
   assert.ok(named.round.length > 5, 'without a name it gets one')
   for (const [body, type] of [
     ['{}', 'text/plain'],
-    ['', 'application/json'],
     ['[]', 'application/json'],
     ['{"keyspace":7}', 'application/json'],
     ['{"round":"not a name"}', 'application/json'],
@@ -457,6 +456,17 @@ test('a repair is begun by JSON, and by nothing that a page elsewhere could post
     await problemOf(await post(body, type), 400, 'INVALID_ARGUMENT')
   }
   assert.is((await fetch(url)).status, 405)
+})
+
+test('a repair without a body is one with the defaults, but for web pages', async ({ server }) => {
+  const post = (headers: Record<string, string>, body: string | null = null): Promise<Response> =>
+    fetch(`${server.url}/v1/repair`, { method: 'POST', headers, body })
+  const origin = 'http://elsewhere.example'
+  assert.is((await post({})).status, 202)
+  assert.is((await post({}, '')).status, 202)
+  assert.is((await post({ 'content-type': 'application/json' })).status, 202)
+  await problemOf(await post({ origin }), 400, 'INVALID_ARGUMENT')
+  await problemOf(await post({ origin }, ''), 400, 'INVALID_ARGUMENT')
 })
 
 test('tasks are told as JSON', async ({ server }) => {
