@@ -73,7 +73,7 @@ export class Connection implements ChannelHandler<ClientReply> {
     this.#clock = effects.clock
     this.#channel = new Channel(clientRequestCodec, clientReplyCodec, effects.clock, this)
     this.#connectTimer = effects.clock.setTimer(CONNECT_TIMEOUT_MS, () =>
-      this.#channel.terminate('no answer in time'),
+      this.#channel.terminate('no answer in time; is kvnode running there?'),
     )
     this.#channel.attach(effects.network.dial(address, 'client', this.#channel))
   }
@@ -151,8 +151,9 @@ export class Connection implements ChannelHandler<ClientReply> {
     const unsent = [...this.#waiting]
     this.#waiting.clear()
     this.#owner.closed(this)
-    const why =
-      this.#goodbye ?? reason ?? (cause === 'refused' ? 'nobody listens there' : 'the connection broke')
+    const ending =
+      cause === 'refused' ? 'nobody listens there; is kvnode running there?' : 'the connection broke'
+    const why = this.#goodbye ?? reason ?? ending
     for (const asker of sent) asker.disconnected(true, `${this.address}: ${why}`)
     for (const asker of unsent) asker.disconnected(false, `${this.address}: ${why}`)
   }

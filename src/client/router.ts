@@ -260,7 +260,7 @@ export class Router implements ConnectionOwner, CallOwner {
 
   disconnected(call: Call, wasSent: boolean, reason: string): void {
     if (wasSent && call.options.isWrite) call.mayBeDone = true
-    const error = new NoAnswer(`no peer answered; ${reason}; is kvnode running there?`)
+    const error = new NoAnswer(`no peer answered; ${reason}`)
     this.#retry(call, !wasSent || call.options.isRepeatable, error)
   }
 

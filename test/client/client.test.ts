@@ -261,4 +261,18 @@ test('status, ring and location come without the words of the link', async () =>
   assert.equal(await world.outcome(kv.service.status()), status)
 })
 
+test('of a peer that says why it does not serve, only that is told', async () => {
+  const { world, peer, kv } = one()
+  peer.isWelcoming = false
+  const reading = kv.get('k')
+  reading.catch(() => undefined)
+  for (let n = 0; n < 10; n++) {
+    await world.pass(200)
+    for (const session of peer.sessions) session.say({ type: 'goodbye', reason: 'it is starting' })
+  }
+  const error = (await world.outcome(reading)) as KvError
+  assert.is(error.code, 'UNAVAILABLE')
+  assert.match(error.message, /10\.0\.0\.\d:7000: it is starting$/)
+})
+
 test.run()

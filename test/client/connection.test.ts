@@ -124,7 +124,9 @@ test('where nobody listens, whoever asked learns that nothing was sent', async (
   const heard = new Heard()
   connection.ask(heard)
   await world.pass(20)
-  assert.equal(heard.ends, [{ wasSent: false, reason: '10.0.0.1:7000: nobody listens there' }])
+  assert.equal(heard.ends, [
+    { wasSent: false, reason: '10.0.0.1:7000: nobody listens there; is kvnode running there?' },
+  ])
   assert.equal(owner.events, ['closed'])
   assert.ok(connection.isClosed)
 })
@@ -137,7 +139,9 @@ test('a peer that does not welcome us within three seconds is given up', async (
   await world.pass(2_900)
   assert.equal(heard.ends, [])
   await world.pass(200)
-  assert.equal(heard.ends, [{ wasSent: false, reason: '10.0.0.1:7000: no answer in time' }])
+  assert.equal(heard.ends, [
+    { wasSent: false, reason: '10.0.0.1:7000: no answer in time; is kvnode running there?' },
+  ])
 })
 
 test('when the link breaks what was sent may have been done', async () => {
