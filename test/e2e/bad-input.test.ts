@@ -60,6 +60,7 @@ test('unknown commands and flags, missing and superfluous words are named: exit 
     [['keyspace', '--json', 'list'], "'keyspace' is followed by one of: create, drop, list"],
     [['--json', 'status'], 'the command comes first, then its flags: kvctl COMMAND --json'],
     [['put', 'a', 'b', '--blind', '--context', 'c'], '--blind and --context exclude each other'],
+    [['del', 'a', '--blind', '--context', 'c'], '--blind and --context exclude each other'],
     [['keyspace', 'create', 'x', '--replicas', '9'], "--replicas is '9'; allowed: a whole number, at most 7"],
     [['keyspace', 'create', 'x', '--strategy', 'star'], "--strategy is 'star'; allowed: ring, full"],
     [['bench', '--workload', 'e'], 'not available yet'],

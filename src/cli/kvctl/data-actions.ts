@@ -1,5 +1,6 @@
 /** What `put`, `get` and `del` do. */
 import { type Bytes, strictText } from '../../base/bytes.ts'
+import { KvError } from '../../base/error.ts'
 import type { FoundValue, GetReply, PutReply } from '../../wire/requests.ts'
 import { EXIT_NOT_FOUND } from '../exit-code.ts'
 import { plainText } from '../plain-text.ts'
@@ -84,18 +85,24 @@ interface DelWords {
   readonly keyspace: string
   readonly keys: readonly string[]
   readonly keyIsHex: boolean
+  /** For one key. */
+  readonly context: string | undefined
   readonly blind: boolean
   readonly w: string | undefined
 }
 
 export async function del(words: DelWords, manner: Manner, withClient: WithClient): Promise<void> {
   const keys = words.keys.map((word) => parseKey(word, words.keyIsHex))
+  if (words.context !== undefined && keys.length > 1) {
+    const message = `--context is that of one key, and ${keys.length} are given; delete one at a time`
+    throw new KvError('INVALID_ARGUMENT', message)
+  }
   const w = parseLevel(words.w, '-w')
   const common = {
     keyspace: words.keyspace,
     value: null,
     contentType: null,
-    context: null,
+    context: words.context ?? null,
     blind: words.blind,
     w,
     ttlMs: null,
