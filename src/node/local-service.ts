@@ -227,11 +227,15 @@ export class LocalService implements KvService {
     pending: string | null,
   ): string[] {
     const warnings: string[] = []
+    // It may run, and must not be started twice.
+    const why =
+      this.#parts.activeFaults().length > 0
+        ? 'is not reachable from here; a simulated fault may be the cause: kvctl fault list'
+        : 'is down: start it again with the same data directory'
     if (pending !== null) warnings.push(pending)
     for (const [nodeId, report] of reports) warnings.push(...dataWarnings(this.#addressOf(nodeId), report))
     for (const { address, state, catchingUp, quarantined } of peers) {
-      if (state.startsWith('D'))
-        warnings.push(`${address} is down: start it again with the same data directory`)
+      if (state.startsWith('D')) warnings.push(`${address} ${why}`)
       if (catchingUp !== null) warnings.push(`${address} is ${catchingUp}`)
       else if (quarantined !== null && quarantined > 0) {
         warnings.push(`${address} keeps ${quarantined} records in quarantine that no other owner has`)

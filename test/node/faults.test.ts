@@ -58,6 +58,13 @@ test('an isolated peer and the others lose each other; after the heal all are to
   assert.is(await codeOf(simulation, minority.get('key')), 'UNAVAILABLE')
   const status = await simulation.settle(minority.service.status())
   assert.is(status.faults.length, 2)
+  const advice = 'is not reachable from here; a simulated fault may be the cause: kvctl fault list'
+  const told = [first, second].map(({ address }) => `${address} ${advice}`)
+  assert.equal(
+    status.warnings.filter((warning) => /down|reachable/.test(warning)),
+    told,
+    'they run',
+  )
   apply(simulation, { fault: 'heal' })
   assert.ok(await simulation.until(() => peers.every((peer) => upCount(peer) === 2), 3000))
   assert.is((await simulation.settle(minority.get('key'))).text(), 'value')
