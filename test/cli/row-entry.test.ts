@@ -43,4 +43,11 @@ test('a value that parsing would round is refused, unless the line is kept as it
   )
 })
 
+test('a field that is not there: how to name another, and which there are', () => {
+  const there = 'FIELD; the row has: name, age'
+  assert.is(faultOf(entry('{"name":"a","age":7}')), `no field 'id', name another with --key ${there}`)
+  const value = entry('{"id":1,"age":7}', 'v')
+  assert.is(faultOf(value), "no field 'v', name another with --value FIELD; the row has: id, age")
+})
+
 test.run()

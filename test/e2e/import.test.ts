@@ -91,7 +91,7 @@ test('broken rows are reported one by one, and the others go in: exit code 2', a
     failures.map(({ row }) => row),
     [2, 3, 4, 5],
   )
-  assert.match(failures[2].message, "no field 'key'; the row has: name")
+  assert.match(failures[2].message, "no field 'key', name another with --key FIELD; the row has: name")
   assert.is(await textOf('ok:2'), lines[5])
 })
 

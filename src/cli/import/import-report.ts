@@ -6,7 +6,9 @@ import { plainText } from '../plain-text.ts'
 import { formatCount, formatDuration, printJson } from '../terminal.ts'
 import type { Outcome } from './importer.ts'
 
+/** Different ones: what is the same of many rows is said once. */
 const SHOWN_FAILURES = 5
+const SHOWN_ROWS = 3
 const SHOWN_DUPLICATES = 3
 const MAX_SHOWN_LENGTH = 160
 
@@ -20,11 +22,18 @@ export interface ImportCounts {
   superseded: number
 }
 
+interface SharedFailure {
+  /** The first of them. */
+  readonly rows: number[]
+  count: number
+}
+
 export class ImportReport {
   readonly counts: ImportCounts = { imported: 0, duplicates: 0, bad: 0, unacknowledged: 0, superseded: 0 }
   readonly #file: WriteStream | null
   readonly #path: string | null
-  readonly #failures: string[] = []
+  /** By what is said of them. */
+  readonly #failures = new Map<string, SharedFailure>()
   readonly #duplicates: string[] = []
   readonly #startedMs = performance.now()
 
@@ -58,11 +67,9 @@ export class ImportReport {
         return
       }
       default: {
-        // A message may quote the row.
         this.counts[outcome.kind]++
         const { row, key, code, message } = outcome
-        if (this.#failures.length < SHOWN_FAILURES)
-          this.#failures.push(`row ${row}: ${plainText(message, MAX_SHOWN_LENGTH)}`)
+        this.#count(row, message)
         this.#write({ row, key, code, message })
       }
     }
@@ -103,12 +110,24 @@ export class ImportReport {
           ? '1 row was not acknowledged, but a later one with its key was'
           : `${formatCount(superseded)} rows were not acknowledged, but later ones with their keys were`,
       )
+    let unsaid = bad + unacknowledged + superseded
+    for (const { count } of this.#failures.values()) unsaid -= count
     const shown = [
-      ...listed(this.#duplicates, duplicates),
-      ...listed(this.#failures, bad + unacknowledged + superseded),
+      ...listed(this.#duplicates, duplicates - this.#duplicates.length),
+      ...listed([...this.#failures].map(describe), unsaid),
     ]
     if (shown.length > 0 && this.#path === null) shown.push('--report FILE lists every one of them')
     return `${[...lines, ...shown.map((line) => `  ${line}`)].join('\n')}\n`
+  }
+
+  #count(row: number, message: string): void {
+    // A message may quote the row.
+    const text = plainText(message, MAX_SHOWN_LENGTH)
+    const same = this.#failures.get(text)
+    if (same !== undefined) {
+      same.count++
+      if (same.rows.length < SHOWN_ROWS) same.rows.push(row)
+    } else if (this.#failures.size < SHOWN_FAILURES) this.#failures.set(text, { rows: [row], count: 1 })
   }
 
   #write(line: Readonly<Record<string, unknown>>): void {
@@ -116,6 +135,11 @@ export class ImportReport {
   }
 }
 
-function listed(shown: readonly string[], count: number): string[] {
-  return count > shown.length ? [...shown, `… and ${formatCount(count - shown.length)} more`] : [...shown]
+function describe([message, { rows, count }]: readonly [string, SharedFailure]): string {
+  const more = count > rows.length ? ` and ${formatCount(count - rows.length)} more` : ''
+  return `row${count === 1 ? '' : 's'} ${rows.join(', ')}${more}: ${message}`
+}
+
+function listed(shown: readonly string[], unsaid: number): string[] {
+  return unsaid > 0 ? [...shown, `… and ${formatCount(unsaid)} more`] : [...shown]
 }

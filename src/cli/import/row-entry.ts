@@ -31,7 +31,9 @@ export function makeEntry(content: RowContent, rule: EntryRule): Entry | RowFaul
     if (typeof part !== 'string' && typeof part !== 'number' && typeof part !== 'boolean') {
       return {
         fault:
-          part === undefined || part === null ? missing(name, row) : `field '${name}' is not a plain value`,
+          part === undefined || part === null
+            ? missing(name, row, '--key')
+            : `field '${name}' is not a plain value`,
       }
     }
     if (typeof part === 'number' && !Number.isSafeInteger(part)) {
@@ -61,7 +63,7 @@ function makeValue(
     return content.text === null ? json(row) : { value: utf8(content.text), contentType: JSON_TYPE }
   }
   const value = Object.hasOwn(row, field) ? row[field] : undefined
-  if (value === undefined) return { fault: missing(field, row) }
+  if (value === undefined) return { fault: missing(field, row, '--value') }
   if (typeof value !== 'string') return json(value)
   if (!isWellFormed(value)) return { fault: `field '${field}' has half a surrogate pair in it` }
   return { value: utf8(value), contentType: null }
@@ -92,7 +94,9 @@ function holdsRounded(value: unknown): boolean {
   return false
 }
 
-function missing(name: string, row: Readonly<Record<string, unknown>>): string {
+function missing(name: string, row: Readonly<Record<string, unknown>>, flag: '--key' | '--value'): string {
   const present = Object.keys(row).slice(0, 8).join(', ')
-  return `no field '${name}'; the row has: ${present === '' ? 'none' : present}`
+  // What to do first: the names may be long, and are cut off then.
+  const advice = `name another with ${flag} FIELD`
+  return `no field '${name}', ${advice}; the row has: ${present === '' ? 'none' : present}`
 }
