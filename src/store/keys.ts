@@ -2,7 +2,7 @@
  * Keys of the database: kind 1 | keyspace id 4 | partition 2 | key. So a keyspace, and in it a partition, is
  * one range, and in a partition keys are in the order of their bytes.
  */
-import type { Bytes } from '../base/bytes.ts'
+import { type Bytes, copyBytes } from '../base/bytes.ts'
 import type { KeyspaceId } from '../base/ids.ts'
 import { ByteReader, ByteWriter } from './byte-cursor.ts'
 
@@ -56,7 +56,7 @@ export function quarantineKey(keyspaceId: KeyspaceId, partition: number, key: By
 
 /** The same key under another kind. */
 export function withKind(kind: Kind, databaseKey: Bytes): Bytes {
-  const key = databaseKey.slice()
+  const key = copyBytes(databaseKey)
   key[0] = kind
   return key
 }

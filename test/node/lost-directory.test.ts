@@ -167,6 +167,36 @@ test('what a directory from the past holds and nobody else knows goes into quara
   assert.is(third.node.store.quarantine.size, 1, 'it stays there')
 })
 
+test('a restored backup gives the peer what the others have, and the same counts', async () => {
+  for (const how of ['stopped', 'killed'] as const) {
+    const { world, peers } = await cluster(`backup of a peer that was ${how}`)
+    const [first, , third] = peers
+    const end = async (): Promise<void> => {
+      if (how === 'stopped') await third.stop()
+      else third.crash('process')
+    }
+    await write(world, first, ['kept', 'deleted', 'replaced'], 'v')
+    await end()
+    const backup = third.host.disk.image()
+    await third.start()
+    await write(world, first, ['afterwards', 'replaced'], 'longer')
+    await world.settle(world.client(first).delete('deleted', { w: 'all' }))
+    await end()
+    third.host.disk.restore(backup)
+    await third.start()
+    assert.ok(await world.until(() => isComplete(third)))
+    const { peers: rows } = await world.settle(first.node.service.status())
+    assert.equal(
+      rows.map(({ keys }) => keys),
+      [3, 3, 3],
+    )
+    assert.is(new Set(rows.map(({ bytes }) => bytes)).size, 1)
+    await third.stop()
+    await third.start()
+    assert.equal(third.node.store.inventory.counts.total, first.node.store.inventory.counts.total)
+  }
+})
+
 test('a peer that is catching up goes on with that after a restart, and its status says so', async () => {
   const { world, peers } = await cluster('restart')
   const [first, second, third] = peers

@@ -2,6 +2,8 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { utf8 } from '../../src/base/bytes.ts'
 import type { KeyspaceId } from '../../src/base/ids.ts'
+import { recordDigest } from '../../src/protocol/hash-tree.ts'
+import { KIND } from '../../src/store/keys.ts'
 import type { Store } from '../../src/store/store.ts'
 import { World } from './world.ts'
 
@@ -31,6 +33,15 @@ function quarantined(store: Store): boolean {
   return store.quarantine.find(KEYSPACE.id, PARTITION, KEY) !== null
 }
 
+/** Keys of a kind. */
+function onDisk(world: World, kind: number): readonly Uint8Array[] {
+  const keys: Uint8Array[] = []
+  for (const place = world.disk.newest.begin; place.valid; place.next()) {
+    if (place.key?.[0] === kind) keys.push(place.key)
+  }
+  return keys
+}
+
 test('a store lacks nothing until it begins anew; then it lacks everything, through crashes', async () => {
   const world = new World('begins')
   const store = await world.open()
@@ -54,6 +65,28 @@ test('what was held is in quarantine, and counts nowhere', async () => {
   const after = await world.open()
   assert.ok(quarantined(after))
   assert.is(after.quarantine.size, 1)
+})
+
+test('what comes back out of quarantine is counted again, once', async () => {
+  const { world, store } = await begunAnew('counted')
+  assert.equal(onDisk(world, KIND.record), [], 'it is put aside, not copied')
+  assert.is(onDisk(world, KIND.quarantined).length, 1)
+  const kept = store.quarantine.find(KEYSPACE.id, PARTITION, KEY) as Uint8Array
+  store.merge(KEYSPACE, PARTITION, KEY, kept, null, () => undefined)
+  await world.settle()
+  const held = (key: Uint8Array) => store.read(KEYSPACE.id, PARTITION, key)
+  await world.result(store.quarantine.release(KEYSPACE.id, PARTITION, held))
+  assert.equal(onDisk(world, KIND.quarantined), [])
+  assert.is(onDisk(world, KIND.record).length, 1)
+  const counted = { records: 1, keys: 1, bytes: KEY.length + kept.length }
+  assert.equal(store.inventory.counts.total, counted)
+  const digest = recordDigest(KEYSPACE.id, KEY, kept)
+  assert.is(store.hashTrees?.root(KEYSPACE.id, PARTITION), digest)
+  await world.result(store.close())
+  world.crash('process')
+  const after = await world.open()
+  assert.equal(after.inventory.counts.total, counted, 'also as a clean stop saved it')
+  assert.is(after.hashTrees?.root(KEYSPACE.id, PARTITION), digest)
 })
 
 test('what the record says too leaves the quarantine, the rest stays', async () => {
