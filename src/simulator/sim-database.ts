@@ -84,12 +84,12 @@ export class SimDatabase extends AbstractLevel<Bytes, Bytes, Bytes> {
   }
 
   _getSync(key: Bytes, options: ReadOptions): Bytes | undefined {
-    return this.treeFor(options).get(key)?.slice()
+    return given(this.treeFor(options).get(key))
   }
 
   async _getMany(keys: readonly Bytes[], options: ReadOptions): Promise<(Bytes | undefined)[]> {
     const tree = this.treeFor(options)
-    return keys.map((key) => tree.get(key)?.slice())
+    return keys.map((key) => given(tree.get(key)))
   }
 
   async _has(key: Bytes, options: ReadOptions): Promise<boolean> {
@@ -133,6 +133,14 @@ export class SimDatabase extends AbstractLevel<Bytes, Bytes, Bytes> {
   }
 }
 
+/** The reader's own, yet as a real database gives them, which are `Buffer`s: their `slice` is no copy. */
+function given<B extends Bytes | undefined>(bytes: B): B {
+  if (bytes === undefined) return bytes
+  return Object.defineProperty(copyBytes(bytes), 'slice', SHARING_SLICE) as B
+}
+
+const SHARING_SLICE = { value: Uint8Array.prototype.subarray }
+
 const VIEWS = { keyEncoding: 'view', valueEncoding: 'view' }
 
 const MANIFEST = {
@@ -170,8 +178,8 @@ class SimIterator extends AbstractIterator<SimDatabase, Bytes, Bytes> {
     if (!this.#cursor.valid) return undefined
     const { keys, values } = this.#options
     const entry: [Bytes | undefined, Bytes | undefined] = [
-      keys ? this.#cursor.key.slice() : undefined,
-      values ? this.#cursor.value.slice() : undefined,
+      keys ? given(this.#cursor.key) : undefined,
+      values ? given(this.#cursor.value) : undefined,
     ]
     this.#cursor.advance()
     return entry

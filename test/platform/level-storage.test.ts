@@ -18,7 +18,7 @@ import * as assert from 'uvu/assert'
 import { text, utf8 } from '../../src/base/bytes.ts'
 import { KvError } from '../../src/base/error.ts'
 import { createDatabase, DATA_FORMAT, openLevelStorage } from '../../src/platform/level-storage.ts'
-import { runLevelSuite } from '../simulator/level-suite.ts'
+import { assertGivesBuffers, runLevelSuite } from '../simulator/level-suite.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'kvnode-level-storage-'))
 let directories = 0
@@ -32,6 +32,10 @@ test("the database passes abstract-level's own suite", async () => {
   )
   assert.equal(failures, [])
   assert.ok(assertions > 4000, `the suite ran: ${assertions} assertions`)
+})
+
+test('the database gives bytes of which `slice` is no copy: a simulated one must too', async () => {
+  await assertGivesBuffers(createDatabase(mkdtempSync(join(root, 'slices-'))))
 })
 
 test('what was written is there when the directory is opened again', async () => {

@@ -4,6 +4,9 @@
  */
 import { createRequire } from 'node:module'
 import type { AbstractLevel } from 'abstract-level'
+import * as assert from 'uvu/assert'
+import { utf8 } from '../../src/base/bytes.ts'
+import type { Database } from '../../src/effects/storage.ts'
 
 interface TapeRow {
   readonly type: 'test' | 'assert' | 'end'
@@ -44,4 +47,22 @@ export async function runLevelSuite(factory: (options?: object) => AnyLevel): Pr
   })
   await new Promise((resolve) => rows.on('end', resolve))
   return { assertions, failures }
+}
+
+/**
+ * What classic-level gives are `Buffer`s, whose `slice` shares their bytes. Code that takes such a slice for
+ * a copy is wrong on a real disk only, unless a simulated one gives the same.
+ */
+export async function assertGivesBuffers(database: Database): Promise<void> {
+  await database.put(utf8('key'), utf8('value'))
+  const [entry] = await database.iterator().all()
+  const [key] = await database.keys().all()
+  const values = [database.getSync(utf8('key')), await database.get(utf8('key'))]
+  for (const given of [...(entry ?? []), key, ...values, ...(await database.getMany([utf8('key')]))]) {
+    assert.ok(given)
+    assert.is(given.slice(1).buffer, given.buffer)
+    given.fill(0)
+  }
+  assert.equal(Array.from(database.getSync(utf8('key')) ?? []), Array.from(utf8('value')))
+  await database.close()
 }

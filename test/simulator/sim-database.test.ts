@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert'
 import { compareBytes } from '../../src/base/bytes.ts'
 import { applyOperations, EMPTY_TREE, SimDatabase, type SimTree } from '../../src/simulator/sim-database.ts'
 import { SimDisk } from '../../src/simulator/sim-disk.ts'
-import { runLevelSuite } from './level-suite.ts'
+import { assertGivesBuffers, runLevelSuite } from './level-suite.ts'
 
 const soon = (_work: string, run: () => void): void => queueMicrotask(run)
 
@@ -14,6 +14,11 @@ test("passes abstract-level's own suite", async () => {
   )
   assert.equal(failures, [])
   assert.ok(assertions > 4000, `the suite ran: ${assertions} assertions`)
+})
+
+test('gives bytes of which `slice` is no copy, as a real disk does', async () => {
+  const database = new SimDatabase(new SimDisk().open(soon), () => undefined)
+  await assertGivesBuffers(database)
 })
 
 test('a state stays what it was while later ones are made from it', () => {
