@@ -6,6 +6,7 @@
 import type { Bytes } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
 import type { ActorId, NodeId } from '../base/ids.ts'
+import { MAX_REPLICAS } from '../protocol/configuration.ts'
 import type { Merged, Store } from '../store/store.ts'
 import type { Coordination } from './coordination.ts'
 import type { KeyPlace } from './quorum-read.ts'
@@ -13,10 +14,7 @@ import type { KeyPlace } from './quorum-read.ts'
 /** Who may stand in: nobody; other peers; other peers, and this one first. */
 export type StandInRule = 'nobody' | 'others' | 'selfFirst'
 
-/** Longest list of those who may stand in for a key's owners: as long as any preference list. */
-const MAX_STAND_INS = 7
-
-/** Those who may stand in now, by preference. */
+/** Those who may stand in now, by preference: no more than a key can have owners. */
 export function liveStandIns(
   { selfId, ring, isAlive }: Coordination,
   { keyspace, partition }: KeyPlace,
@@ -26,7 +24,7 @@ export function liveStandIns(
   const others = ring()
     .standIns(keyspace, partition)
     .filter((nodeId) => nodeId !== selfId && isAlive(nodeId))
-  return (rule === 'selfFirst' ? [selfId, ...others] : others).slice(0, MAX_STAND_INS)
+  return (rule === 'selfFirst' ? [selfId, ...others] : others).slice(0, MAX_REPLICAS)
 }
 
 /** Merges a record into what is kept here for owners; a refusal is told as a failure is. */

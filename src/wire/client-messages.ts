@@ -4,6 +4,7 @@
  */
 
 import { MAX_MEMBERS } from '../protocol/configuration.ts'
+import { MAX_PARTITION_COUNT } from '../protocol/configuration-check.ts'
 import * as field from './fields.ts'
 import {
   bool,
@@ -22,7 +23,6 @@ import {
 import { MAX_TASKS, peerTaskShape, roundName } from './task-messages.ts'
 
 const MAX_SIBLINGS = 1000
-const MAX_PARTITIONS = 65_536
 const MAX_WARNINGS = 1000
 const MAX_HINT_ROWS = 65_536
 const MAX_TASK_ROWS = 16 * MAX_TASKS
@@ -49,7 +49,7 @@ const foundValue = struct({
 })
 
 const partitionOwnersShape = {
-  partition: uint(MAX_PARTITIONS),
+  partition: uint(MAX_PARTITION_COUNT),
   owners: list(name, MAX_MEMBERS),
 } as const
 
@@ -149,9 +149,9 @@ export const clientReplies = {
     5,
     {
       id,
-      partitionCount: uint(MAX_PARTITIONS),
+      partitionCount: uint(MAX_PARTITION_COUNT),
       layoutVersion: uint(),
-      partitions: list(struct(partitionOwnersShape), MAX_PARTITIONS),
+      partitions: list(struct(partitionOwnersShape), MAX_PARTITION_COUNT),
     },
   ],
   locateDone: [6, { id, ...partitionOwnersShape, replicas: uint(4096) }],

@@ -5,6 +5,7 @@
  * does when its trees are still being built. Records themselves travel as they always do
  * (`data-messages.ts`).
  */
+import { MAX_PARTITION_COUNT } from '../protocol/configuration-check.ts'
 import type { Digest } from '../protocol/hash-tree.ts'
 import { FANOUT, LEAF_BITS, MAX_LEAF_BITS } from '../protocol/hash-tree.ts'
 import * as field from './fields.ts'
@@ -19,7 +20,6 @@ import {
   uint,
 } from './schema.ts'
 
-const MAX_PARTITIONS = 65_536
 const DIGEST_BYTES = 8
 /** Slices that are asked about at once. */
 const MAX_SLICES = 2 ** LEAF_BITS
@@ -32,7 +32,7 @@ const place = {
   keyspaceId: field.keyspaceId,
 } as const
 
-const partition = uint(MAX_PARTITIONS - 1)
+const partition = uint(MAX_PARTITION_COUNT - 1)
 const keys = list(field.key, MAX_LISTED_KEYS)
 
 /** 8 bytes each, the highest first. */
@@ -85,9 +85,9 @@ export const repairReplies = {
     101,
     {
       id: field.requestId,
-      partitions: list(partition, MAX_PARTITIONS),
-      roots: digests(MAX_PARTITIONS),
-      incomplete: list(partition, MAX_PARTITIONS),
+      partitions: list(partition, MAX_PARTITION_COUNT),
+      roots: digests(MAX_PARTITION_COUNT),
+      incomplete: list(partition, MAX_PARTITION_COUNT),
     },
   ],
   /** 16 for each slice asked about, in that order. */

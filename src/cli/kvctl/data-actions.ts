@@ -3,7 +3,7 @@ import { type Bytes, strictText } from '../../base/bytes.ts'
 import { KvError } from '../../base/error.ts'
 import type { FoundValue, GetReply, PutReply } from '../../wire/requests.ts'
 import { EXIT_NOT_FOUND } from '../exit-code.ts'
-import { plainText } from '../plain-text.ts'
+import { hasControlCharacters, plainText } from '../plain-text.ts'
 import { colors, formatBytes, printJson, renderTable } from '../terminal.ts'
 import { parseKey, parseLevel, parseTtlFlag, readValue } from './input.ts'
 import type { KvClient } from './session.ts'
@@ -153,8 +153,7 @@ function siblingTable(values: readonly FoundValue[]): Promise<string> {
 /** Text that leaves a terminal as it is and fits a line; null for anything else. */
 function printable(value: Bytes): string | null {
   const whole = strictText(value)
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not reach the terminal
-  if (whole === null || /[\u0000-\u001f\u007f-\u009f]/.test(whole)) return null
+  if (whole === null || hasControlCharacters(whole)) return null
   return whole.length > 60 ? `${whole.slice(0, 59)}…` : whole
 }
 
