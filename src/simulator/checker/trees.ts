@@ -6,7 +6,7 @@
 import { type Bytes, equalBytes } from '../../base/bytes.ts'
 import { hash32 } from '../../base/hash.ts'
 import type { KeyspaceId } from '../../base/ids.ts'
-import type { Keyspace } from '../../protocol/configuration.ts'
+import type { Configuration, Keyspace } from '../../protocol/configuration.ts'
 import type { Digest } from '../../protocol/hash-tree.ts'
 import { createRing } from '../../protocol/ring.ts'
 import { HashTrees } from '../../store/hash-trees.ts'
@@ -88,44 +88,57 @@ function placeOfPartition(keyspaceId: KeyspaceId, partition: number): number {
 }
 
 /**
- * What owners that are up do not agree about, in words; null: they hold the same.
+ * What owners that are up do not agree about, in words; null: they hold the same. Roots come first: they are
+ * cheap to compare, and disks are looked at when nothing is left to reconcile.
  * @param diskOf what lies on a peer's disk
+ * @throws Violation when roots are equal and disks are not
  */
 export function findUnequal(up: readonly SimPeer[], diskOf: (peer: SimPeer) => SimTree): string | null {
   const configuration = up[0]?.node?.configuration ?? null
   if (configuration === null) return 'there is no configuration'
-  const ring = createRing(configuration)
-  for (const keyspace of configuration.keyspaces) {
-    for (let partition = 0; partition < ring.partitionCount; partition++) {
-      const owners = ring.allOwners(keyspace, partition)
-      const peers = up.filter((peer) => peer.node !== null && owners.includes(peer.node.nodeId))
-      const flaw = compareOwners(peers, keyspace, partition, diskOf)
-      if (flaw !== null) return flaw
-    }
+  const pairs = ownerPairs(up, configuration)
+  for (const pair of pairs) {
+    const flaw = compareRoots(pair)
+    if (flaw !== null) return flaw
+  }
+  for (const pair of pairs) {
+    const { first, other, keyspace, partition } = pair
+    if (!first.node?.store.isIdle || !other.node?.store.isIdle) continue
+    if (sameRecords(diskOf(first), diskOf(other), keyspace, partition)) continue
+    throw new Violation(4, `equal roots hide a difference between ${nameOf(pair)}`)
   }
   return null
 }
 
-/** @throws Violation when roots are equal and disks are not */
-function compareOwners(
-  owners: readonly SimPeer[],
-  keyspace: Keyspace,
-  partition: number,
-  diskOf: (peer: SimPeer) => SimTree,
-): string | null {
-  const [first, ...others] = owners
-  const root = first?.node?.store.hashTrees?.root(keyspace.id, partition)
-  for (const other of others) {
-    const trees = other.node?.store.hashTrees ?? null
-    const where = `${first?.host} and ${other.host} about ${keyspace.name}, partition ${partition}`
-    if (root === undefined || trees === null) return `no trees of ${where}`
-    if (trees.root(keyspace.id, partition) !== root) return `${where}, differ`
-    if (first === undefined || !first.node?.store.isIdle || !other.node?.store.isIdle) continue
-    if (!sameRecords(diskOf(first), diskOf(other), keyspace, partition)) {
-      throw new Violation(4, `equal roots hide a difference between ${where}`)
-    }
-  }
-  return null
+/** Two owners of a partition. */
+interface OwnerPair {
+  readonly first: SimPeer
+  readonly other: SimPeer
+  readonly keyspace: Keyspace
+  readonly partition: number
+}
+
+function ownerPairs(up: readonly SimPeer[], configuration: Configuration): OwnerPair[] {
+  const ring = createRing(configuration)
+  return configuration.keyspaces.flatMap((keyspace) =>
+    Array.from({ length: ring.partitionCount }, (_, partition) => {
+      const owners = ring.allOwners(keyspace, partition)
+      const [first, ...others] = up.filter((peer) => peer.node !== null && owners.includes(peer.node.nodeId))
+      return first === undefined ? [] : others.map((other) => ({ first, other, keyspace, partition }))
+    }).flat(),
+  )
+}
+
+function compareRoots(pair: OwnerPair): string | null {
+  const { first, other, keyspace, partition } = pair
+  const root = first.node?.store.hashTrees?.root(keyspace.id, partition)
+  const trees = other.node?.store.hashTrees ?? null
+  if (root === undefined || trees === null) return `no trees of ${nameOf(pair)}`
+  return trees.root(keyspace.id, partition) === root ? null : `${nameOf(pair)}, differ`
+}
+
+function nameOf({ first, other, keyspace, partition }: OwnerPair): string {
+  return `${first.host} and ${other.host} about ${keyspace.name}, partition ${partition}`
 }
 
 function sameRecords(a: SimTree, b: SimTree, { id }: Keyspace, partition: number): boolean {
