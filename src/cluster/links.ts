@@ -50,6 +50,8 @@ export interface LinksHandler {
   isBarred(nodeId: NodeId): boolean
   /** Of another node, the newest life that was ever heard of; null: none. */
   newestLife(nodeId: NodeId): KnownLife | null
+  /** The newest one that ever shook hands here; null: none. */
+  newestMet(nodeId: NodeId): KnownLife | null
   /** Who is a member of the cluster, this peer included, and where. */
   places(): KnownPlaces
   /** A handshake went well. `dialled`: the address, when the dial was ours. */
@@ -245,7 +247,8 @@ export class Links implements PeerLinkOwner {
     if (this.#handler.isBarred(nodeId)) {
       return refusal('removed', `node ${nodeId} was removed from this cluster and cannot come back`)
     }
-    const newest = this.#handler.newestLife(nodeId)
+    // What others say of a newer one may be wrong: it is for those who can ask there (`life-claims.ts`).
+    const newest = this.#handler.newestMet(nodeId)
     if (newest === null || !isOutranked(facts, newest)) return null
     const where = `${newest.isUp ? 'runs' : 'ran'} as generation ${newest.generation} at ${newest.address}`
     // One we dialled is not told: it finds out when it dials.

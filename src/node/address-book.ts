@@ -1,6 +1,8 @@
 /**
  * Where the other peers were last, kept on disk: how a restarted peer finds its cluster again without being
- * told. And which lives they were then: how it still knows a directory that was rolled back.
+ * told. And as which lives they were met: how it still knows a directory that was rolled back. What others
+ * say of lives is not written down, because it may be wrong: whoever was met with is remembered by those who
+ * met him.
  */
 import type { Address, NodeId } from '../base/ids.ts'
 import { TwinFile } from '../cluster/twin-file.ts'
@@ -19,7 +21,7 @@ export const ADDRESSES_FILE = 'addresses'
 const entryShape = {
   nodeId: field.nodeId,
   address: field.address,
-  /** Of the newest life heard of; null: of none. */
+  /** Of the newest life that shook hands with this peer; null: none did. */
   generation: optional(uint()),
   bootNonce: optional(string(64)),
 } as const
@@ -58,24 +60,25 @@ export class AddressBook {
     return Array.from(this.#entries.values(), ({ nodeId, address }) => [nodeId, address] as const)
   }
 
-  /** The newest life heard of; null: of none. */
+  /** The newest life that this peer has met; null: none. */
   lifeOf(nodeId: NodeId): NotedLife | null {
     const entry = this.#entries.get(nodeId)
     if (entry === undefined || entry.generation === null) return null
     return { address: entry.address, generation: entry.generation, bootNonce: entry.bootNonce ?? '' }
   }
 
-  note(nodeId: NodeId, life: NotedLife): void {
+  /** Where a life is believed to be. */
+  note(nodeId: NodeId, { address, generation }: Pick<NotedLife, 'address' | 'generation'>): void {
     const known = this.#entries.get(nodeId)
-    if (known === undefined && this.#entries.size >= MAX_MEMBERS) return
-    const knownGeneration = known?.generation ?? 0
-    if (life.generation !== 0 && life.generation < knownGeneration) return
-    const isNews = life.generation > knownGeneration
-    const generation = isNews ? life.generation : (known?.generation ?? null)
-    const bootNonce = isNews ? life.bootNonce : (known?.bootNonce ?? null)
-    if (known !== undefined && !isNews && known.address === life.address) return
-    this.#entries.set(nodeId, { nodeId, address: life.address, generation, bootNonce })
-    this.#saveSoon()
+    const isOutdated = generation !== 0 && generation < (known?.generation ?? 0)
+    if (isOutdated || known?.address === address) return
+    this.#set({ generation: null, bootNonce: null, ...known, nodeId, address })
+  }
+
+  /** A life shook hands with this peer. */
+  met(nodeId: NodeId, { address, generation, bootNonce }: NotedLife): void {
+    const known = this.#entries.get(nodeId)
+    if (generation > (known?.generation ?? 0)) this.#set({ nodeId, address, generation, bootNonce })
   }
 
   forget(nodeId: NodeId): void {
@@ -85,6 +88,12 @@ export class AddressBook {
   async stop(): Promise<void> {
     if (this.#timer !== null) this.#save()
     await this.#saving
+  }
+
+  #set(entry: Entry): void {
+    if (!this.#entries.has(entry.nodeId) && this.#entries.size >= MAX_MEMBERS) return
+    this.#entries.set(entry.nodeId, entry)
+    this.#saveSoon()
   }
 
   #saveSoon(): void {

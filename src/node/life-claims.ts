@@ -4,11 +4,13 @@
  * Intuition: it is hearsay. True, when this directory is a copy of another one: then this life must end, or
  * two would name two writes alike. False, when somebody is confused or lies: then nothing may come of it.
  * They are told apart by asking. Who runs at another place answers there, for itself. A life that has ended
- * cannot be asked, but whoever remembers it refuses to talk with an older one.
+ * cannot be asked, but whoever has met it refuses to talk with an older one. Who only heard of it does not:
+ * otherwise the word, once it has gone round, would be its own witness.
  *
  * Invariants: this peer ends only when the newer life itself has answered, or when a member that never talked
  * with this life refuses to. It takes the word back, as SWIM takes back a suspicion, by rising above it; not
- * before every other member has talked with this life, because until then it may be true.
+ * before every other member has talked with this life, because until then it may be true: so from then on
+ * its writes are named as those of no life before.
  */
 import type { Address, NodeId } from '../base/ids.ts'
 import { askForLives, isOutranked } from '../cluster/newest-life.ts'
@@ -44,6 +46,8 @@ export class LifeClaims {
   readonly #parts: LifeClaimsParts
   /** Members that talked with this life, so they knew of no newer one then. */
   readonly #vouchers = new Set<NodeId>()
+  /** No life before this one named writes as this one does. */
+  #isRenamed = false
   #isJudging = false
   #nextMs = Number.NEGATIVE_INFINITY
   #isStopped = false
@@ -112,6 +116,8 @@ export class LifeClaims {
     const fields = { claimed, at: claims.map((claim) => claim.address) }
     if (others === null || !others.every((nodeId) => this.#vouchers.has(nodeId))) {
       effects.log.warn('node.claim_in_doubt', { ...fields, advice: 'it is believed of members not met yet' })
+      if (!this.#isRenamed) this.#parts.renewActors()
+      this.#isRenamed = true
       return
     }
     await identity.rise(claimed)

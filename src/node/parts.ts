@@ -107,6 +107,7 @@ export function assembleParts(around: Surroundings): Parts {
     treeReplica: new TreeReplica(coordination),
     self: () => selfFacts(around),
     newestLife: (peer) => newestLife(membership.view(peer), book.lifeOf(peer)),
+    book,
     claims: cluster.claims,
   }
   const dropped = new DroppedKeyspaces(store, effects)
@@ -227,7 +228,7 @@ function selfFacts(around: Surroundings): SelfFacts {
   return { nodeId, generation, bootNonce, clusterId, partitionCount, address, ...metaOf(options) }
 }
 
-/** What others believe, or what was on disk when they do not know better. */
+/** What others believe, or who was met when they do not know better. */
 function newestLife(view: PeerView | null, noted: NotedLife | null): KnownLife | null {
   const rest = { isUp: false, isSelf: false }
   if (view === null || view.generation === 0 || view.generation < (noted?.generation ?? 0)) {

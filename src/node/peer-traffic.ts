@@ -22,6 +22,7 @@ import {
   type PeerRequest,
 } from '../wire/peer-messages.ts'
 import type { PutRequest } from '../wire/requests.ts'
+import type { AddressBook } from './address-book.ts'
 import type { ClusterFinder } from './cluster-finder.ts'
 import type { LifeClaims } from './life-claims.ts'
 import { reportOf } from './peer-reports.ts'
@@ -41,6 +42,7 @@ export interface TrafficParts {
   readonly tasks: PeerTasks
   self(): SelfFacts
   newestLife(nodeId: NodeId): KnownLife | null
+  readonly book: AddressBook
   readonly claims: LifeClaims
 }
 
@@ -62,6 +64,12 @@ export class PeerTraffic implements LinksHandler {
 
   newestLife(nodeId: NodeId): KnownLife | null {
     return this.#parts().newestLife(nodeId)
+  }
+
+  newestMet(nodeId: NodeId): KnownLife | null {
+    const { book, membership } = this.#parts()
+    const life = book.lifeOf(nodeId)
+    return life && { ...life, isUp: membership.isAlive(nodeId), isSelf: false }
   }
 
   places(): KnownPlaces {
@@ -86,6 +94,7 @@ export class PeerTraffic implements LinksHandler {
     parts.finder.met(facts)
     const { nodeId, generation, bootNonce, address, zone, weight, version } = facts
     parts.membership.met({ nodeId, generation, bootNonce, address, meta: { zone, weight, version } }, dialled)
+    parts.book.met(nodeId, facts)
   }
 
   dialFailed(address: Address, refusal: Refusal | null, why: string): void {

@@ -91,6 +91,8 @@ export class LinkedPeer implements LinksHandler {
   readonly addresses = new Map<NodeId, Address>()
   /** The newest ones it has heard of. */
   readonly lives = new Map<NodeId, KnownLife>()
+  /** And met. */
+  readonly livesMet = new Map<NodeId, KnownLife>()
   facts: SelfFacts
   /** Does it answer what it is asked? */
   isAnswering = true
@@ -126,6 +128,10 @@ export class LinkedPeer implements LinksHandler {
 
   newestLife(nodeId: NodeId): KnownLife | null {
     return this.lives.get(nodeId) ?? null
+  }
+
+  newestMet(nodeId: NodeId): KnownLife | null {
+    return this.livesMet.get(nodeId) ?? null
   }
 
   met(facts: PeerFacts, dialled: Address | null): void {

@@ -168,7 +168,7 @@ test('a peer that was removed is refused', async () => {
   assert.match(a.failedDials[0]?.refusal?.reason ?? '', /node a was removed from this cluster/)
 })
 
-test('a life of a node is refused when a newer one is known, or another one of its generation', async () => {
+test('a life of a node is refused when a newer one was met, or another one of its generation', async () => {
   const known = { generation: 3, isSelf: false, address: makeAddress('10.0.0.9', 1) }
   for (const isUp of [true, false]) {
     const lives: [number, string, string | undefined][] = [
@@ -181,7 +181,7 @@ test('a life of a node is refused when a newer one is known, or another one of i
       const world = new LinkedWorld()
       const [a, b] = [world.peer('a', { generation, bootNonce }), world.peer('b')]
       await world.pass(1)
-      b.lives.set(a.nodeId, { ...known, bootNonce: 'third', isUp })
+      b.livesMet.set(a.nodeId, { ...known, bootNonce: 'third', isUp })
       a.to(b)
       await world.pass(10)
       assert.is(a.failedDials[0]?.refusal?.kind, kind)
@@ -197,6 +197,17 @@ test('a life of a node is refused when a newer one is known, or another one of i
       assert.equal(b.meetings, [])
     }
   }
+})
+
+test('nobody is refused for what others say of a newer life', async () => {
+  const world = new LinkedWorld()
+  const [a, b] = [world.peer('a'), world.peer('b')]
+  await world.pass(1)
+  const life = { generation: 3, bootNonce: 'x', isUp: true, isSelf: false, address: a.address }
+  b.lives.set(a.nodeId, life)
+  a.to(b)
+  await world.pass(10)
+  assert.is(b.meetings.length, 1)
 })
 
 test('whoever asks for the newest life of a node is told, and the link ends', async () => {

@@ -72,18 +72,30 @@ test('a stop saves what was noted a moment ago', async () => {
   assert.equal((await reopened(world)).entries(), [[A, at(1)]])
 })
 
-test('the newest life of a peer is remembered, whatever is said of older ones later', async () => {
+test('the newest life of a peer that was met is remembered, whatever is said of it later', async () => {
   const world = new NodeWorld()
   const book = await open(world)
   assert.is(book.lifeOf(A), null)
-  book.note(A, life(1, 3, 'third'))
-  book.note(A, life(2, 2, 'second'))
-  book.note(A, life(1, 0, ''))
-  book.note(B, life(1, 0, ''))
+  book.met(A, life(1, 3, 'third'))
+  book.met(A, life(2, 2, 'second'))
+  book.note(A, life(2, 2))
+  book.note(A, life(1, 0))
+  book.note(B, life(1, 9))
   await world.pass(1_000)
   const again = await reopened(world)
   assert.equal(again.lifeOf(A), life(1, 3, 'third'))
-  assert.is(again.lifeOf(B), null)
+  assert.is(again.lifeOf(B), null, 'that life was only heard of')
+})
+
+test('where a newer life is said to be is noted, but not that there is one', async () => {
+  const world = new NodeWorld()
+  const book = await open(world)
+  book.met(A, life(1, 3, 'third'))
+  book.note(A, life(2, 4))
+  await world.settle(book.stop())
+  const again = await reopened(world)
+  assert.equal(again.lifeOf(A), life(2, 3, 'third'))
+  assert.equal(again.entries(), [[A, at(2)]])
 })
 
 test('many changes at once are one write', async () => {
