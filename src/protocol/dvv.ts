@@ -39,8 +39,8 @@ export function includesDotSet(outer: DotSet, inner: DotSet): boolean {
 }
 
 export function unionDotSets(a: DotSet, b: DotSet): DotSet {
-  if (isEmptyDotSet(a)) return b
-  if (isEmptyDotSet(b)) return a
+  if (includesDotSet(a, b)) return a
+  if (includesDotSet(b, a)) return b
   const vector = new Map(a.vector)
   for (const [actor, n] of b.vector) {
     if ((vector.get(actor) ?? 0) < n) vector.set(actor, n)

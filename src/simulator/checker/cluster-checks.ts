@@ -50,6 +50,17 @@ const LOOK_INTERVAL_MS = 50
 /** Reading all disks takes longer than anything else here. */
 const TREES_INTERVAL_MS = 5000
 
+/** A batch is looked at when it is written and when it is durable. */
+const decoded = new WeakMap<SimOperation, StoredRecord | null>()
+
+function decodeOnce(operation: SimOperation): StoredRecord | null {
+  const known = decoded.get(operation)
+  if (known !== undefined) return known
+  const stored = operation.type === 'put' ? decodeStored(operation.key, operation.value) : null
+  decoded.set(operation, stored)
+  return stored
+}
+
 export function createClusterChecks(): ClusterChecks {
   const dots = createDotLedger()
   const configurations = createConfigurationChecker()
@@ -84,7 +95,7 @@ export function createClusterChecks(): ClusterChecks {
   const eachRecord = (operations: readonly SimOperation[], tell: (stored: StoredRecord) => void): void => {
     guarded(() => {
       for (const operation of operations) {
-        const stored = operation.type === 'put' ? decodeStored(operation.key, operation.value) : null
+        const stored = decodeOnce(operation)
         if (stored !== null) tell(stored)
       }
     })

@@ -2,10 +2,10 @@
  * Invariant 1: no dot ever names two values. Every record that any disk is handed goes through here, and
  * stays known for ever: also what a crash took had a name that may never be given again.
  */
-import { type Bytes, text } from '../../base/bytes.ts'
+import { type Bytes, equalBytes, text } from '../../base/bytes.ts'
 import { hash64 } from '../../base/hash.ts'
 import { covers } from '../../protocol/dvv.ts'
-import type { Dot, DottedValue, KeyRecord } from '../../protocol/record.ts'
+import type { Dot, DottedValue } from '../../protocol/record.ts'
 import type { StoredRecord } from './stored-record.ts'
 import { Violation } from './violation.ts'
 
@@ -20,26 +20,29 @@ export interface DotLedger {
   readonly dotCount: number
 }
 
+/** What a dot names, and the record with which it first came to a disk. */
+interface Meaning {
+  readonly stored: StoredRecord
+  readonly value: DottedValue
+}
+
 export function createDotLedger(): DotLedger {
-  const meanings = new Map<string, string>()
+  const meanings = new Map<string, Meaning>()
   const dots = new Map<string, Dot[]>()
-  const timestamps = new Map<string, number>()
-  const firstRecords = new Map<string, KeyRecord>()
 
   const learn = (host: string, stored: StoredRecord, value: DottedValue): void => {
     const name = nameOf(value.dot)
-    const meaning = describe(stored, value)
+    const meaning = { stored, value }
     const known = meanings.get(name)
-    if (known === meaning) return
-    if (known !== undefined) {
-      throw new Violation(1, `dot ${name} names two values: ${known}, and on ${host} ${meaning}`)
+    if (known === undefined) {
+      meanings.set(name, meaning)
+      if (value.value === null) return
+      const content = text(value.value)
+      dots.set(content, [...(dots.get(content) ?? []), value.dot])
+    } else if (!isSameMeaning(known, meaning)) {
+      const both = `${describe(known)}, and on ${host} ${describe(meaning)}`
+      throw new Violation(1, `dot ${name} names two values: ${both}`)
     }
-    meanings.set(name, meaning)
-    firstRecords.set(name, stored.record)
-    if (value.value === null) return
-    const content = text(value.value)
-    dots.set(content, [...(dots.get(content) ?? []), value.dot])
-    timestamps.set(name, value.timestamp)
   }
 
   return {
@@ -47,9 +50,10 @@ export function createDotLedger(): DotLedger {
       for (const value of stored.record.values) learn(host, stored, value)
     },
     dotsOf: (value) => dots.get(value) ?? [],
-    timestampOf: (names) => Math.max(0, ...names.map((dot) => timestamps.get(nameOf(dot)) ?? 0)),
+    timestampOf: (names) =>
+      Math.max(0, ...names.map((dot) => meanings.get(nameOf(dot))?.value.timestamp ?? 0)),
     cameInPlaceOf(dot, other) {
-      const record = firstRecords.get(nameOf(dot))
+      const record = meanings.get(nameOf(dot))?.stored.record
       if (record === undefined || !covers(record.seen, other)) return false
       return !record.values.some((value) => nameOf(value.dot) === nameOf(other))
     },
@@ -63,7 +67,15 @@ function nameOf({ actor, n }: Dot): string {
   return `${actor}.${n}`
 }
 
-function describe(stored: StoredRecord, value: DottedValue): string {
+function isSameMeaning(a: Meaning, b: Meaning): boolean {
+  const { writeId, timestamp, value } = a.value
+  const other = b.value
+  if (a.stored.keyspaceId !== b.stored.keyspaceId || !equalBytes(a.stored.key, b.stored.key)) return false
+  if (writeId !== other.writeId || timestamp !== other.timestamp) return false
+  return value === null || other.value === null ? value === other.value : equalBytes(value, other.value)
+}
+
+function describe({ stored, value }: Meaning): string {
   const content = value.value === null ? 'tombstone' : digest(value.value)
   return [
     `keyspace ${stored.keyspaceId}`,

@@ -7,9 +7,8 @@ import { type Bytes, equalBytes } from '../../base/bytes.ts'
 import { hash32 } from '../../base/hash.ts'
 import type { KeyspaceId } from '../../base/ids.ts'
 import type { Configuration, Keyspace } from '../../protocol/configuration.ts'
-import type { Digest } from '../../protocol/hash-tree.ts'
+import { type Digest, recordDigest } from '../../protocol/hash-tree.ts'
 import { createRing } from '../../protocol/ring.ts'
-import { HashTrees } from '../../store/hash-trees.ts'
 import { KIND, keyspaceOf, partitionOf, partitionRange, userKey } from '../../store/keys.ts'
 import type { SimTree } from '../sim-database.ts'
 import type { SimPeer } from '../simulation.ts'
@@ -17,11 +16,15 @@ import { Violation } from './violation.ts'
 
 /** What a peer has of a partition at one moment. */
 interface Holding {
-  /** Of its hash tree. */
+  /** What its hash tree must say. */
   readonly root: Digest
-  /** Of its disk, made in another way; 0: there are no records. */
+  /** Of its records in their order: unlike the root it has no two that could cancel each other. */
   readonly fingerprint: number
 }
+
+const NOTHING: Holding = { root: 0n, fingerprint: 0 }
+/** Odd: no bit of an earlier record is lost (Knuth, "The Art of Computer Programming", volume 3, 6.4). */
+const FINGERPRINT_FACTOR = 0x9e37_79b1
 
 export interface Holdings {
   readonly host: string
@@ -41,30 +44,55 @@ export function checkTrees({ host, node, state }: SimPeer, disk: SimTree): Holdi
   const { configuration } = node
   const kept = node.store.hashTrees
   if (kept === null || configuration === null) return null
-  const rebuilt = new HashTrees()
-  const fingerprints = new Map<number, number>()
-  for (const place = disk.begin; place.valid; place.next()) {
-    const key = place.key as Bytes
-    if (key[0] !== KIND.record) continue
-    const value = place.value as Bytes
-    rebuilt.wrote(hash32(userKey(key)), key, null, value)
-    const partition = placeOfPartition(keyspaceOf(key), partitionOf(key))
-    fingerprints.set(partition, hash32(value, hash32(key, fingerprints.get(partition) ?? 0)))
-  }
+  const onDisk = readHoldings(disk)
   const partitions = new Map<number, Holding>()
   for (const { id, name } of configuration.keyspaces) {
     for (let partition = 0; partition < configuration.partitionCount; partition++) {
-      const root = kept.root(id, partition)
-      if (root !== rebuilt.root(id, partition)) {
+      const place = placeOfPartition(id, partition)
+      const holding = onDisk.get(place) ?? NOTHING
+      if (kept.root(id, partition) !== holding.root) {
         const where = `${name}, partition ${partition}, on ${host}`
         throw new Violation(4, `the hash tree of ${where} is not that of its disk`)
       }
-      const place = placeOfPartition(id, partition)
-      const fingerprint = fingerprints.get(place) ?? 0
-      if (root !== 0n || fingerprint !== 0) partitions.set(place, { root, fingerprint })
+      if (holding !== NOTHING) partitions.set(place, holding)
     }
   }
   return { host, partitions }
+}
+
+/** By partition, made from its records alone. */
+function readHoldings(disk: SimTree): ReadonlyMap<number, Holding> {
+  const holdings = new Map<number, { root: Digest; fingerprint: number }>()
+  for (const place = disk.begin; place.valid; place.next()) {
+    const key = place.key as Bytes
+    if (key[0] !== KIND.record) continue
+    const { digest, fingerprint } = sumsOf(key, place.value as Bytes)
+    const name = placeOfPartition(keyspaceOf(key), partitionOf(key))
+    const holding = holdings.get(name)
+    if (holding === undefined) holdings.set(name, { root: digest, fingerprint })
+    else {
+      holding.root ^= digest
+      holding.fingerprint = Math.imul(holding.fingerprint, FINGERPRINT_FACTOR) ^ fingerprint
+    }
+  }
+  return holdings
+}
+
+interface RecordSums {
+  readonly digest: Digest
+  readonly fingerprint: number
+}
+
+/** By record, as it lies on a disk: most lie there for many looks, and always under the same key. */
+const sums = new WeakMap<Bytes, RecordSums>()
+
+function sumsOf(key: Bytes, record: Bytes): RecordSums {
+  const known = sums.get(record)
+  if (known !== undefined) return known
+  const digest = recordDigest(keyspaceOf(key), userKey(key), record)
+  const made = { digest, fingerprint: hash32(record, hash32(key)) }
+  sums.set(record, made)
+  return made
 }
 
 /** Of one moment. Also of peers that are about to find out how they differ: by roots they could not. */
