@@ -26,10 +26,6 @@ export function covers(set: DotSet, dot: Dot): boolean {
   return (set.vector.get(dot.actor) ?? 0) >= dot.n || (set.loose.length > 0 && holdsLoose(set, dot))
 }
 
-export function isEmptyDotSet(set: DotSet): boolean {
-  return set.vector.size === 0 && set.loose.length === 0
-}
-
 /** True when every dot of `inner` is in `outer`. */
 export function includesDotSet(outer: DotSet, inner: DotSet): boolean {
   for (const [actor, n] of inner.vector) {
