@@ -1,4 +1,5 @@
 /** The server's side of a client's link: requests in, answers out, in whatever order they come. */
+import { unreachable } from '../base/assert.ts'
 import { KvError, toKvError } from '../base/error.ts'
 import type { ClusterId, NodeId } from '../base/ids.ts'
 import type { Coordinator } from '../coordinator/coordinator.ts'
@@ -38,6 +39,8 @@ export interface SessionHost {
 }
 
 type Question = Exclude<ClientRequest, { type: 'clientHello' }>
+/** About the cluster, or to change it: the service answers. */
+type Inquiry = Exclude<Question, { type: 'put' | 'get' | 'topology' }>
 
 export class ClientSession implements ChannelHandler<ClientRequest> {
   readonly #host: SessionHost
@@ -115,7 +118,7 @@ export class ClientSession implements ChannelHandler<ClientRequest> {
   /** @throws INVALID_ARGUMENT, TOO_LARGE: not every client checks what it sends */
   #serve(message: Question): void {
     const { id } = message
-    const { coordinator, service } = this.#host
+    const { coordinator } = this.#host
     switch (message.type) {
       case 'put':
         checkPut(message)
@@ -137,69 +140,8 @@ export class ClientSession implements ChannelHandler<ClientRequest> {
           return this.#fail(id, new KvError('UNAVAILABLE', 'this peer has no configuration yet'))
         return this.#channel.send({ type: 'topologyDone', id, ...topology }, topology.configuration.length)
       }
-      case 'status':
-        return this.#reply(
-          id,
-          () => service.status(),
-          (status) => ({ type: 'statusDone', id, ...status }),
-        )
-      case 'ring':
-        return this.#reply(
-          id,
-          () => service.ring(),
-          (ring) => ({ type: 'ringDone', id, ...ring }),
-        )
-      case 'locate':
-        return this.#reply(
-          id,
-          () => service.locate(message.keyspace, message.key),
-          (found) => ({
-            type: 'locateDone',
-            id,
-            ...found,
-          }),
-        )
-      case 'keyspaces':
-        return this.#reply(
-          id,
-          () => service.keyspaces(),
-          (keyspaces) => ({ type: 'keyspacesDone', id, keyspaces }),
-        )
-      case 'hints':
-        return this.#reply(
-          id,
-          () => service.hints(),
-          (hints) => ({ type: 'hintsDone', id, hints }),
-        )
-      case 'repair': {
-        const { keyspace, round, acceptLoss } = message
-        const begin = () => service.repair({ keyspace, round, acceptLoss })
-        return this.#reply(id, begin, (start) => ({ type: 'repairDone', id, ...start }))
-      }
-      case 'tasks':
-        return this.#reply(
-          id,
-          () => service.tasks(),
-          (tasks) => ({ type: 'tasksDone', id, ...tasks }),
-        )
-      case 'createKeyspace': {
-        const { type: _type, id: _id, name, ...options } = message
-        return this.#reply(
-          id,
-          () => service.createKeyspace(name, options),
-          (keyspace) => ({
-            type: 'createKeyspaceDone',
-            id,
-            keyspace,
-          }),
-        )
-      }
-      case 'dropKeyspace':
-        return this.#reply(
-          id,
-          () => service.dropKeyspace(message.keyspaceId),
-          () => ({ type: 'dropKeyspaceDone', id }),
-        )
+      default:
+        return this.#reply(message)
     }
   }
 
@@ -227,16 +169,17 @@ export class ClientSession implements ChannelHandler<ClientRequest> {
     })
   }
 
-  #reply<T>(id: number, ask: () => Promise<T>, answer: (result: T) => ClientReply): void {
+  #reply(inquiry: Inquiry): void {
+    const { id } = inquiry
     if (this.#openQuestions >= MAX_OPEN_QUESTIONS) {
       const message = 'this client has too many questions about the cluster open; wait for some answers'
       return this.#fail(id, new KvError('OVERLOADED', message))
     }
     this.#openQuestions += 1
-    ask().then(
-      (value) => {
+    answerTo(inquiry, this.#host.service).then(
+      (answer) => {
         this.#openQuestions -= 1
-        if (this.#hasRoom(0)) this.#channel.send(answer(value))
+        if (this.#hasRoom(0)) this.#channel.send(answer)
         else this.#overflow(id)
       },
       (error: unknown) => {
@@ -249,6 +192,37 @@ export class ClientSession implements ChannelHandler<ClientRequest> {
   #fail(id: number, error: KvError | null): void {
     const { code, message } = error ?? new KvError('INTERNAL', 'no result')
     this.#channel.send({ type: 'failed', id, code, message: message.slice(0, 4096) })
+  }
+}
+
+async function answerTo(inquiry: Inquiry, service: KvService): Promise<ClientReply> {
+  const { id } = inquiry
+  switch (inquiry.type) {
+    case 'status':
+      return { type: 'statusDone', id, ...(await service.status()) }
+    case 'ring':
+      return { type: 'ringDone', id, ...(await service.ring()) }
+    case 'locate':
+      return { type: 'locateDone', id, ...(await service.locate(inquiry.keyspace, inquiry.key)) }
+    case 'keyspaces':
+      return { type: 'keyspacesDone', id, keyspaces: await service.keyspaces() }
+    case 'hints':
+      return { type: 'hintsDone', id, hints: await service.hints() }
+    case 'repair': {
+      const { keyspace, round, acceptLoss } = inquiry
+      return { type: 'repairDone', id, ...(await service.repair({ keyspace, round, acceptLoss })) }
+    }
+    case 'tasks':
+      return { type: 'tasksDone', id, ...(await service.tasks()) }
+    case 'createKeyspace': {
+      const { type: _type, id: _id, name, ...options } = inquiry
+      return { type: 'createKeyspaceDone', id, keyspace: await service.createKeyspace(name, options) }
+    }
+    case 'dropKeyspace':
+      await service.dropKeyspace(inquiry.keyspaceId)
+      return { type: 'dropKeyspaceDone', id }
+    default:
+      return unreachable(inquiry)
   }
 }
 

@@ -24,73 +24,92 @@ export function createFaultInjector(
   prng: Prng,
   ledger: DiskLedger,
 ): FaultInjector {
-  const dataLoss = new DataLoss(simulation, ledger)
-  const struck = Object.fromEntries(FAULT_CLASSES.map((name) => [name, 0])) as Record<FaultClass, number>
-  const { scheduler, paths, network, trace } = simulation.world
-  const peers = new Map(simulation.peers.map((peer) => [peer.host, peer]))
-  const undos = new Set<() => void>()
-  let over = false
+  return new Injector(simulation, schedule, prng, ledger)
+}
+
+class Injector implements FaultInjector {
+  readonly struck = Object.fromEntries(FAULT_CLASSES.map((name) => [name, 0])) as Record<FaultClass, number>
+  readonly #simulation: Simulation
+  readonly #schedule: readonly Fault[]
+  readonly #prng: Prng
+  readonly #dataLoss: DataLoss
+  readonly #peers: ReadonlyMap<string, SimPeer>
+  readonly #undos = new Set<() => void>()
+  #isOver = false
+
+  constructor(simulation: Simulation, schedule: readonly Fault[], prng: Prng, ledger: DiskLedger) {
+    this.#simulation = simulation
+    this.#schedule = schedule
+    this.#prng = prng
+    this.#dataLoss = new DataLoss(simulation, ledger)
+    this.#peers = new Map(simulation.peers.map((peer) => [peer.host, peer]))
+  }
+
+  begin(): void {
+    const { scheduler, trace } = this.#simulation.world
+    for (const fault of this.#schedule) {
+      scheduler.after(fault.atMs, () => {
+        if (this.#isOver || this.#dataLoss.isFragile) return
+        trace.text(fault.class)
+        if (this.#strike(fault)) this.struck[fault.class]++
+      })
+    }
+  }
+
+  end(): void {
+    this.#isOver = true
+    this.#dataLoss.end()
+    for (const undo of [...this.#undos]) undo()
+  }
 
   /** Undone after a while, or when all faults end, whichever comes first. */
-  const undoAfter = (forMs: number, undo: () => void): void => {
-    if (over) return undo()
+  readonly #undoAfter = (forMs: number, undo: () => void): void => {
+    if (this.#isOver) return undo()
     const once = (): void => {
-      if (undos.delete(once)) undo()
+      if (this.#undos.delete(once)) undo()
     }
-    undos.add(once)
-    scheduler.after(forMs, once)
+    this.#undos.add(once)
+    this.#simulation.world.scheduler.after(forMs, once)
   }
 
-  /** While it is ready: one that cannot start on its disk is another matter. */
-  const strikeDisk = (fault: Fault & { readonly class: 'diskError' }): boolean => {
-    const host = simulation.world.host(fault.host)
-    const peer = peers.get(fault.host)
-    if (peer?.state !== 'ready') return false
-    host.diskFailure = (work) => {
-      const strikes = (work === 'write' || work === 'sync') && peer.state === 'ready'
-      if (!strikes || !chance(prng, fault.chance)) return null
-      return { message: 'input/output error', kept: chance(prng, fault.keptChance) }
-    }
-    undoAfter(fault.forMs, () => {
-      host.diskFailure = null
-    })
-    return true
-  }
-
-  const strike = (fault: Fault): boolean => {
+  /** True: it struck at once. */
+  #strike(fault: Fault): boolean {
+    const { world } = this.#simulation
     switch (fault.class) {
       case 'crash':
       case 'powerLoss':
       case 'restart':
       case 'pause':
-        return strikePeer(fault, peers.get(fault.host), undoAfter)
+        return strikePeer(fault, this.#peers.get(fault.host), this.#undoAfter)
       case 'loss':
       case 'duplication':
       case 'reordering':
       case 'delay':
       case 'partition':
-        undoAfter(fault.forMs, paths.add(pathFault(fault)))
+        this.#undoAfter(fault.forMs, world.paths.add(pathFault(fault)))
         return true
       case 'linkBreak':
-        return network.breakLink(prng)
+        return world.network.breakLink(this.#prng)
       case 'clockJump':
-        simulation.world.host(fault.host).clock.jump(fault.byMs)
+        world.host(fault.host).clock.jump(fault.byMs)
         return true
       case 'slowDisk': {
-        const host = simulation.world.host(fault.host)
+        const host = world.host(fault.host)
         host.diskSlowness = fault.times
-        undoAfter(fault.forMs, () => {
+        this.#undoAfter(fault.forMs, () => {
           host.diskSlowness = 1
         })
         return true
       }
       case 'diskError':
-        return strikeDisk(fault)
+        return this.#strikeDisk(fault)
       case 'wipe':
       case 'restore': {
-        const peer = peers.get(fault.host)
+        const peer = this.#peers.get(fault.host)
         // It strikes when it may, and counts itself.
-        if (peer !== undefined) dataLoss[fault.class](peer, fault.forMs, () => struck[fault.class]++)
+        if (peer !== undefined) {
+          this.#dataLoss[fault.class](peer, fault.forMs, () => this.struck[fault.class]++)
+        }
         return false
       }
       default:
@@ -98,22 +117,20 @@ export function createFaultInjector(
     }
   }
 
-  return {
-    struck,
-    begin() {
-      for (const fault of schedule) {
-        scheduler.after(fault.atMs, () => {
-          if (over || dataLoss.isFragile) return
-          trace.text(fault.class)
-          if (strike(fault)) struck[fault.class]++
-        })
-      }
-    },
-    end() {
-      over = true
-      dataLoss.end()
-      for (const undo of [...undos]) undo()
-    },
+  /** While it is ready: one that cannot start on its disk is another matter. */
+  #strikeDisk(fault: Fault & { readonly class: 'diskError' }): boolean {
+    const host = this.#simulation.world.host(fault.host)
+    const peer = this.#peers.get(fault.host)
+    if (peer?.state !== 'ready') return false
+    host.diskFailure = (work) => {
+      const strikes = (work === 'write' || work === 'sync') && peer.state === 'ready'
+      if (!strikes || !chance(this.#prng, fault.chance)) return null
+      return { message: 'input/output error', kept: chance(this.#prng, fault.keptChance) }
+    }
+    this.#undoAfter(fault.forMs, () => {
+      host.diskFailure = null
+    })
+    return true
   }
 }
 

@@ -62,38 +62,87 @@ function decodeOnce(operation: SimOperation): StoredRecord | null {
 }
 
 export function createClusterChecks(): ClusterChecks {
-  const dots = createDotLedger()
-  const configurations = createConfigurationChecker()
-  const votes = createVotesChecker()
-  const durability = createDurabilityChecker()
-  const hosts = new Map<NodeId, string>()
-  const handOvers = createHandOverChecker((nodeId) => hosts.get(nodeId) ?? null)
-  const names = new Map<number, string>()
-  let ring: Ring | null = null
-  let simulation: Simulation | null = null
+  return new Checks()
+}
+
+class Checks implements ClusterChecks {
+  readonly dots = createDotLedger()
+  readonly configurations = createConfigurationChecker()
+  readonly votes = createVotesChecker()
+  readonly #durability = createDurabilityChecker()
+  readonly #hosts = new Map<NodeId, string>()
+  readonly #handOvers = createHandOverChecker((nodeId) => this.#hosts.get(nodeId) ?? null)
+  readonly #names = new Map<number, string>()
+  #ring: Ring | null = null
+  #simulation: Simulation | null = null
+
+  readonly history: readonly HistoryObserver[] = [
+    this.#durability,
+    createVisibilityChecker(this.dots),
+    createSessionChecker(),
+  ]
+
+  readonly disks: WorldObserver = {
+    onWrite: (host, operations) => {
+      this.#eachRecord(operations, (stored) => this.dots.record(host, stored))
+    },
+    onDurable: (host, operations) => {
+      for (const key of quarantinedKeys(operations)) this.#durability.putAside(host, this.#placeOfStored(key))
+      this.#eachLetGo(host, operations)
+      this.#eachRecord(operations, (stored) => {
+        const place = this.#placeOfStored(stored)
+        this.#durability.durable(host, place, stored)
+        if (place !== null) this.#handOvers.durable(host, place, stored)
+      })
+    },
+    onFile: (host, name, bytes) => this.#guarded(() => this.votes.wrote(host, name, bytes)),
+  }
+
+  readonly ledger: DiskLedger = {
+    isElsewhere: (host) => this.#durability.isElsewhere(host),
+    replaced: (host) => this.#replaced(host),
+  }
+
+  watch(simulation: Simulation): void {
+    this.#simulation = simulation
+    this.#look()
+    this.#lookAtTrees()
+  }
+
+  learnKeyspaces(keyspaces: readonly Keyspace[]): void {
+    for (const { id, name } of keyspaces) this.#names.set(id, name)
+  }
+
+  checkEveryOwner(keyspace: KeyspaceFacts, key: string): void {
+    const holders = this.#durability.holdersOfAll(placeOf(keyspace.name, key))
+    if (holders >= keyspace.owners) return
+    const missing = `${holders} of ${keyspace.owners} owners have all of ${keyspace.name}/${key}`
+    throw new Violation(2, `after all faults ended and a read of all owners, only ${missing}`)
+  }
 
   /** What is found amid a peer's work must not become that peer's error. */
-  const guarded = (check: () => void): void => {
+  #guarded(check: () => void): void {
     try {
       check()
     } catch (error) {
-      if (simulation === null) throw error
-      simulation.world.scheduler.fail(error)
+      if (this.#simulation === null) throw error
+      this.#simulation.world.scheduler.fail(error)
     }
   }
 
-  const placeOfStored = (stored: StoredKey): Place | null => {
-    const name = names.get(stored.keyspaceId)
+  #placeOfStored(stored: StoredKey): Place | null {
+    const name = this.#names.get(stored.keyspaceId)
     return name === undefined ? null : placeOf(name, text(stored.key))
   }
 
-  const ownersOf = ({ keyspaceId, key }: StoredKey): readonly NodeId[] => {
+  #ownersOf({ keyspaceId, key }: StoredKey): readonly NodeId[] {
+    const ring = this.#ring
     const keyspace = ring?.keyspaceById(keyspaceId) ?? null
     return keyspace === null || ring === null ? [] : ring.allOwners(keyspace, ring.partitionOf(key))
   }
 
-  const eachRecord = (operations: readonly SimOperation[], tell: (stored: StoredRecord) => void): void => {
-    guarded(() => {
+  #eachRecord(operations: readonly SimOperation[], tell: (stored: StoredRecord) => void): void {
+    this.#guarded(() => {
       for (const operation of operations) {
         const stored = decodeOnce(operation)
         if (stored !== null) tell(stored)
@@ -101,85 +150,49 @@ export function createClusterChecks(): ClusterChecks {
     })
   }
 
-  const eachLetGo = (host: string, operations: readonly SimOperation[]): void => {
+  #eachLetGo(host: string, operations: readonly SimOperation[]): void {
     const isPutAside = operations.some(({ key }) => key[0] === KIND.quarantinedStandIn)
     for (const { type, key } of operations) {
       const standIn = type === 'del' ? standInPlace(key) : null
-      const place = standIn === null ? null : placeOfStored(standIn)
+      const place = standIn === null ? null : this.#placeOfStored(standIn)
       if (standIn === null || place === null) continue
-      durability.letGo(host, place)
-      if (!isPutAside) guarded(() => handOvers.letGo(host, place, ownersOf(standIn)))
+      this.#durability.letGo(host, place)
+      if (!isPutAside) this.#guarded(() => this.#handOvers.letGo(host, place, this.#ownersOf(standIn)))
     }
   }
 
-  const look = (): void => {
-    for (const peer of simulation?.peers ?? []) {
-      const { node, host } = peer
+  #replaced(host: string): void {
+    const { world } = present(this.#simulation, 'it is watched')
+    this.configurations.replaced(host)
+    this.#durability.replaced(host, world.scheduler.nowMs)
+    this.#handOvers.replaced(host)
+    for (const place = world.host(host).disk.newest.begin; place.valid; place.next()) {
+      const [key, value] = [place.key as Bytes, place.value as Bytes]
+      const stored = decodeStored(key, value)
+      const keyPlace = stored === null ? null : this.#placeOfStored(stored)
+      if (stored === null || keyPlace === null) continue
+      this.#durability.durable(host, keyPlace, stored)
+      this.#handOvers.durable(host, keyPlace, stored)
+    }
+  }
+
+  readonly #look = (): void => {
+    const simulation = present(this.#simulation, 'it is watched')
+    for (const { node, host } of simulation.peers) {
       const configuration = node?.configuration ?? null
       if (node === null || configuration === null) continue
-      guarded(() => configurations.saw(host, configuration))
-      hosts.set(node.nodeId, host)
-      if (configuration.number > (ring?.number ?? 0)) ring = createRing(configuration)
+      this.#guarded(() => this.configurations.saw(host, configuration))
+      this.#hosts.set(node.nodeId, host)
+      if (configuration.number > (this.#ring?.number ?? 0)) this.#ring = createRing(configuration)
     }
-    simulation?.world.scheduler.after(LOOK_INTERVAL_MS, look)
+    simulation.world.scheduler.after(LOOK_INTERVAL_MS, this.#look)
   }
 
-  const lookAtTrees = (): void => {
-    const { world, peers } = present(simulation, 'it is watched')
-    guarded(() => {
+  readonly #lookAtTrees = (): void => {
+    const { world, peers } = present(this.#simulation, 'it is watched')
+    this.#guarded(() => {
       checkEqualRoots(peers.flatMap((peer) => checkTrees(peer, world.host(peer.host).disk.newest) ?? []))
     })
-    world.scheduler.after(TREES_INTERVAL_MS, lookAtTrees)
-  }
-
-  return {
-    dots,
-    configurations,
-    votes,
-    history: [durability, createVisibilityChecker(dots), createSessionChecker()],
-    disks: {
-      onWrite: (host, operations) => eachRecord(operations, (stored) => dots.record(host, stored)),
-      onDurable: (host, operations) => {
-        for (const key of quarantinedKeys(operations)) durability.putAside(host, placeOfStored(key))
-        eachLetGo(host, operations)
-        eachRecord(operations, (stored) => {
-          const place = placeOfStored(stored)
-          durability.durable(host, place, stored)
-          if (place !== null) handOvers.durable(host, place, stored)
-        })
-      },
-      onFile: (host, name, bytes) => guarded(() => votes.wrote(host, name, bytes)),
-    },
-    watch(watched) {
-      simulation = watched
-      look()
-      lookAtTrees()
-    },
-    ledger: {
-      isElsewhere: (host) => durability.isElsewhere(host),
-      replaced(host) {
-        const { world } = present(simulation, 'it is watched')
-        configurations.replaced(host)
-        durability.replaced(host, world.scheduler.nowMs)
-        handOvers.replaced(host)
-        for (const place = world.host(host).disk.newest.begin; place.valid; place.next()) {
-          const [key, value] = [place.key as Bytes, place.value as Bytes]
-          const stored = decodeStored(key, value)
-          const keyPlace = stored === null ? null : placeOfStored(stored)
-          if (stored === null || keyPlace === null) continue
-          durability.durable(host, keyPlace, stored)
-          handOvers.durable(host, keyPlace, stored)
-        }
-      },
-    },
-    learnKeyspaces(keyspaces) {
-      for (const { id, name } of keyspaces) names.set(id, name)
-    },
-    checkEveryOwner(keyspace, key) {
-      const holders = durability.holdersOfAll(placeOf(keyspace.name, key))
-      if (holders >= keyspace.owners) return
-      const missing = `${holders} of ${keyspace.owners} owners have all of ${keyspace.name}/${key}`
-      throw new Violation(2, `after all faults ended and a read of all owners, only ${missing}`)
-    },
+    world.scheduler.after(TREES_INTERVAL_MS, this.#lookAtTrees)
   }
 }
