@@ -1,7 +1,10 @@
-/** How many records, keys and bytes each keyspace has on this disk, by what `inventory.ts` tells. */
+/**
+ * How many records, keys and bytes each partition of a keyspace has on this disk. Told of every write, beside
+ * the hash tree of the partition (`hash-trees.ts`); and put right with it, when the disk was read again.
+ */
 import type { Bytes } from '../base/bytes.ts'
 import type { KeyspaceId } from '../base/ids.ts'
-import { keyspaceOf, userKey } from './keys.ts'
+import { keyspaceOf, partitionOf, userKey } from './keys.ts'
 import { isLive } from './record-codec.ts'
 
 export interface KeyCount {
@@ -13,41 +16,29 @@ export interface KeyCount {
   readonly bytes: number
 }
 
-export type KeyCountEntries = readonly (readonly [KeyspaceId, KeyCount])[]
-
 type MutableCount = { -readonly [K in keyof KeyCount]: KeyCount[K] }
 
 const NONE: KeyCount = { records: 0, keys: 0, bytes: 0 }
 
 export class Census {
-  readonly #counts = new Map<KeyspaceId, MutableCount>()
-
-  constructor(saved: KeyCountEntries) {
-    for (const [id, count] of saved) this.#counts.set(id, { ...count })
-  }
+  readonly #counts = new Map<KeyspaceId, Map<number, MutableCount>>()
 
   of(keyspaceId: KeyspaceId): KeyCount {
-    return this.#counts.get(keyspaceId) ?? NONE
+    return sum(this.#counts.get(keyspaceId)?.values() ?? [])
   }
 
   get total(): KeyCount {
-    const total = { ...NONE }
-    for (const count of this.#counts.values()) {
-      total.records += count.records
-      total.keys += count.keys
-      total.bytes += count.bytes
-    }
-    return total
+    return sum([...this.#counts.keys()].map((keyspaceId) => this.of(keyspaceId)))
   }
 
-  get entries(): KeyCountEntries {
-    return [...this.#counts]
+  /** As it is now, whatever comes later. */
+  at(keyspaceId: KeyspaceId, partition: number): KeyCount {
+    return { ...(this.#counts.get(keyspaceId)?.get(partition) ?? NONE) }
   }
 
   /** A record is on disk. @param before the one it replaced */
   wrote(databaseKey: Bytes, before: Bytes | null, record: Bytes): void {
-    const keyspaceId = keyspaceOf(databaseKey)
-    const count = this.#countOf(keyspaceId)
+    const count = this.#countOf(keyspaceOf(databaseKey), partitionOf(databaseKey))
     count.keys += Number(isLive(record)) - Number(before !== null && isLive(before))
     count.bytes += record.length - (before?.length ?? 0)
     if (before !== null) return
@@ -55,15 +46,39 @@ export class Census {
     count.bytes += userKey(databaseKey).length
   }
 
+  /** When `kept` was the count, it should have been `counted`; what was written since stays in. */
+  correct(keyspaceId: KeyspaceId, partition: number, kept: KeyCount, counted: KeyCount): void {
+    const count = this.#countOf(keyspaceId, partition)
+    count.records += counted.records - kept.records
+    count.keys += counted.keys - kept.keys
+    count.bytes += counted.bytes - kept.bytes
+  }
+
   drop(keyspaceId: KeyspaceId): void {
     this.#counts.delete(keyspaceId)
   }
 
-  #countOf(keyspaceId: KeyspaceId): MutableCount {
-    const known = this.#counts.get(keyspaceId)
-    if (known !== undefined) return known
-    const count = { ...NONE }
-    this.#counts.set(keyspaceId, count)
+  #countOf(keyspaceId: KeyspaceId, partition: number): MutableCount {
+    let byPartition = this.#counts.get(keyspaceId)
+    if (byPartition === undefined) {
+      byPartition = new Map()
+      this.#counts.set(keyspaceId, byPartition)
+    }
+    let count = byPartition.get(partition)
+    if (count === undefined) {
+      count = { ...NONE }
+      byPartition.set(partition, count)
+    }
     return count
   }
+}
+
+function sum(counts: Iterable<KeyCount>): KeyCount {
+  const total = { ...NONE }
+  for (const { records, keys, bytes } of counts) {
+    total.records += records
+    total.keys += keys
+    total.bytes += bytes
+  }
+  return total
 }

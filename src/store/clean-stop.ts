@@ -1,12 +1,11 @@
 /**
  * What a store leaves behind when it stops in order: who minted and how far, so that the next life goes on,
- * and the counts. The next start takes it away before it mints anything, so that it is believed once. One
- * line of JSON behind its checksum.
+ * and what the file beside it says. The next start takes it away before it mints anything, so that it is
+ * believed once. One line of JSON behind its checksum.
  */
 import { type Bytes, strictText, utf8 } from '../base/bytes.ts'
 import { hashText32 } from '../base/hash.ts'
-import { type ActorId, type KeyspaceId, parseActorId, parseStoreId, type StoreId } from '../base/ids.ts'
-import type { KeyCountEntries } from './census.ts'
+import { type ActorId, parseActorId, parseStoreId, type StoreId } from '../base/ids.ts'
 
 export const CLEAN_STOP_FILE = 'clean-stop'
 
@@ -14,21 +13,12 @@ export interface CleanStop {
   readonly storeId: StoreId
   readonly actor: ActorId
   readonly counter: number
-  /** Null: it was not known at the stop. */
-  readonly inventory: SavedInventory | null
+  /** Checksum of the file that holds hash trees and counts, which are much; null: they were not known. */
+  readonly trees: string | null
 }
 
-/** What there was on the disk (`inventory.ts`). */
-export interface SavedInventory {
-  readonly counts: KeyCountEntries
-  /** Checksum of the file that holds the hash trees, which are much. */
-  readonly trees: string
-}
-
-export function encodeCleanStop({ storeId, actor, counter, inventory }: CleanStop): Bytes {
-  const counts = inventory?.counts.map(([id, { records, keys, bytes }]) => [id, records, keys, bytes])
-  const trees = inventory?.trees
-  const body = JSON.stringify({ storeId, actor, counter, counts: counts ?? null, trees: trees ?? null })
+export function encodeCleanStop({ storeId, actor, counter, trees }: CleanStop): Bytes {
+  const body = JSON.stringify({ storeId, actor, counter, trees })
   return utf8(`${hashText32(body)} ${body}\n`)
 }
 
@@ -38,21 +28,14 @@ export function decodeCleanStop(bytes: Bytes): CleanStop | null {
   const body = match?.[2]
   if (body === undefined || Number(match?.[1]) !== hashText32(body)) return null
   try {
-    const { storeId, actor, counter, counts, trees } = JSON.parse(body)
-    const rows = counts as CountRow[] | null
+    const { storeId, actor, counter, trees } = JSON.parse(body)
     return {
       storeId: parseStoreId(storeId),
       actor: parseActorId(actor),
       counter: counter as number,
-      inventory: rows === null || typeof trees !== 'string' ? null : { counts: countsOf(rows), trees },
+      trees: typeof trees === 'string' ? trees : null,
     }
   } catch {
     return null // Ours by its checksum, yet not of this form: as good as none.
   }
-}
-
-type CountRow = readonly [KeyspaceId, number, number, number]
-
-function countsOf(rows: readonly CountRow[]): KeyCountEntries {
-  return rows.map(([id, records, keys, bytes]) => [id, { records, keys, bytes }])
 }

@@ -1,6 +1,6 @@
 /**
- * One hash tree for each keyspace and partition that has records on this disk, made with the first of them.
- * In memory; a clean stop saves them as bytes.
+ * One hash tree for each keyspace and partition that has records on this disk, made with the first of them,
+ * and how much these are. In memory; a clean stop saves both as bytes.
  */
 import { type Bytes, equalBytes } from '../base/bytes.ts'
 import type { KeyspaceId } from '../base/ids.ts'
@@ -13,11 +13,12 @@ import {
   sliceOf,
 } from '../protocol/hash-tree.ts'
 import { ByteReader, ByteWriter, MAX_NUMBER_BYTES, MalformedBytes } from './byte-cursor.ts'
+import { Census } from './census.ts'
 import { keyspaceOf, partitionOf, userKey } from './keys.ts'
 
 /** A small file beside the database. */
 export const TREES_FILE = 'hash-trees'
-const FORMAT_VERSION = 1
+const FORMAT_VERSION = 2
 /** Of a leaf: its number, then its digest. */
 const LEAF_BYTES = 1 + 8
 
@@ -27,6 +28,7 @@ export interface TreePlace {
 }
 
 export class HashTrees {
+  readonly counts = new Census()
   readonly #trees = new Map<KeyspaceId, Map<number, HashTree>>()
 
   /** Null: no records. */
@@ -49,6 +51,7 @@ export class HashTrees {
   /** A record is on disk. @param keyHash `hash32` of the user's key. @param before the record it replaced */
   wrote(keyHash: number, databaseKey: Bytes, before: Bytes | null, record: Bytes): void {
     const keyspaceId = keyspaceOf(databaseKey)
+    this.counts.wrote(databaseKey, before, record)
     if (before !== null && equalBytes(before, record)) return
     const key = userKey(databaseKey)
     const digest =
@@ -60,6 +63,7 @@ export class HashTrees {
   }
 
   drop(keyspaceId: KeyspaceId): void {
+    this.counts.drop(keyspaceId)
     this.#trees.delete(keyspaceId)
   }
 
@@ -70,7 +74,7 @@ export class HashTrees {
     )
     trees.sort((a, b) => a.id - b.id || a.partition - b.partition)
     const writer = new ByteWriter()
-    const treeBytes = 4 + 2 + MAX_NUMBER_BYTES + LEAF_BYTES * 2 ** LEAF_BITS
+    const treeBytes = 4 + 2 + 4 * MAX_NUMBER_BYTES + LEAF_BYTES * 2 ** LEAF_BITS
     writer.begin(1 + trees.length * treeBytes)
     writer.byte(FORMAT_VERSION)
     for (const { id, partition, leaves } of trees) {
@@ -78,6 +82,9 @@ export class HashTrees {
       if (count === 0) continue
       writer.uint32(id)
       writer.uint16(partition)
+      const { records, keys, bytes } = this.counts.at(id, partition)
+      // What a damaged record counted for is not known for sure until its tree was made anew.
+      for (const size of [records, keys, bytes]) writer.number(Math.max(0, size))
       writer.number(count)
       leaves.forEach((digest, leaf) => {
         if (digest === 0n) return
@@ -96,7 +103,10 @@ export class HashTrees {
     if (reader.byte() !== FORMAT_VERSION) throw new MalformedBytes('trees of another version')
     while (!reader.isAtEnd) {
       const id = reader.uint32() as KeyspaceId
-      const tree = trees.#treeOf(id, reader.uint16())
+      const partition = reader.uint16()
+      const tree = trees.#treeOf(id, partition)
+      const [records, keys, bytes] = [reader.number(), reader.number(), reader.number()]
+      trees.counts.correct(id, partition, trees.counts.at(id, partition), { records, keys, bytes })
       for (let rest = reader.number(2 ** LEAF_BITS); rest > 0; rest--) {
         const leaf = reader.byte()
         tree.toggle(leaf, (BigInt(reader.uint32()) << 32n) | BigInt(reader.uint32()))

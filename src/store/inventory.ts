@@ -11,8 +11,7 @@ import type { Timer } from '../effects/clock.ts'
 import type { Effects } from '../effects/effects.ts'
 import type { Database } from '../effects/storage.ts'
 import { MalformedBytes } from './byte-cursor.ts'
-import { Census } from './census.ts'
-import type { SavedInventory } from './clean-stop.ts'
+import type { Census } from './census.ts'
 import { HashTrees, TREES_FILE } from './hash-trees.ts'
 import { keyspaceOf, partitionOf, userKey } from './keys.ts'
 import type { Life } from './life.ts'
@@ -39,7 +38,6 @@ const LAST_RETRY_MS = 600_000
 export class Inventory {
   readonly #host: InventoryHost
   readonly #dropped = new Set<KeyspaceId>()
-  #census = new Census([])
   #trees = new HashTrees()
   /** Null when counts and trees are exact. */
   #scan: RecordScan | null = null
@@ -64,9 +62,8 @@ export class Inventory {
    * this hears.
    */
   begin(database: Database, { holdsRecords, cleanStop, trees }: Life): void {
-    const saved = cleanStop?.inventory ?? null
+    const saved = cleanStop?.trees ?? null
     const savedTrees = saved === null ? null : decodeTrees(saved, trees)
-    this.#census = new Census(saved === null || savedTrees === null ? [] : saved.counts)
     this.#trees = savedTrees ?? new HashTrees()
     this.#heldRecords = holdsRecords
     this.#scan = null
@@ -102,7 +99,7 @@ export class Inventory {
   }
 
   get counts(): Census {
-    return this.#census
+    return this.#trees.counts
   }
 
   /** Null for a while after a stop that was not clean. */
@@ -112,7 +109,7 @@ export class Inventory {
 
   /** True when there is any record on disk, counted or not. */
   get holdsRecords(): boolean {
-    return (!this.isExact && this.#heldRecords) || this.#census.total.records > 0
+    return (!this.isExact && this.#heldRecords) || this.counts.total.records > 0
   }
 
   /** A record is on disk. */
@@ -123,22 +120,20 @@ export class Inventory {
   /** @param heldRecords whether any other keyspace has records */
   drop(keyspaceId: KeyspaceId, heldRecords: boolean): void {
     this.#dropped.add(keyspaceId)
-    this.#census.drop(keyspaceId)
     this.#trees.drop(keyspaceId)
     this.#heldRecords = heldRecords
   }
 
-  /** For the marker of a clean stop; null while it is not exact. */
-  async save(): Promise<SavedInventory | null> {
+  /** For the marker of a clean stop: the checksum of what was saved. Null while it is not exact. */
+  async save(): Promise<string | null> {
     if (!this.isExact) return null
     const bytes = this.#trees.encode()
     await this.#host.effects.storage.writeFile(TREES_FILE, bytes)
-    return { counts: this.#census.entries, trees: checksum(bytes) }
+    return checksum(bytes)
   }
 
   #note(keyHash: number, databaseKey: Bytes, before: Bytes | null, record: Bytes): void {
     if (this.#dropped.has(keyspaceOf(databaseKey))) return
-    this.#census.wrote(databaseKey, before, record)
     this.#trees.wrote(keyHash, databaseKey, before, record)
   }
 
@@ -174,7 +169,7 @@ export class Inventory {
         if (!isComplete || this.#scan !== scan) return
         this.#scan = null
         progress.endedMs = clock.monotonic()
-        const { records } = this.#census.total
+        const { records } = this.counts.total
         log.info('store.counted', { records, tookMs: Math.round(progress.endedMs - startedMs) })
         this.#schedule(database, false)
       },
@@ -192,7 +187,6 @@ export class Inventory {
     const scan = this.#scan
     const build = (): void => {
       if (this.#isStopped || this.#scan !== scan) return
-      this.#census = new Census([])
       this.#trees = new HashTrees()
       this.#build(database, Math.min(2 * afterMs, LAST_RETRY_MS))
     }
@@ -204,8 +198,8 @@ export class Inventory {
 }
 
 /** Null when they are not those of that stop: one after it was cut short. */
-function decodeTrees(saved: SavedInventory, bytes: Bytes | null): HashTrees | null {
-  if (bytes === null || checksum(bytes) !== saved.trees) return null
+function decodeTrees(saved: string, bytes: Bytes | null): HashTrees | null {
+  if (bytes === null || checksum(bytes) !== saved) return null
   try {
     return HashTrees.decode(bytes)
   } catch (error) {

@@ -493,8 +493,8 @@ export class Store {
     const storeId = this.#storeId
     if (this.#commit.hasUnsynced) await syncDatabase(this.#database, storeId)
     const { id: actor, counter } = this.#actor
-    const inventory = await this.inventory.save()
-    const marker = encodeCleanStop({ storeId, actor, counter, inventory })
+    const trees = await this.inventory.save()
+    const marker = encodeCleanStop({ storeId, actor, counter, trees })
     await this.#effects.storage.writeFile(CLEAN_STOP_FILE, marker)
   }
 }

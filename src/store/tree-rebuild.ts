@@ -5,10 +5,10 @@
  * of one partition is taken, and the leaves of its tree are copied; what the snapshot holds is then read at
  * leisure, while both go on changing. A leaf that comes out otherwise than it was kept means that the disk
  * lost a record, or gives back an older or a damaged one. The tree is corrected by the difference of the two,
- * which holds whatever was written meanwhile: leaves are XORs. From then on other owners see what is missing
- * here, and repair it.
+ * which holds whatever was written meanwhile: leaves are XORs, and counts are sums. From then on other owners
+ * see what is missing here, and repair it.
  *
- * Invariant: a sound disk never looks like a loss; after a pass every tree says what the disk says.
+ * Invariant: a sound disk never looks like a loss; after a pass every tree and count says what the disk says.
  */
 import type { Bytes } from '../base/bytes.ts'
 import { hash32 } from '../base/hash.ts'
@@ -16,6 +16,7 @@ import type { KeyspaceId } from '../base/ids.ts'
 import type { Effects } from '../effects/effects.ts'
 import type { Database } from '../effects/storage.ts'
 import { type HashTree, LEAF_BITS, recordDigest, sliceOf } from '../protocol/hash-tree.ts'
+import { Census, type KeyCount } from './census.ts'
 import type { HashTrees, TreePlace } from './hash-trees.ts'
 import { KIND, partitionRange, userKey } from './keys.ts'
 import { verifyRecord } from './record-codec.ts'
@@ -63,6 +64,8 @@ interface Reading {
   readonly tree: HashTree
   readonly kept: BigUint64Array
   readonly rebuilt: BigUint64Array
+  readonly keptCount: KeyCount
+  readonly counted: Census
   readonly damagedLeaves: Set<number>
   readonly isComplete: Promise<boolean>
 }
@@ -180,8 +183,10 @@ export class TreeRebuild {
     })
     if (reading === null || !(await reading.isComplete)) return
     await this.#pace.rest()
-    const { tree, kept, rebuilt, damagedLeaves } = reading
-    if (this.#trees.find(place.keyspaceId, place.partition) !== tree) return // It was dropped.
+    const { tree, kept, rebuilt, keptCount, counted, damagedLeaves } = reading
+    const { keyspaceId, partition } = place
+    if (this.#trees.find(keyspaceId, partition) !== tree) return // It was dropped.
+    this.#trees.counts.correct(keyspaceId, partition, keptCount, counted.at(keyspaceId, partition))
     let differing = 0
     let lost = 0
     for (let leaf = 0; leaf < kept.length; leaf++) {
@@ -205,19 +210,22 @@ export class TreeRebuild {
     if (this.#isStopped || tree === null || this.#host.isDropped(keyspaceId)) return null
     const kept = tree.level(LEAF_BITS)
     const rebuilt = new BigUint64Array(kept.length)
+    const keptCount = this.#trees.counts.at(keyspaceId, partition)
+    const counted = new Census()
     const damagedLeaves = new Set<number>()
     const scan = new RecordScan(this.#pace, (databaseKey, record) => {
       const key = userKey(databaseKey)
       const keyHash = hash32(key)
       const leaf = sliceOf(keyHash, LEAF_BITS)
       rebuilt[leaf] = (rebuilt[leaf] as bigint) ^ recordDigest(keyspaceId, key, record)
+      counted.wrote(databaseKey, null, record)
       if (isSound(keyHash, record)) return
       damagedLeaves.add(leaf)
       this.#host.damaged(databaseKey)
     })
     this.#scan = scan
     const isComplete = scan.run(this.#database, partitionRange(KIND.record, keyspaceId, partition))
-    return { tree, kept, rebuilt, damagedLeaves, isComplete }
+    return { tree, kept, rebuilt, keptCount, counted, damagedLeaves, isComplete }
   }
 }
 

@@ -54,6 +54,7 @@ function assertTrees(world: World, store: Store): void {
   const disk = ofDisk(world)
   for (const { keyspaceId, partition } of [...kept.places(), ...disk.places()]) {
     assert.is(kept.root(keyspaceId, partition), disk.root(keyspaceId, partition))
+    assert.equal(kept.counts.at(keyspaceId, partition), disk.counts.at(keyspaceId, partition))
   }
 }
 
@@ -125,6 +126,45 @@ test('what the disk lost while the peer was away is found soon after a clean sta
   await world.pass(4000)
   assert.is(again.damage.lostLeaves, 1)
   assertTrees(world, again)
+})
+
+test('counts follow what the disk lost, and are right after the next start', async () => {
+  const { world, store } = await filled('counts')
+  const all = records(world)
+  for (const [key] of [all[3], all[11], all[12]].map((entry) => present(entry, 'there are more'))) {
+    world.disk.rot(key, null)
+  }
+  const before = store.inventory.counts.total.records
+  await world.pass(3 * INTERVAL_MS)
+  assert.is(store.inventory.counts.total.records, before - 3)
+  await world.result(store.close())
+  world.crash('process')
+  const again = await world.open()
+  assertTrees(world, again)
+  assert.is(again.inventory.counts.total.records, before - 3)
+  assert.is(again.inventory.counts.total.bytes, ofDisk(world).counts.total.bytes)
+})
+
+test('counts that a damaged record pushed below nothing are no obstacle to a clean stop', async () => {
+  const world = new World('below')
+  let store = await world.open()
+  const none = { vector: new Map(), loose: [] }
+  store.put(KEYSPACE, 0, utf8('k'), none, { ...VALUE, value: null }, () => undefined)
+  await world.settle()
+  await world.result(store.close())
+  world.crash('process')
+  const [key, tombstone] = present(records(world)[0], 'it was written')
+  const damaged = Uint8Array.from(tombstone)
+  damaged[1] = 1 // It says now that it holds a value.
+  world.disk.rot(key, damaged)
+  store = await world.open()
+  store.restore(KEYSPACE, 0, utf8('k'), tombstone, () => undefined)
+  await world.pass(1)
+  assert.is(store.inventory.counts.total.keys, -1)
+  await world.result(store.close())
+  assert.not(world.logged.includes('store.no-marker'))
+  world.crash('process')
+  assertTrees(world, await world.open())
 })
 
 test('a damaged record is found though nobody reads it, and is no loss', async () => {
