@@ -1,22 +1,19 @@
 /**
  * What one peer holds on its disk, one record a key.
  *
- * Intuition: there is one writer. A write merges with the newest record of its key, be it on disk or on its
- * way there, becomes the newest itself, and joins the next batch. Reads see only the disk, so what a replica
- * answers is durable there.
+ * Intuition: there is one writer (`record-writer.ts`). Reads see only the disk, so what a replica answers is
+ * durable there.
  *
  * Invariants: no write is acknowledged before its batch, and all before it, are fsynced (those of keyspaces
  * with durability `os`: before the operating system has them); no dot names two values, through crashes and
  * stops of every kind (`actor.ts`).
  */
-import { type Bytes, equalBytes } from '../base/bytes.ts'
+import type { Bytes } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
 import { hash32 } from '../base/hash.ts'
 import { type ActorId, type KeyspaceId, parseStoreId, type StoreId } from '../base/ids.ts'
 import type { Effects } from '../effects/effects.ts'
 import type { Database } from '../effects/storage.ts'
-import type { Keyspace } from '../protocol/configuration.ts'
-import { mergeRecords } from '../protocol/dvv.ts'
 import type { Dot, DotSet, KeyRecord } from '../protocol/record.ts'
 import { Actor } from './actor.ts'
 import { Answers } from './answers.ts'
@@ -24,29 +21,25 @@ import { CLEAN_STOP_FILE, encodeCleanStop } from './clean-stop.ts'
 import { Completeness, type LossCause } from './completeness.ts'
 import { DiskDamage } from './disk-damage.ts'
 import { DiskRecords } from './disk-records.ts'
-import { DotClashes, NAMES_ANOTHER } from './dot-clashes.ts'
-import { type CommitOperation, type Committed, GroupCommit } from './group-commit.ts'
+import { DotClashes } from './dot-clashes.ts'
+import { type CommitOperation, GroupCommit } from './group-commit.ts'
 import type { HashTrees } from './hash-trees.ts'
 import { Inventory, type InventoryHost } from './inventory.ts'
 import { CATCH_UP_KEY, KEYSPACE_KINDS, keyspaceRange, recordKey } from './keys.ts'
 import { beginLife, emptyLife, holdsAnyRecord, keyspacesHeld, type Life, syncDatabase } from './life.ts'
 import { type Minted, mintDot, type NewValue, putUnder } from './minting.ts'
 import { Outage, outageError } from './outage.ts'
-import { type PendingWrite, PendingWrites } from './pending-writes.ts'
+import type { PendingWrite } from './pending-writes.ts'
 import { Quarantine } from './quarantine.ts'
-import { decodeSeeded, encodeSeeded } from './record-codec.ts'
-import { includesRecord, seenUpTo } from './record-merge.ts'
+import { decodeSeeded } from './record-codec.ts'
+import { RecordWriter } from './record-writer.ts'
 import { type Listing, listSlices, type SlicePlace } from './slice-listing.ts'
-import type { Look, Slot } from './slot.ts'
+import type { KeyspacePlace, Merged } from './slot.ts'
 import { type StandInHost, StandIns, type StandInWrite } from './stand-ins.ts'
 import { STORE_LIMITS, type StoreLimits } from './store-limits.ts'
 
 type AnyWrite = PendingWrite | StandInWrite | CommitOperation
 export type StoreEffects = Pick<Effects, 'clock' | 'storage' | 'random' | 'log' | 'metrics'>
-/** Which keyspace, and how durable its writes are. */
-export type KeyspacePlace = Pick<Keyspace, 'id' | 'durability'>
-/** A merge is on disk; `seenUpTo` is as in `Store.merge`. */
-export type Merged = (error: KvError | null, seenUpTo: number) => void
 
 export class Store {
   readonly #effects: StoreEffects
@@ -59,16 +52,14 @@ export class Store {
   /** What was held before a loss. */
   readonly quarantine = new Quarantine(() => this.#opened)
   readonly #commit: GroupCommit<AnyWrite>
-  readonly #pending = new PendingWrites<PendingWrite>()
   readonly #disk: DiskRecords
+  readonly #writer: RecordWriter
   /** Counts, exact unless they are being taken, and the making of hash trees. */
   readonly inventory: Inventory
   /** What the disk did not give back as it was written. */
   readonly damage = new DiskDamage()
   readonly clashes: DotClashes
   readonly #dropped = new Set<KeyspaceId>()
-  /** The last look of `newest`, until anything changes: a put that follows needs no second one. */
-  #look: Look | null = null
   #database: Database
   /** False while the database recovers from a failed write, and after the end. */
   #isOpen = true
@@ -99,6 +90,11 @@ export class Store {
     this.inventory = new Inventory(this.#inventoryHost(limits.rebuildIntervalMs))
     this.inventory.begin(database, life)
     this.clashes = new DotClashes(effects, () => [this, this.standIns])
+    this.#writer = new RecordWriter({
+      ...{ disk: this.#disk, commit: this.#commit, answers: this.#answers, clashes: this.clashes },
+      admit: (keyspaceId, sizeBytes) => this.#admit(keyspaceId, sizeBytes),
+      onDisk: (keyHash, databaseKey) => this.#onDisk(keyHash, databaseKey),
+    })
     this.standIns = new StandIns(this.#standInHost(), limits.maxStandInBytes)
     this.completeness.load(database)
     const lastStop = cleanStop === null ? 'unclean' : 'clean'
@@ -184,14 +180,7 @@ export class Store {
 
   /** What the disk will hold once all that waits is on it. @throws as `read` */
   newest(keyspaceId: KeyspaceId, partition: number, key: Bytes): KeyRecord | null {
-    const keyHash = hash32(key)
-    const databaseKey = recordKey(keyspaceId, partition, key)
-    const pending = this.#pending.find(keyHash, databaseKey)
-    if (pending !== null) return pending.record
-    const before = this.#onDisk(keyHash, databaseKey)
-    const record = before === null ? null : this.#disk.decode(keyHash, before)
-    this.#look = { databaseKey, before, record }
-    return record
+    return this.#writer.newest(keyspaceId, partition, key)
   }
 
   /** @param after see `listSlices`. @throws UNAVAILABLE when the database is not open or cannot be read */
@@ -213,11 +202,11 @@ export class Store {
     value: NewValue,
     done: (error: KvError | null) => void,
   ): Minted {
-    const slot = this.#slot(keyspace, partition, key, value.value?.length ?? 0)
-    const held = this.#held(slot)
+    const slot = this.#writer.slot(keyspace, partition, key, value.value?.length ?? 0)
+    const held = this.#writer.held(slot)
     const dot = this.#mint(context, held)
     const minted = putUnder(dot, slot.keyHash, held, context, value, this.#effects.clock.now())
-    this.#enqueue(slot, minted.whole, minted.record, done, 0)
+    this.#writer.enqueue(slot, minted.whole, minted.record, done, 0)
     return minted
   }
 
@@ -236,7 +225,8 @@ export class Store {
     done: Merged,
   ): void {
     try {
-      this.#merge(this.#slot(keyspace, partition, key, incoming.length), incoming, mintedBy, done)
+      const slot = this.#writer.slot(keyspace, partition, key, incoming.length)
+      this.#writer.merge(slot, incoming, mintedBy, done)
     } catch (error) {
       if (!(error instanceof KvError)) throw error
       this.#answers.add(() => done(error, 0))
@@ -247,7 +237,7 @@ export class Store {
   restore(keyspace: KeyspacePlace, partition: number, key: Bytes, record: Bytes, done: Merged): void {
     const keyHash = hash32(key)
     const databaseKey = recordKey(keyspace.id, partition, key)
-    const isPending = this.#pending.find(keyHash, databaseKey) !== null
+    const isPending = this.#writer.isPending(keyHash, databaseKey)
     const before = isPending || !this.#isOpen ? null : this.#disk.damagedBytes(keyHash, databaseKey)
     if (before === null) return this.merge(keyspace, partition, key, record, null, done)
     try {
@@ -259,7 +249,7 @@ export class Store {
       }
       // The record may have held dots of ours that the other one lacks: they are not to be covered unseen.
       if (this.#actor.counter > 0) this.renewActor()
-      this.#enqueue(slot, decodeSeeded(keyHash, record), record, restored, 0)
+      this.#writer.enqueue(slot, decodeSeeded(keyHash, record), record, restored, 0)
     } catch (error) {
       if (!(error instanceof KvError)) throw error
       this.#answers.add(() => done(error, 0))
@@ -301,7 +291,7 @@ export class Store {
     await syncDatabase(database, this.#storeId) // Clearing does not.
     const holdsOthers = await holdsAnyRecord(database)
     if (this.#opened !== database) throw this.#unavailable() // It was counted anew meanwhile.
-    this.#look = null
+    this.#writer.changed()
     this.#disk.forget()
     this.standIns.dropped(keyspaceId)
     this.inventory.drop(keyspaceId, holdsOthers)
@@ -316,7 +306,7 @@ export class Store {
       damaged: (databaseKey) => this.#disk.damaged(databaseKey),
       lost: (leaves) => {
         this.#disk.forget()
-        this.#look = null
+        this.#writer.changed()
         this.damage.lost(leaves)
         this.renewActor() // What is held no longer says which of its dots a key has.
       },
@@ -351,28 +341,6 @@ export class Store {
     if (refusal !== null) throw refusal
   }
 
-  #slot({ id, durability }: KeyspacePlace, partition: number, key: Bytes, sizeBytes: number): Slot {
-    this.#admit(id, sizeBytes)
-    const keyHash = hash32(key)
-    const databaseKey = recordKey(id, partition, key)
-    const pending = this.#pending.find(keyHash, databaseKey)
-    const before = pending === null ? this.#seenBefore(keyHash, databaseKey) : pending.value
-    return { sync: durability === 'disk', keyHash, databaseKey, pending, before }
-  }
-
-  #seenBefore(keyHash: number, databaseKey: Bytes): Bytes | null {
-    const look = this.#look
-    if (look !== null && equalBytes(look.databaseKey, databaseKey)) return look.before
-    this.#look = null
-    return this.#onDisk(keyHash, databaseKey)
-  }
-
-  #held({ keyHash, pending, before }: Slot): KeyRecord | null {
-    if (pending !== null) return pending.record
-    if (this.#look !== null && this.#look.before === before) return this.#look.record
-    return before === null ? null : this.#disk.decode(keyHash, before)
-  }
-
   #onDisk(keyHash: number, databaseKey: Bytes): Bytes | null {
     if (!this.#isOpen) throw this.#unavailable()
     return this.#disk.read(keyHash, databaseKey)
@@ -393,51 +361,14 @@ export class Store {
     return this.#actor.mint()
   }
 
-  #merge(slot: Slot, incoming: Bytes, mintedBy: ActorId | null, done: Merged): void {
-    const { keyHash, before } = slot
-    const held =
-      before !== null && equalBytes(before, incoming) && mintedBy === null ? null : this.#held(slot)
-    if (before === null) return this.#enqueue(slot, decodeSeeded(keyHash, incoming), incoming, done, 0)
-    if (held === null) return this.#alreadyHeld(slot, before, done, 0)
-    const seen = mintedBy === null ? 0 : seenUpTo(held.seen, mintedBy)
-    const record = decodeSeeded(keyHash, incoming)
-    if (includesRecord(held, record)) return this.#alreadyHeld(slot, before, done, seen)
-    if (includesRecord(record, held)) return this.#enqueue(slot, record, incoming, done, seen)
-    const merged = mergeRecords(held, record)
-    const isTaken = this.clashes.look(held, record, mintedBy)
-    this.#enqueue(slot, merged, encodeSeeded(keyHash, merged), done, isTaken ? NAMES_ANOTHER : seen)
-  }
-
-  /** Nothing new: to be told when what is held is as durable as the keyspace asks. */
-  #alreadyHeld(slot: Slot, before: Bytes, done: Merged, seen: number): void {
-    const { sync, keyHash, pending } = slot
-    if (pending !== null && this.#commit.join(pending, sync, done, seen)) return
-    const isDurable = pending === null && !(sync && this.#commit.hasUnsynced)
-    if (isDurable) this.#answers.add(() => done(null, seen))
-    else this.#enqueue(slot, pending?.record ?? this.#disk.decode(keyHash, before), before, done, seen)
-  }
-
-  #enqueue(slot: Slot, record: KeyRecord, value: Bytes, done: Committed, detail: number): void {
-    this.#look = null
-    const { sync, keyHash, databaseKey, pending, before } = slot
-    if (pending !== null && pending.batch === this.#commit.filling) {
-      pending.record = record
-      this.#commit.replace(pending, value, sync, done, detail)
-      return
-    }
-    const write = { key: databaseKey, value, batch: 0, keyHash, record, before }
-    this.#pending.set(write)
-    this.#commit.add(write, sync, done, detail)
-  }
-
   #committed(writes: readonly AnyWrite[]): void {
-    this.#look = null
+    this.#writer.changed()
     for (const write of writes) {
       if ('standIn' in write) this.standIns.committed(write)
       if (!('record' in write)) continue
       this.#disk.wrote(write.keyHash, write.key, write.value)
       this.inventory.wrote(write)
-      this.#pending.settle(write)
+      this.#writer.committed(write)
     }
   }
 
@@ -446,8 +377,7 @@ export class Store {
     this.#effects.log.error('store.write-failed', { error })
     this.#isOpen = false
     this.#outage.began(error)
-    this.#look = null
-    this.#pending.clear()
+    this.#writer.clear()
     this.renewActor()
     this.#reopening = this.#reopen()
   }

@@ -8,9 +8,10 @@ import { type ActorId, type KeyspaceId, type NodeId, parseNodeId } from '../../s
 import { EMPTY_DOTS, includesDotSet } from '../../src/protocol/dvv.ts'
 import type { DotSet, KeyRecord } from '../../src/protocol/record.ts'
 import { decodeRecord, encodeRecord } from '../../src/store/record-codec.ts'
+import type { KeyspacePlace } from '../../src/store/slot.ts'
 import { decodeStandIn, encodeStandIn } from '../../src/store/stand-in-codec.ts'
 import type { StandInRecord, StandInSlice } from '../../src/store/stand-ins.ts'
-import { type KeyspacePlace, Store } from '../../src/store/store.ts'
+import { Store } from '../../src/store/store.ts'
 import { World } from './world.ts'
 
 const test = suite('stand-in records')

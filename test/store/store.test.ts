@@ -8,7 +8,8 @@ import type { DotSet, KeyRecord } from '../../src/protocol/record.ts'
 import type { SimDiskFailure } from '../../src/simulator/sim-disk.ts'
 import type { NewValue } from '../../src/store/minting.ts'
 import { decodeRecord, encodeRecord } from '../../src/store/record-codec.ts'
-import type { KeyspacePlace, Store } from '../../src/store/store.ts'
+import type { KeyspacePlace } from '../../src/store/slot.ts'
+import type { Store } from '../../src/store/store.ts'
 import { World } from './world.ts'
 
 const test = suite('store')
