@@ -14,6 +14,9 @@
  * later one, with N − W + 1 other owners that were complete themselves; as an acceptor this peer is named
  * anew only when all is complete. Where there are no other owners nobody can know: then it goes on by
  * itself, and says so.
+ *
+ * A disk that is found to have lost some records, while the peer runs, is the same for the partitions of
+ * these: they pass a fence of their own, for the same reason.
  */
 import { KvError } from '../base/error.ts'
 import type { NodeId, StoreId } from '../base/ids.ts'
@@ -69,6 +72,10 @@ export class CatchUp {
   }
 
   start(): void {
+    this.#with.store.completeness.watch(({ keyspaceId, partition }) => {
+      this.#compared.delete(nameOf({ id: keyspaceId }, partition))
+      this.wake()
+    })
     this.#running = this.#run()
   }
 
@@ -142,12 +149,14 @@ export class CatchUp {
       this.#retryMs = FIRST_RETRY_MS
       return IDLE_MS
     }
+    await completeness.noteLosses()
     if (this.#isLossAccepted) {
       log.error('catch-up.loss_accepted', { cause: completeness.cause, report: this.report })
       await this.#end()
       return 0
     }
     if (completeness.fence === null) await this.#passFence()
+    if (completeness.fence === null) return this.#retry()
     await this.#compareWithAll()
     await this.#conclude()
     if (this.#gaps().length > 0) return this.#retry()
@@ -158,7 +167,9 @@ export class CatchUp {
   async #passFence(): Promise<void> {
     const { store, log } = this.#with
     this.#wait('no majority of the acceptors answers, which must agree that it is back')
+    const { lossCount } = store.completeness
     const { number, nextKeyspaceId } = await this.#host.readmit(store.storeId)
+    if (store.completeness.lossCount !== lossCount) return // It says nothing of what was lost meanwhile.
     await store.completeness.passFence({ number, nextKeyspaceId })
     this.#waitsFor = null
     log.info('catch-up.fenced', { number })
@@ -182,11 +193,15 @@ export class CatchUp {
     const { keyspaces } = ring().configuration
     const startedMs = clock.monotonic()
     const progress = { ...NO_PROGRESS }
+    const { completeness } = this.#with.store
+    const { lossCount } = completeness
     const exchange = new TreeExchange(this.#with, this.#pace, this.#pauses, peer, progress, 'missing')
     let failure: string | null = null
     try {
       await exchange.run(keyspaces)
-      if (exchange.isComplete) this.#note(peer, keyspaces, exchange.compared)
+      // What was found lost meanwhile may have been compared by a tree that said it was there.
+      if (exchange.isComplete && completeness.lossCount === lossCount)
+        this.#note(peer, keyspaces, exchange.compared)
       this.#retryMs = FIRST_RETRY_MS
     } catch (error) {
       if (!(error instanceof KvError)) throw error
@@ -208,6 +223,7 @@ export class CatchUp {
   /** What was compared with enough others is complete. */
   async #conclude(): Promise<void> {
     const { store, log } = this.#with
+    if (store.completeness.fence === null) return // There was a loss meanwhile.
     const gaps = this.#gaps()
     const closed = gaps.filter((gap) => this.#isClosed(gap))
     for (const keyspace of new Set(closed.map((gap) => gap.keyspace))) {
@@ -232,6 +248,7 @@ export class CatchUp {
     await store.completeness.end()
     this.#compared.clear()
     this.#waitsFor = null
+    this.#isLossAccepted = false
     const quarantined = store.quarantine.size
     if (quarantined === 0) return log.warn('catch-up.ended', { cause })
     const advice = 'no other owner has them: they may have been deleted since, or were never acknowledged'
@@ -315,6 +332,6 @@ function neededOf(ownerCount: number): number {
   return ownerCount - (Math.floor(ownerCount / 2) + 1) + 1
 }
 
-function nameOf({ id }: Keyspace, partition: number): string {
+function nameOf({ id }: Pick<Keyspace, 'id'>, partition: number): string {
   return `${id}/${partition}`
 }

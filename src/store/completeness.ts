@@ -4,24 +4,30 @@
  * Intuition: a disk that was wiped, brought back from a copy or otherwise lost data has no right to say "not
  * found", for what is missing here may have been acknowledged in its name. It is catching up until it was
  * compared with enough others (`coordinator/catch-up.ts`); until then its new writes count, its answers do
- * not.
+ * not. A disk that turned out to have lost some of its records is catching up with their partitions alone.
  *
  * Invariant: that it is catching up is on disk before anybody can ask, and stays there until it is over, so
  * that no crash makes a disk complete. Keyspaces that were made after the fence (`protocol/
- * configuration-change.ts`, `readmit`) never had anything to lose here.
+ * configuration-change.ts`, `readmit`) never had anything to lose here. What is found lost while the peer
+ * runs is not complete from that moment on, and noted at once; a crash before that takes with it all that is
+ * known of the loss.
  */
 import { type Bytes, strictText, utf8 } from '../base/bytes.ts'
 import { hashText32 } from '../base/hash.ts'
 import type { KeyspaceId, StoreId } from '../base/ids.ts'
 import type { Database } from '../effects/storage.ts'
 import type { Committed } from './group-commit.ts'
+import type { TreePlace } from './hash-trees.ts'
 import { CATCH_UP_KEY, STORE_ID_KEY } from './keys.ts'
 
 const SYNC: object = { sync: true }
+const NOTHING_LOST = { cause: 'lostRecords', isMoving: false, fence: null } as const
 
-/** Why data is missing: the directory was empty, is a copy from the past, or its database is another one. */
-export const LOSS_CAUSES = ['wiped', 'rolledBack', 'replaced'] as const
-export type LossCause = (typeof LOSS_CAUSES)[number]
+/**
+ * Why data is missing: the directory was empty, is a copy from the past, or its database is another one; or
+ * the disk gave back less than was written, while the peer was running.
+ */
+export type LossCause = 'wiped' | 'rolledBack' | 'replaced' | 'lostRecords'
 
 /** From this configuration on nobody counts what the life before acknowledged. */
 export interface Fence {
@@ -30,13 +36,18 @@ export interface Fence {
   readonly nextKeyspaceId: KeyspaceId
 }
 
+type Partitions = ReadonlyMap<KeyspaceId, ReadonlySet<number>>
+
 interface CatchUp {
   readonly cause: LossCause
+  /** What it lacks something of; null: everything. */
+  readonly lost: Partitions | null
   /** What was there before is being moved out of the way. */
   readonly isMoving: boolean
   /** Null: none is decided yet. */
   readonly fence: Fence | null
-  readonly complete: ReadonlyMap<KeyspaceId, ReadonlySet<number>>
+  /** No longer. */
+  readonly complete: Partitions
 }
 
 /**
@@ -48,6 +59,11 @@ type Save = (bytes: Bytes | null, done: Committed) => void
 export class Completeness {
   readonly #save: Save
   #catchUp: CatchUp | null = null
+  /** Found lost, and not yet on disk that it is. */
+  #found: TreePlace[] = []
+  #lossCount = 0
+  #onLoss: (place: TreePlace) => void = () => undefined
+  #changing: Promise<unknown> = Promise.resolve()
 
   constructor(save: Save) {
     this.#save = save
@@ -60,64 +76,108 @@ export class Completeness {
   }
 
   isComplete(keyspaceId: KeyspaceId, partition: number): boolean {
+    if (this.#found.some((place) => place.keyspaceId === keyspaceId && place.partition === partition)) {
+      return false
+    }
     const catchUp = this.#catchUp
     if (catchUp === null) return true
-    if (catchUp.fence !== null && keyspaceId >= catchUp.fence.nextKeyspaceId) return true
+    if (catchUp.lost !== null && !catchUp.lost.get(keyspaceId)?.has(partition)) return true
+    if (catchUp.lost === null && catchUp.fence !== null && keyspaceId >= catchUp.fence.nextKeyspaceId)
+      return true
     return catchUp.complete.get(keyspaceId)?.has(partition) ?? false
   }
 
   /** Null: nothing is missing anywhere. */
   get cause(): LossCause | null {
-    return this.#catchUp?.cause ?? null
+    return this.#catchUp?.cause ?? (this.#found.length > 0 ? 'lostRecords' : null)
+  }
+
+  /** How often records were found lost, since the start. */
+  get lossCount(): number {
+    return this.#lossCount
   }
 
   get isMoving(): boolean {
     return this.#catchUp?.isMoving ?? false
   }
 
+  /** Null: none was passed since the last loss. */
   get fence(): Fence | null {
-    return this.#catchUp?.fence ?? null
+    return this.#found.length > 0 ? null : (this.#catchUp?.fence ?? null)
   }
 
   /** This life may answer for its node: nobody takes what it says for the word of the life before. */
   get isAdmitted(): boolean {
-    return this.#catchUp === null || this.#catchUp.fence !== null
+    return this.#catchUp === null || this.#catchUp.lost !== null || this.#catchUp.fence !== null
   }
 
   /** From when it fulfils this is another life of the data, of which nothing is complete. */
   async begin(database: Database, cause: LossCause, storeId: StoreId): Promise<void> {
-    const catchUp = { cause, isMoving: true, fence: null, complete: new Map() }
+    const catchUp = { cause, lost: null, isMoving: true, fence: null, complete: new Map() }
     const both = database.batch().put(STORE_ID_KEY, utf8(storeId)).put(CATCH_UP_KEY, encode(catchUp))
     await both.write(SYNC)
     this.#catchUp = catchUp
+    this.#found = []
+  }
+
+  /** @param onLoss called whenever records were found lost, and where */
+  watch(onLoss: (place: TreePlace) => void): void {
+    this.#onLoss = onLoss
+  }
+
+  /** Records of this partition are gone, or of an older time: from now on it is not complete. */
+  lose(place: TreePlace): void {
+    this.#found.push(place)
+    this.#lossCount += 1
+    this.#onLoss(place)
+    this.noteLosses().catch(() => undefined) // It is tried again before anything else is noted.
+  }
+
+  /** What was found lost until now is on disk. A fence that was passed before says nothing of it. */
+  async noteLosses(): Promise<void> {
+    const found = this.#found
+    if (found.length === 0) return
+    await this.#change((before) => {
+      const catchUp = before ?? { ...NOTHING_LOST, lost: new Map(), complete: new Map() }
+      const lost = catchUp.lost === null ? null : withPlaces(catchUp.lost, found)
+      return { ...catchUp, lost, complete: withoutPlaces(catchUp.complete, found), fence: null }
+    })
+    this.#found = this.#found.filter((place) => !found.includes(place))
   }
 
   /** What was there before is out of the way. @throws as all below: KvError when the disk fails */
   moved(): Promise<void> {
-    return this.#change((catchUp) => ({ ...catchUp, isMoving: false }))
+    return this.#change((catchUp) => catchUp && { ...catchUp, isMoving: false })
   }
 
   passFence(fence: Fence): Promise<void> {
-    return this.#change((catchUp) => ({ ...catchUp, fence }))
+    return this.#change((catchUp) => catchUp && { ...catchUp, fence })
   }
 
   /** These partitions lack nothing any more. */
   complete(keyspaceId: KeyspaceId, partitions: readonly number[]): Promise<void> {
     return this.#change((catchUp) => {
+      if (catchUp === null) return null
       const before = catchUp.complete.get(keyspaceId) ?? []
       const complete = new Map(catchUp.complete).set(keyspaceId, new Set([...before, ...partitions]))
       return { ...catchUp, complete }
     })
   }
 
-  /** Nothing is missing anywhere. */
+  /** Nothing is missing anywhere, but for what was found lost and is not noted yet. */
   end(): Promise<void> {
     return this.#change(() => null)
   }
 
-  async #change(next: (catchUp: CatchUp) => CatchUp | null): Promise<void> {
-    if (this.#catchUp === null) return
-    const catchUp = next(this.#catchUp)
+  /** One after the other. */
+  #change(next: (catchUp: CatchUp | null) => CatchUp | null): Promise<void> {
+    const change = this.#changing.then(() => this.#write(next(this.#catchUp)))
+    this.#changing = change.catch(() => undefined) // Whoever wanted it is told.
+    return change
+  }
+
+  async #write(catchUp: CatchUp | null): Promise<void> {
+    if (catchUp === this.#catchUp) return
     const bytes = catchUp === null ? null : encode(catchUp)
     await new Promise<void>((resolve, reject) => {
       this.#save(bytes, (error) => (error === null ? resolve() : reject(error)))
@@ -127,19 +187,42 @@ export class Completeness {
 }
 
 /** One line of JSON behind its checksum. */
-function encode({ cause, isMoving, fence, complete }: CatchUp): Bytes {
-  const rows = [...complete].map(([id, partitions]) => [id, [...partitions]])
-  const body = JSON.stringify({ cause, isMoving, fence, complete: rows })
+function encode({ cause, lost, isMoving, fence, complete }: CatchUp): Bytes {
+  const rows = { lost: lost && rowsOf(lost), complete: rowsOf(complete) }
+  const body = JSON.stringify({ cause, isMoving, fence, ...rows })
   return utf8(`${hashText32(body)} ${body}\n`)
 }
 
 /** What cannot be read says that nothing is complete. */
 function decode(bytes: Bytes): CatchUp {
-  const nothing = { cause: 'replaced', isMoving: true, fence: null, complete: new Map() } as const
+  const nothing = { cause: 'replaced', lost: null, isMoving: true, fence: null, complete: new Map() } as const
   const match = /^(\d+) (\{.*\})\n$/.exec(strictText(bytes) ?? '')
   const body = match?.[2]
   if (body === undefined || Number(match?.[1]) !== hashText32(body)) return nothing
-  const { cause, isMoving, fence, complete } = JSON.parse(body) // Ours by its checksum.
-  const rows = complete as readonly (readonly [KeyspaceId, readonly number[]])[]
-  return { cause, isMoving, fence, complete: new Map(rows.map(([id, some]) => [id, new Set(some)])) }
+  const { cause, lost, isMoving, fence, complete } = JSON.parse(body) // Ours by its checksum.
+  return { cause, lost: lost && placesOf(lost), isMoving, fence, complete: placesOf(complete) }
+}
+
+type Row = readonly [KeyspaceId, readonly number[]]
+
+function rowsOf(places: Partitions): Row[] {
+  return [...places].map(([id, partitions]) => [id, [...partitions]])
+}
+
+function placesOf(rows: readonly Row[]): Partitions {
+  return new Map(rows.map(([id, some]) => [id, new Set(some)]))
+}
+
+function withPlaces(partitions: Partitions, places: readonly TreePlace[]): Partitions {
+  const all = new Map(partitions)
+  for (const { keyspaceId: id, partition } of places) all.set(id, new Set(all.get(id)).add(partition))
+  return all
+}
+
+function withoutPlaces(partitions: Partitions, places: readonly TreePlace[]): Partitions {
+  const isGone = (id: KeyspaceId, partition: number): boolean =>
+    places.some((place) => place.keyspaceId === id && place.partition === partition)
+  return new Map(
+    [...partitions].map(([id, some]) => [id, new Set([...some].filter((each) => !isGone(id, each)))]),
+  )
 }

@@ -12,7 +12,7 @@ import type { Effects } from '../effects/effects.ts'
 import type { Database } from '../effects/storage.ts'
 import { MalformedBytes } from './byte-cursor.ts'
 import type { Census } from './census.ts'
-import { HashTrees, TREES_FILE } from './hash-trees.ts'
+import { HashTrees, TREES_FILE, type TreePlace } from './hash-trees.ts'
 import { keyspaceOf, partitionOf, userKey } from './keys.ts'
 import type { Life } from './life.ts'
 import type { PendingWrite } from './pending-writes.ts'
@@ -28,7 +28,7 @@ export interface InventoryHost {
   atBoundary(call: () => void): void
   damaged(databaseKey: Bytes): void
   requestCount(): number
-  lost(leaves: number): void
+  lost(place: TreePlace, leaves: number): void
 }
 
 /** A scan that met a disk which could not be read begins anew, after so long and then after twice as long… */

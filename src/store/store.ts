@@ -304,7 +304,8 @@ export class Store {
       atBoundary: (call) => this.#commit.atBoundary(call),
       requestCount: () => this.#disk.requestCount,
       damaged: (databaseKey) => this.#disk.damaged(databaseKey),
-      lost: (leaves) => {
+      lost: (place, leaves) => {
+        this.completeness.lose(place)
         this.#disk.forget()
         this.#writer.changed()
         this.damage.lost(leaves)
@@ -420,6 +421,7 @@ export class Store {
   }
 
   async #leaveMarker(): Promise<void> {
+    await this.completeness.noteLosses()
     const storeId = this.#storeId
     if (this.#commit.hasUnsynced) await syncDatabase(this.#database, storeId)
     const { id: actor, counter } = this.#actor

@@ -38,7 +38,7 @@ export interface RebuildHost {
   /** A record is damaged. */
   damaged(databaseKey: Bytes): void
   /** Leaves differ, and no damaged record explains it: the disk lost what it had acknowledged. */
-  lost(leaves: number): void
+  lost(place: TreePlace, leaves: number): void
 }
 
 /** A reading of the disk that makes hash trees anew. */
@@ -200,7 +200,7 @@ export class TreeRebuild {
     if (this.#progress !== null) this.#progress.differingLeaves += differing
     if (lost === 0) return
     this.#host.effects.log.error('trees.records-lost', { ...place, leaves: lost })
-    this.#host.lost(lost)
+    this.#host.lost(place, lost)
   }
 
   /** At a boundary. Null: there is nothing to read. */

@@ -3,6 +3,7 @@ import * as assert from 'uvu/assert'
 import { utf8 } from '../../src/base/bytes.ts'
 import type { KeyspaceId } from '../../src/base/ids.ts'
 import { recordDigest } from '../../src/protocol/hash-tree.ts'
+import type { SimDiskFailure } from '../../src/simulator/sim-disk.ts'
 import { KIND } from '../../src/store/keys.ts'
 import type { Store } from '../../src/store/store.ts'
 import { World } from './world.ts'
@@ -121,6 +122,66 @@ test('partitions become complete one after the other, later keyspaces with the f
   await world.result(after.end())
   world.crash()
   assert.is((await world.open()).completeness.cause, null)
+})
+
+test('records that were found lost take their partition out, through crashes, and no other', async () => {
+  const world = new World('lost')
+  const store = await world.open()
+  const { completeness } = store
+  let told = 0
+  completeness.watch(() => told++)
+  completeness.lose({ keyspaceId: KEYSPACE.id, partition: PARTITION })
+  assert.is(told, 1)
+  assert.not(completeness.isComplete(KEYSPACE.id, PARTITION), 'from that moment on')
+  assert.is(completeness.cause, 'lostRecords')
+  await world.result(completeness.noteLosses())
+  world.crash()
+  const after = (await world.open()).completeness
+  assert.is(after.cause, 'lostRecords')
+  assert.not(after.isComplete(KEYSPACE.id, PARTITION))
+  assert.ok(after.isComplete(KEYSPACE.id, PARTITION + 1))
+  assert.ok(after.isComplete(LATER, PARTITION))
+  assert.ok(after.isAdmitted, 'it goes on as the same life')
+  assert.is(after.fence, null)
+  await world.result(after.passFence({ number: 7, nextKeyspaceId: KEYSPACE.id }))
+  assert.not(after.isComplete(KEYSPACE.id, PARTITION))
+  await world.result(after.complete(KEYSPACE.id, [PARTITION]))
+  assert.ok(after.isComplete(KEYSPACE.id, PARTITION))
+  after.lose({ keyspaceId: KEYSPACE.id, partition: PARTITION })
+  await world.result(after.noteLosses())
+  assert.not(after.isComplete(KEYSPACE.id, PARTITION), 'it was lost once more')
+  assert.is(after.fence, null, 'a fence says nothing of what is lost after it')
+})
+
+test('what is found lost while everything is caught up with is not taken for complete', async () => {
+  const { world, store } = await begunAnew('both')
+  const { completeness } = store
+  await world.result(completeness.passFence({ number: 7, nextKeyspaceId: LATER }))
+  await world.result(completeness.complete(KEYSPACE.id, [PARTITION, PARTITION + 1]))
+  completeness.lose({ keyspaceId: KEYSPACE.id, partition: PARTITION })
+  assert.is(completeness.fence, null, 'from that moment on')
+  await world.settle()
+  assert.not(completeness.isComplete(KEYSPACE.id, PARTITION))
+  world.crash()
+  const after = (await world.open()).completeness
+  assert.not(after.isComplete(KEYSPACE.id, PARTITION))
+  assert.ok(after.isComplete(KEYSPACE.id, PARTITION + 1))
+})
+
+test('a loss that could not be noted is noted by a clean stop, at the latest', async () => {
+  let failure: SimDiskFailure | null = null
+  const world = new World('unnoted', { fail: (work) => (work === 'open' ? null : failure) })
+  const store = await world.open()
+  await world.settle()
+  failure = { message: 'input/output error', kept: false }
+  store.completeness.lose({ keyspaceId: KEYSPACE.id, partition: PARTITION })
+  while (!world.logged.includes('store.write-failed')) await world.step()
+  failure = null
+  while (!world.logged.includes('store.reopened')) await world.step()
+  assert.not(store.completeness.isComplete(KEYSPACE.id, PARTITION))
+  await world.result(store.close())
+  world.crash('process')
+  assert.not((await world.open()).completeness.isComplete(KEYSPACE.id, PARTITION))
 })
 
 test('a note that cannot be read says that nothing is complete', async () => {
