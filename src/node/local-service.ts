@@ -56,8 +56,8 @@ export interface ServiceParts {
   ring(): Ring
   /** Why the open change of the ring does not go on, in words; null: it does, or there is none. */
   pendingChange(): string | null
-  /** What is being simulated at this peer, in sentences. */
-  activeFaults(): readonly string[]
+  /** What is being simulated at this peer, in sentences; null: nothing can be. */
+  activeFaults(): readonly string[] | null
   /** Gets a successor of the current configuration decided. */
   change(make: (configuration: Configuration, nowMs: number) => Configuration): Promise<Configuration>
 }
@@ -101,7 +101,7 @@ export class LocalService implements KvService {
       nodeId: this.#parts.selfId,
       layout: { version: number, phase, pending },
       peers: peers.sort((a, b) => (a.address < b.address ? -1 : 1)),
-      faults: this.#parts.activeFaults(),
+      faults: this.#parts.activeFaults() ?? [],
       warnings: this.#warnings(peers, reports, pending),
     }
   }
@@ -227,11 +227,7 @@ export class LocalService implements KvService {
     pending: string | null,
   ): string[] {
     const warnings: string[] = []
-    // It may run, and must not be started twice.
-    const why =
-      this.#parts.activeFaults().length > 0
-        ? 'is not reachable from here; a simulated fault may be the cause: kvctl fault list'
-        : 'is down: start it again with the same data directory'
+    const why = whyDown(this.#parts.activeFaults())
     if (pending !== null) warnings.push(pending)
     for (const [nodeId, report] of reports) warnings.push(...dataWarnings(this.#addressOf(nodeId), report))
     for (const { address, state, catchingUp, quarantined } of peers) {
@@ -247,6 +243,15 @@ export class LocalService implements KvService {
   #addressOf(nodeId: NodeId): string {
     return this.#parts.membership.addressOf(nodeId) ?? nodeId
   }
+}
+
+/** What to do about a peer that is down. It may run, and must not be started twice. */
+function whyDown(activeFaults: readonly string[] | null): string {
+  const advice = 'start it again with the same data directory'
+  if (activeFaults === null) return `is down: ${advice}`
+  if (activeFaults.length === 0)
+    return `is down: unless 'kvctl fault list' shows that it plays dead, ${advice}`
+  return 'is not reachable from here; a simulated fault may be the cause: kvctl fault list'
 }
 
 function hintsFor(target: NodeId, reports: ReadonlyMap<NodeId, PeerReport | null>): number {

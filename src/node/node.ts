@@ -211,7 +211,7 @@ export class Node {
         book,
         ring: () => this.#ring,
         requireRing: () => this.#requireRing(),
-        activeFaults: () => this.#failures?.faults.sentences() ?? [],
+        activeFaults: () => this.#failures?.faults.sentences() ?? null,
         outranked: (how) => this.#outranked(how),
       })
       await parts.configuration.load(isRolledBack)

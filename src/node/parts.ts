@@ -78,8 +78,8 @@ export interface Surroundings {
   ring(): Ring | null
   /** @throws UNAVAILABLE before the first configuration */
   requireRing(): Ring
-  /** What is being simulated at this peer, in sentences. */
-  activeFaults(): readonly string[]
+  /** What is being simulated at this peer, in sentences; null: nothing can be. */
+  activeFaults(): readonly string[] | null
   /** There is a newer life of this node, as the sentence says: this one must end. */
   outranked(how: string): void
 }

@@ -79,6 +79,13 @@ test('a failed peer is noticed at once, as a killed one is, and back in a moment
   const client = simulation.client({ peers: [third.address], pinned: true })
   assert.is(await codeOf(simulation, client.get('key')), 'UNAVAILABLE')
   await simulation.run(10_000)
+  const other = simulation.client({ peers: [first.address], pinned: true })
+  const { warnings } = await simulation.settle(other.service.status())
+  const advice = "is down: unless 'kvctl fault list' shows that it plays dead, start it again with the same"
+  assert.ok(
+    warnings.some((warning) => warning.startsWith(`${third.address} ${advice}`)),
+    warnings.join('\n'),
+  )
   faultsOf(third).apply({ fault: 'recover', peer: third.address })
   assert.is(faultsOf(third).state, 'recovering')
   assert.ok(await simulation.until(() => faultsOf(third).state === 'up', 3000))
