@@ -5,9 +5,9 @@
 
 import { KvError } from '../base/error.ts'
 import type { KeyspaceId, NodeId } from '../base/ids.ts'
-import { Pauses } from '../cluster/pauses.ts'
 import type { Random } from '../effects/random.ts'
 import type { Keyspace } from '../protocol/configuration.ts'
+import { BackgroundJob } from './background-job.ts'
 import type { Coordination } from './coordination.ts'
 import { Pace } from './pace.ts'
 import { MAX_ROUNDS, RepairJob, type RepairTask } from './repair-task.ts'
@@ -37,32 +37,29 @@ export class AntiEntropy {
   readonly #random: Random
   readonly #timing: AntiEntropyTiming
   readonly #pace: Pace
-  readonly #pauses: Pauses
+  readonly #background: BackgroundJob
   /** One for each peer with which we begin, for ever. */
   readonly #schedule = new Map<NodeId, RepairJob>()
   /** By the round's name, the oldest first: one job for each of these peers. */
   readonly #rounds = new Map<string, RepairJob[]>()
-  #isStopped = false
-  #running: Promise<void> = Promise.resolve()
 
   constructor(coordination: Coordination, random: Random, timing: Partial<AntiEntropyTiming> = {}) {
     this.#with = coordination
     this.#random = random
     this.#timing = { ...ANTI_ENTROPY_TIMING, ...timing }
     this.#pace = new Pace(coordination.clock)
-    this.#pauses = new Pauses(coordination.clock)
+    this.#background = new BackgroundJob(coordination.clock, () => this.#step())
   }
 
   start(): void {
-    this.#running = this.#run()
+    this.#background.start()
   }
 
   /** Fulfils when nothing of it goes on. Answers to what was asked must still come, or their ends. */
   async stop(): Promise<void> {
-    this.#isStopped = true
     this.#pace.stop()
-    this.#pauses.stop()
-    await this.#running
+    await this.#background.stop()
+    for (const job of this.#requested()) this.#end(job, 'this peer is stopping')
   }
 
   /** Who owns what together with us is another matter now. */
@@ -75,14 +72,14 @@ export class AntiEntropy {
     for (const peer of peers) {
       if (!this.#schedule.has(peer)) this.#schedule.set(peer, this.#scheduled(peer, this.#timing.recoveryMs))
     }
-    this.#pauses.wake()
+    this.#background.wake()
   }
 
   /** A peer came back, or one of its lives was followed by another. */
   peerReturned(peer: NodeId): void {
     const job = this.#schedule.get(peer)
     if (job !== undefined) job.dueMs = this.#later(this.#timing.recoveryMs)
-    this.#pauses.wake()
+    this.#background.wake()
   }
 
   /**
@@ -101,7 +98,7 @@ export class AntiEntropy {
       return new RepairJob(place, nowMs, nowMs, this.#timing.retryMs)
     })
     this.#rounds.set(round, jobs)
-    this.#pauses.wake()
+    this.#background.wake()
     return jobs.length
   }
 
@@ -154,14 +151,13 @@ export class AntiEntropy {
     return [...this.#rounds.values()].flat().filter(({ isOpen }) => isOpen)
   }
 
-  async #run(): Promise<void> {
-    while (!this.#isStopped) {
-      const job = this.#next()
-      const waitMs = (job?.dueMs ?? Number.POSITIVE_INFINITY) - this.#with.clock.monotonic()
-      if (job === null || waitMs > 0) await this.#pauses.pause(Math.min(waitMs, this.#timing.intervalMs))
-      else await this.#exchange(job)
-    }
-    for (const job of this.#requested()) this.#end(job, 'this peer is stopping')
+  /** @returns ms to the next exchange, or until it is to be looked for again */
+  async #step(): Promise<number> {
+    const job = this.#next()
+    const waitMs = (job?.dueMs ?? Number.POSITIVE_INFINITY) - this.#with.clock.monotonic()
+    if (job === null || waitMs > 0) return Math.min(waitMs, this.#timing.intervalMs)
+    await this.#exchange(job)
+    return 0
   }
 
   /** With a peer that is up: the others are planned again when they return. */
@@ -183,7 +179,7 @@ export class AntiEntropy {
     // Before it runs: the peer may come back meanwhile, and is then compared once more, sooner.
     if (round === null)
       job.dueMs = this.#later(Math.max(this.#timing.intervalMs, SHARE_MS * this.#schedule.size))
-    const exchange = new TreeExchange(this.#with, this.#pace, this.#pauses, peer, progress)
+    const exchange = new TreeExchange(this.#with, this.#pace, this.#background.pauses, peer, progress)
     let failure: string | null = null
     try {
       await exchange.run(this.#keyspaces(job.only))

@@ -20,8 +20,8 @@
  */
 import { KvError } from '../base/error.ts'
 import type { NodeId, StoreId } from '../base/ids.ts'
-import { Pauses } from '../cluster/pauses.ts'
 import type { Configuration, Keyspace } from '../protocol/configuration.ts'
+import { BackgroundJob } from './background-job.ts'
 import type { Coordination } from './coordination.ts'
 import { Pace } from './pace.ts'
 import { coOwners } from './shared-partitions.ts'
@@ -55,20 +55,18 @@ export class CatchUp {
   readonly #with: Coordination
   readonly #host: CatchUpHost
   readonly #pace: Pace
-  readonly #pauses: Pauses
+  readonly #background: BackgroundJob
   /** With whom each partition was compared in this life of the process. */
   readonly #compared = new Map<string, Set<NodeId>>()
   #retryMs = FIRST_RETRY_MS
   #waitsFor: string | null = null
   #isLossAccepted = false
-  #isStopped = false
-  #running: Promise<void> = Promise.resolve()
 
   constructor(coordination: Coordination, host: CatchUpHost) {
     this.#with = coordination
     this.#host = host
     this.#pace = new Pace(coordination.clock, PACE)
-    this.#pauses = new Pauses(coordination.clock)
+    this.#background = new BackgroundJob(coordination.clock, () => this.#safeStep())
   }
 
   start(): void {
@@ -76,27 +74,25 @@ export class CatchUp {
       this.#compared.delete(nameOf({ id: keyspaceId }, partition))
       this.wake()
     })
-    this.#running = this.#run()
+    this.#background.start()
   }
 
   /** Fulfils when nothing of it goes on. Answers to what was asked must still come, or their ends. */
   async stop(): Promise<void> {
-    this.#isStopped = true
     this.#pace.stop()
-    this.#pauses.stop()
-    await this.#running
+    await this.#background.stop()
   }
 
   /** Something changed that may let it go on: the configuration, or who is up. */
   wake(): void {
     if (this.#with.store.completeness.cause === null) return
     this.#retryMs = FIRST_RETRY_MS
-    this.#pauses.wake()
+    this.#background.wake()
   }
 
   /** There is another configuration: who votes may be another matter now. */
   configurationChanged(): void {
-    this.#pauses.wake()
+    this.#background.wake()
   }
 
   /**
@@ -106,7 +102,7 @@ export class CatchUp {
   acceptLoss(): void {
     if (this.#with.store.completeness.cause === null) return
     this.#isLossAccepted = true
-    this.#pauses.wake()
+    this.#background.wake()
   }
 
   /** For people, one sentence; null: nothing is missing here. */
@@ -122,14 +118,13 @@ export class CatchUp {
     return report.slice(0, MAX_REPORT_LENGTH)
   }
 
-  async #run(): Promise<void> {
-    while (!this.#isStopped) {
-      const waitMs = await this.#step().catch((error: unknown) => {
-        if (!(error instanceof KvError)) throw error
-        this.#with.log.debug('catch-up.interrupted', { error })
-        return this.#retry()
-      })
-      if (!this.#isStopped) await this.#pauses.pause(waitMs)
+  async #safeStep(): Promise<number> {
+    try {
+      return await this.#step()
+    } catch (error) {
+      if (!(error instanceof KvError)) throw error
+      this.#with.log.debug('catch-up.interrupted', { error })
+      return this.#retry()
     }
   }
 
@@ -179,7 +174,7 @@ export class CatchUp {
   async #compareWithAll(): Promise<void> {
     const ring = this.#with.ring()
     for (const peer of coOwners(ring, this.#with.selfId)) {
-      if (this.#isStopped || !this.#with.isAlive(peer)) continue
+      if (this.#background.isStopped || !this.#with.isAlive(peer)) continue
       const isNeeded = this.#gaps().some(({ keyspace, partition }) => {
         const isOwner = ring.isOwner(peer, keyspace, partition)
         return isOwner && this.#compared.get(nameOf(keyspace, partition))?.has(peer) !== true
@@ -195,7 +190,8 @@ export class CatchUp {
     const progress = { ...NO_PROGRESS }
     const { completeness } = this.#with.store
     const { lossCount } = completeness
-    const exchange = new TreeExchange(this.#with, this.#pace, this.#pauses, peer, progress, 'missing')
+    const { pauses } = this.#background
+    const exchange = new TreeExchange(this.#with, this.#pace, pauses, peer, progress, 'missing')
     let failure: string | null = null
     try {
       await exchange.run(keyspaces)

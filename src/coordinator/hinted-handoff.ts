@@ -13,9 +13,9 @@
  */
 import { KvError } from '../base/error.ts'
 import type { NodeId } from '../base/ids.ts'
-import { Pauses } from '../cluster/pauses.ts'
 import type { Keyspace } from '../protocol/configuration.ts'
 import type { StandInRecord } from '../store/stand-ins.ts'
+import { BackgroundJob } from './background-job.ts'
 import type { Coordination } from './coordination.ts'
 
 /** From one walk to the next when nobody comes back. */
@@ -56,22 +56,20 @@ type MutableWalk = { -readonly [K in keyof HandoffWalk]: HandoffWalk[K] }
 
 export class HintedHandoff {
   readonly #with: Coordination
-  readonly #pauses: Pauses
+  readonly #background: BackgroundJob
   #ratePerSecond = FIRST
   #isWoken = false
   /** The owners may be other ones: even records for peers that are down must be looked at. */
   #ringIsNew = true
-  #isStopped = false
   #isPaced = true
   /** Monotonic ms: no walk goes on after this. */
   #endsAtMs = Number.POSITIVE_INFINITY
-  #running: Promise<void> = Promise.resolve()
   #stopped: Promise<void> | null = null
   #lastWalk: MutableWalk | null = null
 
   constructor(coordination: Coordination) {
     this.#with = coordination
-    this.#pauses = new Pauses(coordination.clock)
+    this.#background = new BackgroundJob(coordination.clock, () => this.#step())
   }
 
   /** The one that goes on, or the last one; null: there was nothing to deliver yet. */
@@ -80,13 +78,13 @@ export class HintedHandoff {
   }
 
   start(): void {
-    this.#running = this.#run()
+    this.#background.start(INTERVAL_MS)
   }
 
   /** Somebody is up again. */
   wake(): void {
     this.#isWoken = true
-    this.#pauses.wake()
+    this.#background.wake()
   }
 
   ringChanged(): void {
@@ -102,22 +100,19 @@ export class HintedHandoff {
 
   async #stop(withinMs: number): Promise<void> {
     this.#endsAtMs = this.#with.clock.monotonic() + withinMs
-    this.#isStopped = true
     this.#isPaced = false
-    this.#pauses.stop()
-    await this.#running
+    await this.#background.stop()
     await this.#walk()
   }
 
-  async #run(): Promise<void> {
-    while (!this.#isStopped) {
-      if (!this.#isWoken) await this.#pauses.pause(INTERVAL_MS)
-      if (this.#isWoken) {
-        this.#isWoken = false
-        await this.#pauses.pause(SETTLE_MS)
-      }
-      if (!this.#isStopped) await this.#walk()
+  /** @returns ms to the next walk */
+  async #step(): Promise<number> {
+    if (this.#isWoken) {
+      this.#isWoken = false
+      await this.#background.pauses.pause(SETTLE_MS)
     }
+    if (!this.#background.isStopped) await this.#walk()
+    return this.#isWoken ? 0 : INTERVAL_MS
   }
 
   /** Does not reject: what fails is tried in the next walk. */
@@ -172,7 +167,7 @@ export class HintedHandoff {
     if (silent.size > silentBefore) this.#ratePerSecond = Math.max(SLOWEST, this.#ratePerSecond / 2)
     else if (sentCount > 0) this.#ratePerSecond = Math.min(FASTEST, this.#ratePerSecond * RECOVERY)
     const restMs = startMs + (1000 * sentCount) / this.#ratePerSecond - clock.monotonic()
-    if (this.#isPaced && restMs > 0) await this.#pauses.pause(restMs)
+    if (this.#isPaced && restMs > 0) await this.#background.pauses.pause(restMs)
     return next
   }
 

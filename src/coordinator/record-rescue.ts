@@ -13,12 +13,12 @@
 import { type Bytes, equalBytes } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
 import type { NodeId } from '../base/ids.ts'
-import { Pauses } from '../cluster/pauses.ts'
 import type { Keyspace } from '../protocol/configuration.ts'
 import { mergeRecords } from '../protocol/dvv.ts'
 import type { KeyRecord } from '../protocol/record.ts'
 import type { DamagedRecord } from '../store/disk-damage.ts'
 import { decodeRecord, encodeRecord, MalformedRecord } from '../store/record-codec.ts'
+import { BackgroundJob } from './background-job.ts'
 import type { Coordination } from './coordination.ts'
 
 const ANSWER_TIMEOUT_MS = 2000
@@ -36,50 +36,45 @@ interface Copy {
 
 export class RecordRescue {
   readonly #with: Coordination
-  readonly #pauses: Pauses
+  readonly #background: BackgroundJob
   #retryMs = FIRST_RETRY_MS
-  #isStopped = false
-  #running: Promise<void> = Promise.resolve()
 
   constructor(coordination: Coordination) {
     this.#with = coordination
-    this.#pauses = new Pauses(coordination.clock)
+    this.#background = new BackgroundJob(coordination.clock, () => this.#step())
   }
 
   start(): void {
     this.#with.store.damage.onFound(() => this.wake())
-    this.#running = this.#run()
+    this.#background.start()
   }
 
   /** One more is damaged, or a peer that may have it is back. */
   wake(): void {
     this.#retryMs = FIRST_RETRY_MS
-    this.#pauses.wake()
+    this.#background.wake()
   }
 
   /** Fulfils when nothing of it goes on. Answers to what was asked must still come, or their ends. */
-  async stop(): Promise<void> {
-    this.#isStopped = true
-    this.#pauses.stop()
-    await this.#running
+  stop(): Promise<void> {
+    return this.#background.stop()
   }
 
-  async #run(): Promise<void> {
-    while (!this.#isStopped) {
-      const { count } = this.#with.store.damage
-      const rescued = count === 0 || !this.#with.hasRing() ? 0 : await this.#round(count)
-      if (this.#with.store.damage.count === 0) await this.#pauses.pause(LAST_RETRY_MS)
-      else if (rescued === 0) {
-        await this.#pauses.pause(this.#retryMs)
-        this.#retryMs = Math.min(LAST_RETRY_MS, 2 * this.#retryMs)
-      }
-    }
+  /** @returns ms to the next round */
+  async #step(): Promise<number> {
+    const { damage } = this.#with.store
+    const rescued = damage.count === 0 || !this.#with.hasRing() ? 0 : await this.#round(damage.count)
+    if (damage.count === 0) return LAST_RETRY_MS
+    if (rescued > 0) return 0
+    const restMs = this.#retryMs
+    this.#retryMs = Math.min(LAST_RETRY_MS, 2 * restMs)
+    return restMs
   }
 
   /** Each that was known at its beginning. @returns how many need no rescue any more */
   async #round(count: number): Promise<number> {
     let rescued = 0
-    for (let done = 0; done < count && !this.#isStopped; done += MAX_AT_ONCE) {
+    for (let done = 0; done < count && !this.#background.isStopped; done += MAX_AT_ONCE) {
       const some = this.#with.store.damage.list(Math.min(MAX_AT_ONCE, count - done))
       const ends = await Promise.all(some.map((damaged) => this.#rescue(damaged)))
       rescued += ends.filter((isOver) => isOver).length

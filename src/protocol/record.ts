@@ -15,6 +15,9 @@ export const MAX_PUT_RECORD_BYTES = MAX_VALUE_BYTES + 1024 * 1024
  */
 export const MAX_RECORD_BYTES = 8 * MAX_PUT_RECORD_BYTES
 
+/** Of one record, siblings and tombstones: on disk and in every message. */
+export const MAX_RECORD_VALUES = 1000
+
 /** Names one write: `n` is the actor's counter over all keys. No dot ever names two values. */
 export interface Dot {
   readonly actor: ActorId

@@ -15,14 +15,19 @@ import { KvError } from '../base/error.ts'
 import { hash32 } from '../base/hash.ts'
 import type { ActorId } from '../base/ids.ts'
 import { covers } from '../protocol/dvv.ts'
-import type { Dot, DotSet, DottedValue, KeyRecord } from '../protocol/record.ts'
+import {
+  type Dot,
+  type DotSet,
+  type DottedValue,
+  type KeyRecord,
+  MAX_RECORD_VALUES,
+} from '../protocol/record.ts'
 import { ByteReader, ByteWriter, MAX_NUMBER_BYTES, MalformedBytes } from './byte-cursor.ts'
 
 const CODEC_VERSION = 1
 const HEADER_BYTES = 6
 const ACTOR_BYTES = 8
 export const MAX_RECORD_ACTORS = 4096
-export const MAX_RECORD_VALUES = 1000
 const MAX_LOOSE_DOTS = 64 * 1024
 /** Of a writeId or a content type. */
 const MAX_TEXT_BYTES = 1024

@@ -5,6 +5,7 @@
 
 import { MAX_MEMBERS } from '../protocol/configuration.ts'
 import { MAX_PARTITION_COUNT } from '../protocol/configuration-check.ts'
+import { MAX_RECORD_VALUES } from '../protocol/record.ts'
 import * as field from './fields.ts'
 import {
   bool,
@@ -22,7 +23,6 @@ import {
 } from './schema.ts'
 import { MAX_TASKS, peerTaskShape, roundName } from './task-messages.ts'
 
-const MAX_SIBLINGS = 1000
 const MAX_WARNINGS = 1000
 const MAX_HINT_ROWS = 65_536
 const MAX_TASK_ROWS = 16 * MAX_TASKS
@@ -127,7 +127,7 @@ export const clientReplies = {
     3,
     {
       id,
-      values: list(foundValue, MAX_SIBLINGS),
+      values: list(foundValue, MAX_RECORD_VALUES),
       context: optional(field.context),
       owners: uint(4096),
       standIns: uint(4096),
