@@ -70,7 +70,7 @@ export const MUTANTS: readonly Mutant[] = [
       {
         file: 'src/store/inventory.ts',
         text: '    this.#note(keyHash, key, before, value)\n',
-        instead: '    this.#census.wrote(key, before, value)\n',
+        instead: '    this.#trees.counts.wrote(key, before, value)\n',
       },
     ],
   },
@@ -79,10 +79,10 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'tree updated over what is on disk, not over what is pending',
     edits: [
       {
-        file: 'src/store/store.ts',
+        file: 'src/store/record-writer.ts',
         text: '    const write = { key: databaseKey, value, batch: 0, keyHash, record, before }\n',
         instead:
-          '    const onDisk = this.#disk.read(keyHash, databaseKey)\n' +
+          '    const onDisk = this.#host.disk.read(keyHash, databaseKey)\n' +
           '    const write = { key: databaseKey, value, batch: 0, keyHash, record, before: onDisk }\n',
       },
     ],
