@@ -200,7 +200,8 @@ function decode(bytes: Bytes): CatchUp {
   const body = match?.[2]
   if (body === undefined || Number(match?.[1]) !== hashText32(body)) return nothing
   const { cause, lost, isMoving, fence, complete } = JSON.parse(body) // Ours by its checksum.
-  return { cause, lost: lost && placesOf(lost), isMoving, fence, complete: placesOf(complete) }
+  // Notes of earlier versions were always about everything.
+  return { cause, lost: lost ? placesOf(lost) : null, isMoving, fence, complete: placesOf(complete) }
 }
 
 type Row = readonly [KeyspaceId, readonly number[]]

@@ -1,10 +1,11 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { utf8 } from '../../src/base/bytes.ts'
+import { hashText32 } from '../../src/base/hash.ts'
 import type { KeyspaceId } from '../../src/base/ids.ts'
 import { recordDigest } from '../../src/protocol/hash-tree.ts'
 import type { SimDiskFailure } from '../../src/simulator/sim-disk.ts'
-import { KIND } from '../../src/store/keys.ts'
+import { CATCH_UP_KEY, KIND } from '../../src/store/keys.ts'
 import type { Store } from '../../src/store/store.ts'
 import { World } from './world.ts'
 
@@ -182,6 +183,22 @@ test('a loss that could not be noted is noted by a clean stop, at the latest', a
   await world.result(store.close())
   world.crash('process')
   assert.not((await world.open()).completeness.isComplete(KEYSPACE.id, PARTITION))
+})
+
+test('a note of an earlier version is about everything', async () => {
+  const { world } = await begunAnew('earlier')
+  world.crash()
+  const fence = { number: 7, nextKeyspaceId: LATER }
+  const complete = [[KEYSPACE.id, [PARTITION]]]
+  const body = JSON.stringify({ cause: 'wiped', isMoving: false, fence, complete })
+  const database = await world.result(world.openStorage().openDatabase())
+  const note = utf8(`${hashText32(body)} ${body}\n`)
+  await world.result(database.put(CATCH_UP_KEY, note, { sync: true } as object))
+  world.crash()
+  const { completeness } = await world.open()
+  assert.is(completeness.cause, 'wiped')
+  assert.ok(completeness.isComplete(KEYSPACE.id, PARTITION))
+  assert.not(completeness.isComplete(KEYSPACE.id, PARTITION + 1))
 })
 
 test('a note that cannot be read says that nothing is complete', async () => {
