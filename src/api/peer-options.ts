@@ -14,6 +14,7 @@ const COMMON: Readonly<Partial<Record<keyof CreatePeerOptions, Option<unknown>>>
   maxValueBytes: PEER_OPTIONS.maxValue,
   enableFaults: PEER_OPTIONS.enableFaults,
   maxHintBytes: PEER_OPTIONS.maxHints,
+  purgeAfterSeconds: PEER_OPTIONS.purgeAfter,
 }
 const OTHERS = ['dataDir', 'advertise', 'allowHost', 'join', 'logLevel', 'signal', 'onFatal']
 

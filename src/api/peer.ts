@@ -49,6 +49,8 @@ export interface CreatePeerOptions {
   readonly maxHintBytes?: number
   /** Names besides the listened and the advertised one that HTTP requests may call the peer by; `*`: any. */
   readonly allowHost?: readonly string[]
+  /** How long owners hold deleted and expired keys at least until these are purged; 3600 by default. */
+  readonly purgeAfterSeconds?: number
   /** Least level that is logged on standard error; `warn` by default. */
   readonly logLevel?: LogLevel
   /**
@@ -200,7 +202,8 @@ function hostNamesOf({
 
 /** @throws INVALID_ARGUMENT */
 function nodeOptionsOf(options: CreatePeerOptions): NodeOptions {
-  const { advertise = null } = options
+  const { advertise = null, purgeAfterSeconds } = options
+  const { purge } = DEFAULT_NODE_OPTIONS
   return {
     ...DEFAULT_NODE_OPTIONS,
     listen: makeAddress(options.host ?? DEFAULT_HOST, options.port ?? DEFAULT_PORT),
@@ -211,5 +214,6 @@ function nodeOptionsOf(options: CreatePeerOptions): NodeOptions {
     maxValueBytes: options.maxValueBytes ?? DEFAULT_NODE_OPTIONS.maxValueBytes,
     enableFaults: options.enableFaults ?? DEFAULT_NODE_OPTIONS.enableFaults,
     maxHintBytes: options.maxHintBytes ?? DEFAULT_NODE_OPTIONS.maxHintBytes,
+    purge: purgeAfterSeconds === undefined ? purge : { ...purge, purgeAfterMs: purgeAfterSeconds * 1000 },
   }
 }

@@ -42,6 +42,9 @@ export interface SelfFacts {
   readonly zone: string
   readonly weight: number
   readonly version: string
+  /** `EraFacts` of this peer. */
+  readonly era: number
+  readonly closedBelow: number
 }
 
 export interface LinksHandler {

@@ -57,6 +57,11 @@ export const PEER_OPTIONS = {
     unit: 'bytes',
     help: 'how much to keep on disk for owners that are away; past it writes in their place are refused',
   }),
+  purgeAfter: integer(1, 31_536_000, {
+    default: 3600,
+    unit: 'seconds',
+    help: 'seconds that all owners keep a deleted or expired key, at least, until it is purged',
+  }),
   logLevel: choice(['debug', 'info', 'warn', 'error'], {
     default: 'info',
     help: 'least level that is logged',

@@ -4,6 +4,7 @@ import type { NodeId } from '../base/ids.ts'
 import type { Rpc } from '../cluster/rpc.ts'
 import type { Clock } from '../effects/clock.ts'
 import type { Log } from '../effects/log.ts'
+import type { Eras } from '../protocol/eras.ts'
 import type { Ring } from '../protocol/ring.ts'
 import type { Store } from '../store/store.ts'
 import type { LingerLimit } from './linger-limit.ts'
@@ -22,6 +23,8 @@ export interface Coordination {
   readonly hedges: RequestBudget
   readonly lingers: LingerLimit
   readonly stalls: StallWatch
+  /** Work that writes what it has read, of records with values, is registered here. */
+  readonly eras: Eras
   /** False while this peer has no configuration: others may know it as a member before it does. */
   hasRing(): boolean
   /**

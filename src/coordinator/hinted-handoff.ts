@@ -14,6 +14,7 @@
 import { KvError } from '../base/error.ts'
 import type { NodeId } from '../base/ids.ts'
 import type { Keyspace } from '../protocol/configuration.ts'
+import type { Era } from '../protocol/eras.ts'
 import type { StandInRecord } from '../store/stand-ins.ts'
 import { BackgroundJob } from './background-job.ts'
 import type { Coordination } from './coordination.ts'
@@ -156,13 +157,14 @@ export class HintedHandoff {
     silent: Set<NodeId>,
     walk: MutableWalk,
   ): Promise<Uint8Array | null> {
-    const { clock, store } = this.#with
+    const { clock, eras } = this.#with
     const startMs = clock.monotonic()
     const maxRecords = Math.max(1, Math.min(MAX_SLICE_RECORDS, Math.floor(this.#ratePerSecond / 8)))
-    const { standIns, next } = await store.standIns.slice(after, maxRecords, MAX_SLICE_BYTES)
     const silentBefore = silent.size
-    const sent = await Promise.all(standIns.map((standIn) => this.#deliver(standIn, silent, walk)))
-    walk.done += standIns.length
+    const era = eras.begin()
+    const { sent, next } = await this.#deliverBehind(after, maxRecords, silent, era, walk).finally(() =>
+      eras.end(era),
+    )
     const sentCount = sent.reduce((sum, count) => sum + count, 0)
     if (silent.size > silentBefore) this.#ratePerSecond = Math.max(SLOWEST, this.#ratePerSecond / 2)
     else if (sentCount > 0) this.#ratePerSecond = Math.min(FASTEST, this.#ratePerSecond * RECOVERY)
@@ -171,8 +173,21 @@ export class HintedHandoff {
     return next
   }
 
+  async #deliverBehind(
+    after: Uint8Array | null,
+    maxRecords: number,
+    silent: Set<NodeId>,
+    era: Era,
+    walk: MutableWalk,
+  ): Promise<{ readonly sent: readonly number[]; readonly next: Uint8Array | null }> {
+    const slice = await this.#with.store.standIns.slice(after, maxRecords, MAX_SLICE_BYTES)
+    const sent = await Promise.all(slice.standIns.map((standIn) => this.#deliver(standIn, silent, era, walk)))
+    walk.done += slice.standIns.length
+    return { sent, next: slice.next }
+  }
+
   /** @returns to how many it was sent */
-  async #deliver(standIn: StandInRecord, silent: Set<NodeId>, walk: MutableWalk): Promise<number> {
+  async #deliver(standIn: StandInRecord, silent: Set<NodeId>, era: Era, walk: MutableWalk): Promise<number> {
     const ring = this.#with.ring()
     const keyspace = ring.keyspaceById(standIn.keyspaceId)
     if (keyspace === null) return 0 // It was dropped, and its records are about to be.
@@ -180,7 +195,7 @@ export class HintedHandoff {
     const targets = targetsNow(standIn.targets, owners, this.#with.selfId)
     const reachable = targets.filter((target) => this.#with.isAlive(target) && !silent.has(target))
     const answers = await Promise.all(
-      reachable.map((target) => this.#hand(keyspace, standIn, target, ring.number, silent)),
+      reachable.map((target) => this.#hand(keyspace, standIn, target, { number: ring.number, era }, silent)),
     )
     const reached = new Set(reachable.filter((_, i) => answers[i]))
     walk.delivered += reached.size
@@ -196,7 +211,7 @@ export class HintedHandoff {
     keyspace: Keyspace,
     { key, record }: StandInRecord,
     to: NodeId,
-    number: number,
+    under: { readonly number: number; readonly era: Era },
     silent: Set<NodeId>,
   ): Promise<boolean> {
     const { selfId, store, rpc } = this.#with
@@ -207,7 +222,7 @@ export class HintedHandoff {
       })
     }
     const timeoutMs = Math.max(1, Math.min(ANSWER_TIMEOUT_MS, this.#remainingMs))
-    const fields = { number, keyspaceId: keyspace.id, key, record, mintedBy: null, standInFor: null }
+    const fields = { ...under, keyspaceId: keyspace.id, key, record, mintedBy: null, standInFor: null }
     try {
       const reply = await rpc.call(to, 'data', timeoutMs, (id) => ({ type: 'replicate', id, ...fields }))
       if (reply.type === 'stored') return true

@@ -105,7 +105,8 @@ export abstract class OwnerExchange implements Exchange {
 
   answered(from: NodeId, reply: PeerReply): void {
     if (!this.#settle(from)) return
-    if (reply.type !== 'refused') this.took(from, reply)
+    if (reply.type === 'eraClosed') this.missed(from)
+    else if (reply.type !== 'refused') this.took(from, reply)
     else if (reply.reason === 'stale') {
       this.turnedStale()
       this.with.sawNumber(from, reply.number)

@@ -9,6 +9,7 @@ import type { NodeId } from '../base/ids.ts'
 import type { Level } from '../protocol/configuration.ts'
 import { encodeContext, encodeDots } from '../protocol/context.ts'
 import { mergeRecords } from '../protocol/dvv.ts'
+import type { Era } from '../protocol/eras.ts'
 import type { Dot, KeyRecord } from '../protocol/record.ts'
 import { timestampMs } from '../protocol/timestamp.ts'
 import { visibleValues } from '../protocol/view.ts'
@@ -47,9 +48,11 @@ export class Read {
   }
 
   start(): void {
+    const era = this.#with.eras.begin()
     const answered: Done<readonly Answer[]> = (error, answers) => {
       if (error !== null) this.#done(error, null)
-      else this.#mergeSafely(present(answers, 'a read without an error has answers'))
+      else this.#mergeSafely(present(answers, 'a read without an error has answers'), era)
+      this.#with.eras.end(era)
     }
     const read = new QuorumRead(this.#with, this.#place, this.#level, false, this.#deadlineMs, answered)
     this.#step = read
@@ -64,28 +67,32 @@ export class Read {
     return this.#request.r ?? this.#place.keyspace.r
   }
 
-  #mergeSafely(answers: readonly Answer[]): void {
+  #mergeSafely(answers: readonly Answer[], era: Era): void {
     try {
-      this.#merge(answers)
+      this.#merge(answers, era)
     } catch (error) {
       if (!(error instanceof KvError)) throw error
       this.#done(error, null) // Together the answers are more than a record may hold.
     }
   }
 
-  #merge(answers: readonly Answer[]): void {
+  #merge(answers: readonly Answer[], era: Era): void {
     const first = present(answers[0], 'a quorum is never empty')
+    // Owners purge a record at different times: who has nothing left of it is not brought anything back.
+    if (answers.every(({ record }) => record === null || record.values.length === 0)) {
+      return this.#answer(null, answers)
+    }
     if (answers.every(({ bytes }) => sameBytes(bytes, first.bytes)))
       return this.#answer(first.record, answers)
     const merged = answers.flatMap(({ record }) => record ?? []).reduce(mergeRecords)
-    this.#repair(merged, answers)
+    this.#repair(merged, answers, era)
   }
 
   /**
    * Strict quorum reads never go backwards: what this one shows is on as many disks as the next one asks,
    * before it is shown.
    */
-  #repair(merged: KeyRecord, answers: readonly Answer[]): void {
+  #repair(merged: KeyRecord, answers: readonly Answer[], era: Era): void {
     const record = encodeRecord(this.#place.key, merged)
     const holders = answers.filter(({ bytes }) => sameBytes(bytes, record)).map(({ from }) => from)
     const repaired: Done<{ owners: number }> = (error) => {
@@ -102,6 +109,7 @@ export class Read {
       holders: holders as readonly NodeId[],
       standIns,
       deadlineMs: this.#deadlineMs,
+      era,
     }
     const replication = new Replication(this.#with, task, () => true, repaired)
     this.#step = replication

@@ -9,6 +9,10 @@
  * Invariant: after a rescue this peer holds every write that it, as one of a majority, acknowledged before.
  * With N owners and majorities of M, a write that it took part in is on M - 1 of the N - 1 others: of these,
  * N - M + 1 are never without one that has it.
+ *
+ * Where every other owner says that it holds nothing, there was no such write, or it was purged (which asks
+ * this peer too, so it had at least its bare record): what is left of the copy goes into quarantine, where an
+ * operator finds it, and the key is free again.
  */
 import { type Bytes, equalBytes } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
@@ -84,9 +88,10 @@ export class RecordRescue {
 
   /** True: it is sound again, or not ours to hold. */
   async #rescue(damaged: DamagedRecord): Promise<boolean> {
-    const { store, log } = this.#with
+    const { store, log, eras } = this.#with
+    const era = eras.begin()
     try {
-      const isOver = await this.#bringBack(damaged)
+      const isOver = await this.#bringBack(damaged).finally(() => eras.end(era))
       if (!isOver) store.damage.postpone(damaged)
       return isOver
     } catch (error) {
@@ -98,7 +103,7 @@ export class RecordRescue {
   }
 
   async #bringBack({ keyspaceId, partition, key, databaseKey }: DamagedRecord): Promise<boolean> {
-    const { store, selfId } = this.#with
+    const { store, selfId, log } = this.#with
     const ring = this.#with.ring()
     const keyspace = ring.keyspaceById(keyspaceId)
     if (keyspace === null || !ring.isOwner(selfId, keyspace, partition)) {
@@ -112,8 +117,14 @@ export class RecordRescue {
     const copies = await Promise.all(others.map((owner) => this.#ask(owner, ring.number, keyspace, key)))
     const answers = copies.filter((copy) => copy !== null)
     const whole = answers.flatMap(({ record }) => record ?? [])
-    if (answers.length < needed || whole.length === 0 || ring.number !== this.#with.ring().number)
-      return false
+    if (answers.length < needed || ring.number !== this.#with.ring().number) return false
+    if (whole.length === 0) {
+      if (answers.length < others.length) return false
+      await this.#restore(keyspace, partition, key, null)
+      store.damage.forget(databaseKey)
+      log.error('rescue.put-aside', { keyspaceId, partition })
+      return true
+    }
     const [first] = answers.flatMap(({ bytes }) => bytes ?? [])
     const isSame = answers.every(({ bytes }) => bytes !== null && equalBytes(bytes, first as Bytes))
     const bytes = isSame ? (first as Bytes) : encodeRecord(key, whole.reduce(mergeRecords))
@@ -123,7 +134,7 @@ export class RecordRescue {
   }
 
   /** @throws KvError */
-  #restore(keyspace: Keyspace, partition: number, key: Bytes, record: Bytes): Promise<void> {
+  #restore(keyspace: Keyspace, partition: number, key: Bytes, record: Bytes | null): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#with.store.restore(keyspace, partition, key, record, (error) => {
         if (error === null) resolve()

@@ -37,9 +37,13 @@ export class Replica {
   }
 
   replicate(from: NodeId, message: ReplicateMessage, link: PeerLink): void {
-    const { id, key, keyspaceId, record, mintedBy, standInFor } = message
+    const { id, key, keyspaceId, record, mintedBy, standInFor, era } = message
     const refusal = this.#refusal(from, message, standInFor !== null)
     if (refusal !== null) return this.#refuse(link, id, refusal)
+    const generation = link.facts?.generation ?? 0
+    const { eras } = this.#with
+    if (!eras.admits(from, generation, era ?? 0))
+      return void link.send({ type: 'eraClosed', id, ...eras.facts }, 0)
     const ring = this.#with.ring()
     const keyspace = ring.keyspaceById(keyspaceId)
     if (keyspace === null) return this.#refuse(link, id, 'notOwner')

@@ -7,6 +7,7 @@ import type { Bytes } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
 import type { ActorId, NodeId } from '../base/ids.ts'
 import type { Level } from '../protocol/configuration.ts'
+import type { Era } from '../protocol/eras.ts'
 import { createQuorum, type Quorum } from '../protocol/quorum.ts'
 import type { PeerMessage, PeerReply } from '../wire/peer-messages.ts'
 import type { Coordination, Done } from './coordination.ts'
@@ -34,6 +35,8 @@ export interface ReplicationTask {
    */
   readonly standIns: StandInRule
   readonly deadlineMs: number
+  /** In which what the record is made of was read. */
+  readonly era: Era
 }
 
 export class Replication extends OwnerExchange {
@@ -70,6 +73,7 @@ export class Replication extends OwnerExchange {
     this.#sawActor = sawActor
     this.#done = done
     this.#holders = [...task.holders]
+    coordination.eras.continue(task.era)
     this.#quorum = this.#makeQuorum()
   }
 
@@ -128,7 +132,7 @@ export class Replication extends OwnerExchange {
     const standInFor = this.#standsInFor?.get(to) ?? null
     const last = this.#lastQuestion
     if (last?.id === id && last.standInFor === standInFor) return last
-    const { place, record, mintedBy } = this.#task
+    const { place, record, mintedBy, era } = this.#task
     this.#lastQuestion = {
       type: 'replicate',
       id,
@@ -138,6 +142,7 @@ export class Replication extends OwnerExchange {
       record,
       mintedBy,
       standInFor,
+      era,
     }
     return this.#lastQuestion
   }
@@ -165,6 +170,7 @@ export class Replication extends OwnerExchange {
   protected override finish(): void {
     if (this.#isLingering) this.with.lingers.end(this.#task.record.length)
     this.#isLingering = false
+    if (!this.isOver) this.with.eras.end(this.#task.era)
     super.finish()
   }
 

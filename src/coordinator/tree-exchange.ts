@@ -16,7 +16,9 @@ import { KvError } from '../base/error.ts'
 import type { KeyspaceId, NodeId } from '../base/ids.ts'
 import type { Pauses } from '../cluster/pauses.ts'
 import type { Keyspace } from '../protocol/configuration.ts'
+import type { Era } from '../protocol/eras.ts'
 import { type Digest, FANOUT, FANOUT_BITS, LEAF_BITS, recordDigest } from '../protocol/hash-tree.ts'
+import { isBare } from '../store/record-codec.ts'
 import type { KeyDigest, Listing } from '../store/slice-listing.ts'
 import type { PeerMessage, PeerReply } from '../wire/peer-messages.ts'
 import { MAX_LISTED_KEYS } from '../wire/repair-messages.ts'
@@ -245,14 +247,22 @@ export class TreeExchange {
 
   /** Brings both to the merge of the two. False: one of the copies cannot be read, or not be stored. */
   async #repair(keyspace: Keyspace, key: Bytes, theirDigest: Digest): Promise<boolean> {
+    const era = this.#with.eras.begin()
+    return this.#bringTogether(keyspace, key, theirDigest, era).finally(() => this.#with.eras.end(era))
+  }
+
+  async #bringTogether(keyspace: Keyspace, key: Bytes, theirDigest: Digest, era: Era): Promise<boolean> {
     const partition = this.#with.ring().partitionOf(key)
     const theirs = theirDigest === 0n ? null : await this.#obtain(keyspace, partition, key, theirDigest)
     if (theirs === undefined) return false
+    const held = this.#readHere(keyspace, partition, key)
+    // Purged at both, if not at the same time.
+    if (held !== undefined && hasNoValues(held) && hasNoValues(theirs)) return true
     if (theirs !== null && !(await this.#mergeHere(keyspace, partition, key, theirs))) return false
     const ours = this.#readHere(keyspace, partition, key)
     if (ours === undefined) return false
     if (ours === null || (theirs !== null && equalBytes(ours, theirs))) return true
-    const fields = { keyspaceId: keyspace.id, key, record: ours, mintedBy: null, standInFor: null }
+    const fields = { keyspaceId: keyspace.id, key, record: ours, mintedBy: null, standInFor: null, era }
     return (await this.#askOrFail('stored', { type: 'replicate', ...fields }, ours.length)) !== null
   }
 
@@ -356,6 +366,10 @@ export class TreeExchange {
 async function together(scope: ExchangeScope, work: () => Promise<void>): Promise<void> {
   const results = await Promise.allSettled(Array.from({ length: WORKERS[scope] }, work))
   for (const result of results) if (result.status === 'rejected') throw result.reason
+}
+
+function hasNoValues(record: Bytes | null): boolean {
+  return record === null || isBare(record)
 }
 
 type Asked<M> = M extends unknown ? Omit<M, 'id' | 'number'> : never

@@ -248,6 +248,7 @@ export class Write {
       holders: [],
       standIns: this.#standInRule,
       deadlineMs: this.#deadlineMs,
+      era: this.#with.eras.current,
     }
     const replication: Replication = new Replication(
       this.#with,

@@ -16,6 +16,11 @@ export interface Storage {
   readonly name: string
   /** Opens the database, made when missing; a second call before `close` is a bug. @throws INTERNAL */
   openDatabase(): Promise<Database>
+  /**
+   * Gives back the space of what was deleted in a range of the open database's keys. It may take long; the
+   * database serves meanwhile. @throws INTERNAL
+   */
+  reclaim(gte: Bytes, lt: Bytes): Promise<void>
   /** A small file's bytes, or null when there is none. @throws INTERNAL */
   readFile(name: string): Promise<Bytes | null>
   /**

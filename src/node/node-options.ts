@@ -1,6 +1,7 @@
 /** What a peer is told at its start. `config/` makes it from flags, variables and files; tests write it. */
 import type { Address } from '../base/ids.ts'
 import { DEFAULT_PARTITION_COUNT } from '../protocol/configuration.ts'
+import { DEFAULT_PURGE_RULE, type PurgeRule } from '../protocol/purge.ts'
 import { DEFAULT_MAX_STAND_IN_BYTES } from '../store/stand-ins.ts'
 import { DEFAULT_REBUILD_INTERVAL_MS } from '../store/store-limits.ts'
 import { DEFAULT_MAX_VALUE_BYTES } from '../wire/requests.ts'
@@ -27,6 +28,7 @@ export interface NodeOptions {
   readonly treeRebuildIntervalMs: number
   /** Whoever reaches this peer may have failures simulated at it. */
   readonly enableFaults: boolean
+  readonly purge: PurgeRule
 }
 
 export const DEFAULT_NODE_OPTIONS: Omit<NodeOptions, 'listen'> = {
@@ -41,4 +43,5 @@ export const DEFAULT_NODE_OPTIONS: Omit<NodeOptions, 'listen'> = {
   maxInFlightBytes: 256 * 1024 * 1024,
   treeRebuildIntervalMs: DEFAULT_REBUILD_INTERVAL_MS,
   enableFaults: false,
+  purge: DEFAULT_PURGE_RULE,
 }

@@ -239,7 +239,7 @@ export class Node {
   }
 
   #begin(parts: Parts): void {
-    const { catchUp, configuration, membership, book, dropped, handoff, antiEntropy, rescue } = parts
+    const { catchUp, configuration, membership, book, dropped, handoff, antiEntropy, rescue, purger } = parts
     parts.stalls.start()
     membership.onChange((nodeId, before, after) => {
       this.#peerChanged(nodeId, before, after)
@@ -260,6 +260,7 @@ export class Node {
     antiEntropy.start()
     catchUp.start()
     rescue.start()
+    purger.start()
   }
 
   #requireRing(): Ring {
@@ -306,7 +307,7 @@ export class Node {
   #adopt(next: Configuration): void {
     const before = this.#ring?.configuration ?? null
     this.#ring = createRing(next)
-    const { membership, coordinator, handoff, antiEntropy, catchUp, dropped } = this.#running
+    const { membership, coordinator, handoff, antiEntropy, catchUp, purger, dropped } = this.#running
     membership.setConfiguration(
       next.number,
       next.members.map(({ nodeId }) => nodeId),
@@ -316,6 +317,7 @@ export class Node {
     handoff.ringChanged()
     antiEntropy.configurationChanged()
     catchUp.configurationChanged()
+    purger.configurationChanged()
     if (before !== null) dropped.configurationChanged(before, next)
     this.#topologyChanged()
   }
@@ -370,8 +372,9 @@ export class Node {
     parts.claims.stop()
     parts.coordinator.stop()
     parts.stalls.stop()
-    const { antiEntropy, catchUp, rescue, dropped } = parts
-    const ended = Promise.all([antiEntropy.stop(), catchUp.stop(), rescue.stop(), dropped.stop()])
+    const { antiEntropy, catchUp, rescue, dropped, purger } = parts
+    const background = [antiEntropy, catchUp, rescue, dropped, purger]
+    const ended = Promise.all(background.map((each) => each.stop()))
     const isOutranked = this.#fatal !== null
     if (!isOutranked) await this.#drain(parts)
     await parts.handoff.stop(isOutranked ? 0 : FLUSH_MS)

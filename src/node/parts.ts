@@ -15,8 +15,12 @@ import { AntiEntropy } from '../coordinator/anti-entropy.ts'
 import { CatchUp } from '../coordinator/catch-up.ts'
 import type { Coordination } from '../coordinator/coordination.ts'
 import { Coordinator } from '../coordinator/coordinator.ts'
+import { FenceKeeper } from '../coordinator/fence-keeper.ts'
+import { FenceMember } from '../coordinator/fence-member.ts'
 import { HintedHandoff } from '../coordinator/hinted-handoff.ts'
 import { LingerLimit } from '../coordinator/linger-limit.ts'
+import { PurgeOwner } from '../coordinator/purge-owner.ts'
+import { Purger } from '../coordinator/purger.ts'
 import { RecordRescue } from '../coordinator/record-rescue.ts'
 import { Replica } from '../coordinator/replica.ts'
 import { RequestBudget } from '../coordinator/request-budget.ts'
@@ -24,6 +28,8 @@ import { StallWatch } from '../coordinator/stall-watch.ts'
 import { TreeReplica } from '../coordinator/tree-replica.ts'
 import type { Effects } from '../effects/effects.ts'
 import { readmit } from '../protocol/configuration-change.ts'
+import { type EraFacts, Eras } from '../protocol/eras.ts'
+import { HoldLedger } from '../protocol/hold-ledger.ts'
 import type { MembershipMessage } from '../protocol/membership/messages.ts'
 import { isUp, type PeerView } from '../protocol/membership/peer.ts'
 import type { Ring } from '../protocol/ring.ts'
@@ -63,6 +69,7 @@ export interface Parts {
   readonly antiEntropy: AntiEntropy
   readonly catchUp: CatchUp
   readonly rescue: RecordRescue
+  readonly purger: Purger
   readonly service: LocalService
 }
 
@@ -92,12 +99,13 @@ export function assembleParts(around: Surroundings): Parts {
   )
   const { rpc, membership, configuration } = cluster
   const coordination = coordinationOf(around, cluster)
-  const { stalls } = coordination
+  const { stalls, eras } = coordination
   const coordinator = new Coordinator(coordination, options)
   const handoff = new HintedHandoff(coordination)
   const antiEntropy = new AntiEntropy(coordination, effects.random)
   const catchUp = catchUpOf(coordination, cluster)
   const rescue = new RecordRescue(coordination)
+  const { purger, purgeOwner } = assemblePurging(around, coordination)
   const finder = new ClusterFinder({ effects, options, identity, book, ...cluster })
   const tasks = new PeerTasks(coordination, antiEntropy, handoff, catchUp)
   const service = serviceOf(around, cluster, { coordinator, catchUp, tasks })
@@ -105,13 +113,14 @@ export function assembleParts(around: Surroundings): Parts {
     ...{ log: effects.log, rpc, store, membership, configuration, coordinator, catchUp, finder, tasks },
     replica: new Replica(coordination),
     treeReplica: new TreeReplica(coordination),
-    self: () => selfFacts(around),
+    ...{ purgeOwner, eras },
+    self: () => ({ ...selfFacts(around), ...eras.facts }),
     newestLife: (peer) => newestLife(membership.view(peer), book.lifeOf(peer)),
     book,
     claims: cluster.claims,
   }
   const dropped = new DroppedKeyspaces(store, effects)
-  const data = { coordinator, dropped, stalls, handoff, antiEntropy, catchUp, rescue, service }
+  const data = { coordinator, dropped, stalls, handoff, antiEntropy, catchUp, rescue, purger, service }
   return { identity, store, book, ...cluster, finder, ...data }
 }
 
@@ -170,6 +179,7 @@ function coordinationOf(around: Surroundings, { rpc, membership, configuration }
     hedges: new RequestBudget(HEDGED_SHARE),
     lingers: new LingerLimit(),
     stalls: new StallWatch(clock),
+    eras: new Eras(),
     clusterSeed: () => hashText32(around.requireRing().configuration.clusterId),
     hasRing: () => around.ring() !== null,
     ring: () => around.requireRing(),
@@ -217,11 +227,20 @@ function otherMembers(ring: Ring | null, selfId: NodeId): readonly NodeId[] | nu
   return members.flatMap(({ nodeId }) => (nodeId === selfId || excluded.includes(nodeId) ? [] : [nodeId]))
 }
 
+function assemblePurging({ effects, options, identity }: Surroundings, coordination: Coordination) {
+  const { bootNonce: nonce, generation } = identity
+  const holds = new HoldLedger()
+  const member = new FenceMember(coordination, { nonce, generation })
+  const keeper = new FenceKeeper(coordination, effects.random, member)
+  const purgeOwner = new PurgeOwner(coordination, options.purge, holds, member, keeper)
+  return { purger: new Purger(coordination, effects, options.purge, holds, purgeOwner, keeper), purgeOwner }
+}
+
 function metaOf({ zone, weight }: NodeOptions) {
   return { zone, weight, version: VERSION }
 }
 
-function selfFacts(around: Surroundings): SelfFacts {
+function selfFacts(around: Surroundings): Omit<SelfFacts, keyof EraFacts> {
   const { nodeId, generation, bootNonce, clusterId } = around.identity
   const partitionCount = around.ring()?.partitionCount ?? 0
   const { address, options } = around

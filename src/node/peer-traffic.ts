@@ -8,10 +8,12 @@ import type { PeerLink } from '../cluster/peer-link.ts'
 import type { Rpc } from '../cluster/rpc.ts'
 import type { CatchUp } from '../coordinator/catch-up.ts'
 import type { Coordinator } from '../coordinator/coordinator.ts'
+import type { PurgeOwner } from '../coordinator/purge-owner.ts'
 import type { Replica } from '../coordinator/replica.ts'
 import type { TreeReplica } from '../coordinator/tree-replica.ts'
 import type { Log } from '../effects/log.ts'
 import type { CloseCause } from '../effects/network.ts'
+import type { EraFacts, Eras } from '../protocol/eras.ts'
 import type { Store } from '../store/store.ts'
 import type { KnownLife, KnownPlaces, PeerFacts, Refusal } from '../wire/handshake-messages.ts'
 import {
@@ -38,6 +40,8 @@ export interface TrafficParts {
   readonly replica: Replica
   readonly treeReplica: TreeReplica
   readonly catchUp: CatchUp
+  readonly purgeOwner: PurgeOwner
+  readonly eras: Eras
   readonly finder: ClusterFinder
   readonly tasks: PeerTasks
   self(): SelfFacts
@@ -92,6 +96,7 @@ export class PeerTraffic implements LinksHandler {
   met(facts: PeerFacts, dialled: Address | null): void {
     const parts = this.#parts()
     parts.finder.met(facts)
+    this.#learnEras(facts.nodeId, { era: facts.era ?? 0, closedBelow: facts.closedBelow ?? 0 })
     const { nodeId, generation, bootNonce, address, zone, weight, version } = facts
     parts.membership.met({ nodeId, generation, bootNonce, address, meta: { zone, weight, version } }, dialled)
     parts.book.met(nodeId, facts)
@@ -112,6 +117,7 @@ export class PeerTraffic implements LinksHandler {
 
   received(from: NodeId, message: PeerMessage, link: PeerLink): void {
     const parts = this.#parts()
+    if (message.type === 'eraClosed') this.#learnEras(from, message)
     if (isPeerReply(message)) parts.rpc.answered(from, message)
     else if (isPeerRequest(message)) this.#serve(parts, from, message, link)
     else if (isHandshake(message)) link.terminate('said hello twice')
@@ -119,6 +125,12 @@ export class PeerTraffic implements LinksHandler {
       parts.claims.talked(from)
       parts.membership.received(from, message)
     }
+  }
+
+  #learnEras(from: NodeId, facts: EraFacts): void {
+    const { configuration, eras } = this.#parts()
+    const { current } = configuration
+    if (current === null || current.members.some(({ nodeId }) => nodeId === from)) eras.learned(facts)
   }
 
   #serve(parts: TrafficParts, from: NodeId, message: PeerRequest, link: PeerLink): void {
@@ -135,6 +147,10 @@ export class PeerTraffic implements LinksHandler {
       case 'beginRepair':
       case 'listTasks':
         return parts.tasks.serve(from, message, link)
+      case 'fence':
+      case 'askFence':
+      case 'purge':
+        return parts.purgeOwner.serve(from, message, link)
       case 'forwardPut':
         if (parts.replica.refusesForward(from, message.id, message.number, link)) return
         return this.#coordinate(parts, message.id, message, link)

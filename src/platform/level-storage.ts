@@ -22,8 +22,12 @@ import type { Database, Storage } from '../effects/storage.ts'
 import { makeDirectory, syncDirectory } from './directories.ts'
 import { causeOf, fail } from './disk-failure.ts'
 
-/** Raised when what is written here can no longer be read by the versions before. */
-export const DATA_FORMAT = 1
+/**
+ * Raised when what is written here can no longer be read by the versions before. Directories of older formats
+ * are read as they are, and belong to this one from then on: 2 has records without values, which 1 takes for
+ * damaged.
+ */
+export const DATA_FORMAT = 2
 
 const SETTINGS = {
   keyEncoding: 'view',
@@ -51,7 +55,9 @@ export async function openLevelStorage(directory: string): Promise<Storage> {
   await checkFormat(path)
   const lock = await takeLock(path)
   try {
-    if (!(await checkFormat(path))) await initialize(path)
+    const format = await checkFormat(path)
+    if (format === null) await checkEmpty(path)
+    if (format !== DATA_FORMAT) await writeFormat(path)
     // Only ever read in messages: no reason not to start.
     await writeFile(join(path, HOLDER_FILE), `${process.pid}\n`).catch(() => undefined)
     return new LevelStorage(path, lock)
@@ -66,6 +72,12 @@ export function createDatabase(location: string, settings: object = SETTINGS): D
   // classic-level takes more types of keys and values than the ones we give it.
   return new ClassicLevel(location, settings) as unknown as Database
 }
+
+/** What LevelDB does besides what every such database does. */
+type Compactable = Pick<ClassicLevel, 'status'> & {
+  compactRange(start: Bytes, end: Bytes, options: object): Promise<void>
+}
+const VIEWS = { keyEncoding: 'view' }
 
 class LevelStorage implements Storage {
   readonly name: string
@@ -90,6 +102,12 @@ class LevelStorage implements Storage {
     await database.open().catch((error) => failToOpen(this.name, error))
     await syncDirectory(this.name) // LevelDB syncs what is in its directory, not that there is one.
     return database
+  }
+
+  async reclaim(gte: Bytes, lt: Bytes): Promise<void> {
+    const database = this.#database as unknown as Compactable | null
+    if (database === null || database.status !== 'open') return
+    await database.compactRange(gte, lt, VIEWS).catch((error) => fail(`cannot compact ${this.name}`, error))
   }
 
   async readFile(name: string): Promise<Bytes | null> {
@@ -140,12 +158,12 @@ class LevelStorage implements Storage {
   }
 }
 
-/** True when the directory says that it is of our format, false when it says nothing yet. */
-async function checkFormat(path: string): Promise<boolean> {
+/** The format that the directory says it is of; null: it says nothing yet. */
+async function checkFormat(path: string): Promise<number | null> {
   const bytes = await readSmallFile(join(path, FORMAT_FILE))
-  if (bytes === null) return false
+  if (bytes === null) return null
   const format = Number(FORMAT_TEXT.exec(strictText(bytes) ?? '')?.[1])
-  if (format === DATA_FORMAT) return true
+  if (format >= 1 && format <= DATA_FORMAT) return format
   if (format > DATA_FORMAT) {
     const versions = `format ${format}; this version of kvnode knows formats up to ${DATA_FORMAT}`
     throw new KvError(
@@ -159,11 +177,13 @@ async function checkFormat(path: string): Promise<boolean> {
   )
 }
 
-async function initialize(path: string): Promise<void> {
-  if ((await readdir(path)).includes('database')) {
-    const advice = 'copy all of a data directory, or name an empty one'
-    throw new KvError('INVALID_ARGUMENT', `${path} has a database but no file '${FORMAT_FILE}': ${advice}`)
-  }
+async function checkEmpty(path: string): Promise<void> {
+  if (!(await readdir(path)).includes('database')) return
+  const advice = 'copy all of a data directory, or name an empty one'
+  throw new KvError('INVALID_ARGUMENT', `${path} has a database but no file '${FORMAT_FILE}': ${advice}`)
+}
+
+async function writeFormat(path: string): Promise<void> {
   await replaceFile(path, join(path, FORMAT_FILE), utf8(`kvnode data format ${DATA_FORMAT}\n`))
 }
 

@@ -9,6 +9,7 @@ export function observeFiles(
   return {
     name: storage.name,
     openDatabase: () => storage.openDatabase(),
+    reclaim: (gte, lt) => storage.reclaim(gte, lt),
     readFile: (name) => storage.readFile(name),
     close: () => storage.close(),
     async writeFile(name, bytes) {

@@ -50,6 +50,9 @@ class SimStorage implements Storage {
     return database
   }
 
+  /** Nothing is left over here. */
+  async reclaim(): Promise<void> {}
+
   readFile(name: string): Promise<Bytes | null> {
     return this.#inTurn(() => this.#session.readFile(name))
   }

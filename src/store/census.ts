@@ -36,14 +36,13 @@ export class Census {
     return { ...(this.#counts.get(keyspaceId)?.get(partition) ?? NONE) }
   }
 
-  /** A record is on disk. @param before the one it replaced */
-  wrote(databaseKey: Bytes, before: Bytes | null, record: Bytes): void {
+  /** A record is on disk; null: gone from it. @param before the one it replaced */
+  wrote(databaseKey: Bytes, before: Bytes | null, record: Bytes | null): void {
     const count = this.#countOf(keyspaceOf(databaseKey), partitionOf(databaseKey))
-    count.keys += Number(isLive(record)) - Number(before !== null && isLive(before))
-    count.bytes += record.length - (before?.length ?? 0)
-    if (before !== null) return
-    count.records += 1
-    count.bytes += userKey(databaseKey).length
+    const change = Number(record !== null) - Number(before !== null)
+    count.keys += Number(record !== null && isLive(record)) - Number(before !== null && isLive(before))
+    count.records += change
+    count.bytes += (record?.length ?? 0) - (before?.length ?? 0) + change * userKey(databaseKey).length
   }
 
   /** When `kept` was the count, it should have been `counted`; what was written since stays in. */

@@ -74,9 +74,10 @@ export class DiskRecords {
     }
   }
 
-  /** This is on disk now. */
-  wrote(keyHash: number, databaseKey: Bytes, record: Bytes): void {
-    this.#cache.put(keyHash, databaseKey, record)
+  /** This is on disk now; null: nothing is. */
+  wrote(keyHash: number, databaseKey: Bytes, record: Bytes | null): void {
+    if (record === null) this.#cache.remove(keyHash)
+    else this.#cache.put(keyHash, databaseKey, record)
   }
 
   /** Found by a reading of the disk: what is known of it here is not what the disk holds. */

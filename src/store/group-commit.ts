@@ -175,6 +175,17 @@ export class GroupCommit<O extends CommitOperation> {
     return new Promise((resolve) => this.#wait(this.#last, true, () => resolve(), 0))
   }
 
+  /**
+   * Fulfils when everything that was taken is on disk, and synced.
+   * @param stamp written when nothing else is: a sync must have something to write. @throws TIMEOUT_UNKNOWN
+   */
+  harden(stamp: O): Promise<void> {
+    if (this.isIdle && !this.#unsynced) return Promise.resolve()
+    return new Promise((resolve, reject) => {
+      this.add(stamp, true, (error) => (error === null ? resolve() : reject(error)), 0)
+    })
+  }
+
   get #last(): Batch<O> {
     return this.#batches[this.#batches.length - 1] as Batch<O>
   }

@@ -15,6 +15,7 @@ import {
 import { ByteReader, ByteWriter, MAX_NUMBER_BYTES, MalformedBytes } from './byte-cursor.ts'
 import { Census } from './census.ts'
 import { keyspaceOf, partitionOf, userKey } from './keys.ts'
+import { isBare } from './record-codec.ts'
 
 /** A small file beside the database. */
 export const TREES_FILE = 'hash-trees'
@@ -48,16 +49,17 @@ export class HashTrees {
     return this.find(keyspaceId, partition)?.root ?? 0n
   }
 
-  /** A record is on disk. @param keyHash `hash32` of the user's key. @param before the record it replaced */
-  wrote(keyHash: number, databaseKey: Bytes, before: Bytes | null, record: Bytes): void {
+  /**
+   * A record is on disk; null: gone from it. To the trees one without values is none: owners purge at
+   * different times.
+   * @param keyHash `hash32` of the user's key
+   * @param before the record it replaced
+   */
+  wrote(keyHash: number, databaseKey: Bytes, before: Bytes | null, record: Bytes | null): void {
     const keyspaceId = keyspaceOf(databaseKey)
     this.counts.wrote(databaseKey, before, record)
-    if (before !== null && equalBytes(before, record)) return
-    const key = userKey(databaseKey)
-    const digest =
-      before === null
-        ? recordDigest(keyspaceId, key, record)
-        : replacedDigest(keyspaceId, key, before, record)
+    if (before !== null && record !== null && equalBytes(before, record)) return
+    const digest = changeDigest(keyspaceId, userKey(databaseKey), counted(before), counted(record))
     const tree = this.#treeOf(keyspaceId, partitionOf(databaseKey))
     tree.toggle(sliceOf(keyHash, tree.leafBits), digest)
   }
@@ -79,10 +81,10 @@ export class HashTrees {
     writer.byte(FORMAT_VERSION)
     for (const { id, partition, leaves } of trees) {
       const count = leaves.reduce((sum, digest) => (digest === 0n ? sum : sum + 1), 0)
-      if (count === 0) continue
+      const { records, keys, bytes } = this.counts.at(id, partition)
+      if (count === 0 && records === 0) continue
       writer.uint32(id)
       writer.uint16(partition)
-      const { records, keys, bytes } = this.counts.at(id, partition)
       // What a damaged record counted for is not known for sure until its tree was made anew.
       for (const size of [records, keys, bytes]) writer.number(Math.max(0, size))
       writer.number(count)
@@ -128,4 +130,14 @@ export class HashTrees {
     }
     return tree
   }
+}
+
+function counted(record: Bytes | null): Bytes | null {
+  return record === null || isBare(record) ? null : record
+}
+
+function changeDigest(keyspaceId: KeyspaceId, key: Bytes, before: Bytes | null, after: Bytes | null): Digest {
+  if (before !== null && after !== null) return replacedDigest(keyspaceId, key, before, after)
+  const only = before ?? after
+  return only === null ? 0n : recordDigest(keyspaceId, key, only)
 }

@@ -1,8 +1,8 @@
 /**
- * What there is on this disk, known without looking: counts and hash trees. Changed when a record's batch is
- * on disk, saved by a clean stop, taken anew in the background after any other. That reads a snapshot from
- * before the first write, so that what it finds and what the writes change simply add up: counts by
- * addition, trees by XOR.
+ * What there is on this disk, known without looking: counts, hash trees, and where records are that may be
+ * purged some day. Changed when a record's batch is on disk, saved by a clean stop, taken anew in the
+ * background after any other. That reads a snapshot from before the first write, so that what it finds and
+ * what the writes change simply add up: counts by addition, trees by XOR.
  */
 import type { Bytes } from '../base/bytes.ts'
 import { hash32, hash64 } from '../base/hash.ts'
@@ -10,12 +10,15 @@ import type { KeyspaceId } from '../base/ids.ts'
 import type { Timer } from '../effects/clock.ts'
 import type { Effects } from '../effects/effects.ts'
 import type { Database } from '../effects/storage.ts'
+import { isMortal } from '../protocol/purge.ts'
 import { MalformedBytes } from './byte-cursor.ts'
 import type { Census } from './census.ts'
 import { HashTrees, TREES_FILE, type TreePlace } from './hash-trees.ts'
 import { keyspaceOf, partitionOf, userKey } from './keys.ts'
 import type { Life } from './life.ts'
+import { MortalPlaces } from './mortal-places.ts'
 import type { PendingWrite } from './pending-writes.ts'
+import { isMortal as isStoredMortal } from './record-codec.ts'
 import { RecordScan } from './record-scan.ts'
 import { ScanPace } from './scan-pace.ts'
 import { isSound, type MutableRebuild, type RebuildProgress, TreeRebuild } from './tree-rebuild.ts'
@@ -39,6 +42,8 @@ export class Inventory {
   readonly #host: InventoryHost
   readonly #dropped = new Set<KeyspaceId>()
   #trees = new HashTrees()
+  /** All there are, unless they are being taken. */
+  readonly mortal = new MortalPlaces()
   /** Null when counts and trees are exact. */
   #scan: RecordScan | null = null
   /** Whether there were records when the scan began. */
@@ -62,8 +67,9 @@ export class Inventory {
    * this hears.
    */
   begin(database: Database, { holdsRecords, cleanStop, trees }: Life): void {
-    const saved = cleanStop?.trees ?? null
-    const savedTrees = saved === null ? null : decodeTrees(saved, trees)
+    const { trees: saved = null, mortal = null } = cleanStop ?? {}
+    const savedTrees = saved === null || mortal === null ? null : decodeTrees(saved, trees)
+    this.mortal.load(mortal ?? [])
     this.#trees = savedTrees ?? new HashTrees()
     this.#heldRecords = holdsRecords
     this.#scan = null
@@ -112,15 +118,18 @@ export class Inventory {
     return (!this.isExact && this.#heldRecords) || this.counts.total.records > 0
   }
 
-  /** A record is on disk. */
-  wrote({ keyHash, key, before, value }: PendingWrite): void {
+  /** A record is on disk, or gone from it. */
+  wrote({ keyHash, key, before, value, record }: PendingWrite): void {
     this.#note(keyHash, key, before, value)
+    if (record === null || !isMortal(record) || this.#dropped.has(keyspaceOf(key))) return
+    this.mortal.add(keyspaceOf(key), partitionOf(key))
   }
 
   /** @param heldRecords whether any other keyspace has records */
   drop(keyspaceId: KeyspaceId, heldRecords: boolean): void {
     this.#dropped.add(keyspaceId)
     this.#trees.drop(keyspaceId)
+    this.mortal.drop(keyspaceId)
     this.#heldRecords = heldRecords
   }
 
@@ -132,7 +141,7 @@ export class Inventory {
     return checksum(bytes)
   }
 
-  #note(keyHash: number, databaseKey: Bytes, before: Bytes | null, record: Bytes): void {
+  #note(keyHash: number, databaseKey: Bytes, before: Bytes | null, record: Bytes | null): void {
     if (this.#dropped.has(keyspaceOf(databaseKey))) return
     this.#trees.wrote(keyHash, databaseKey, before, record)
   }
@@ -162,6 +171,7 @@ export class Inventory {
       const keyHash = hash32(userKey(databaseKey))
       if (!isSound(keyHash, record)) this.#host.damaged(databaseKey)
       this.#note(keyHash, databaseKey, null, record)
+      if (isStoredMortal(record)) this.mortal.add(keyspaceOf(databaseKey), partition)
     })
     this.#scan = scan
     scan.run(database).then(

@@ -9,9 +9,8 @@ interface Keyed extends CommitOperation {
 }
 
 export interface PendingWrite extends Keyed {
-  value: Bytes
-  /** `value`, decoded. */
-  record: KeyRecord
+  /** `value`, decoded; null: the record is purged. */
+  record: KeyRecord | null
   /** The record that it replaces; null: none. */
   readonly before: Bytes | null
 }

@@ -60,6 +60,17 @@ export class Quarantine {
     return records
   }
 
+  /**
+   * One more, damaged; not when there is nothing left of it, or something of its key is here already.
+   * @returns what is to be written for that
+   */
+  add(databaseKey: Bytes, record: Bytes): { readonly key: Bytes; readonly value: Bytes }[] {
+    const key = withKind(KIND.quarantined, databaseKey)
+    if (record.length === 0 || this.#database().getSync(key) !== undefined) return []
+    this.#size += 1
+    return [{ key, value: record }]
+  }
+
   /** The one of a key; null: none. @throws UNAVAILABLE while the database is not open */
   find(keyspaceId: KeyspaceId, partition: number, key: Bytes): Bytes | null {
     return this.#database().getSync(quarantineKey(keyspaceId, partition, key)) ?? null

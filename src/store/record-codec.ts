@@ -35,6 +35,8 @@ const MAX_VALUE_BYTES = 64 * 1024 * 1024
 
 /** Of a record: readers find something in it, besides tombstones. */
 const LIVE = 1
+/** Of a record: it has no values left, and tells only what was seen (`protocol/purge.ts`). */
+const BARE = 2
 /** Of a value. */
 const TOMBSTONE = 1
 const CONTENT_TYPE = 2
@@ -69,7 +71,7 @@ export function encodeSeeded(keyHash: number, record: KeyRecord): Bytes {
   if (seen.loose.length > MAX_LOOSE_DOTS) throw new MalformedRecord('too many loose dots')
   writer.begin(maxSize(record, actors.length))
   writer.byte(CODEC_VERSION)
-  writer.byte(values.some((value) => value.value !== null) ? LIVE : 0)
+  writer.byte(flagsOf(values))
   writer.uint32(0)
   writer.number(actors.length)
   for (const actor of actors) {
@@ -97,7 +99,7 @@ export function encodeSeeded(keyHash: number, record: KeyRecord): Bytes {
 export function decodeSeeded(keyHash: number, bytes: Bytes): KeyRecord {
   verifyRecord(keyHash, bytes)
   try {
-    return readRecord(new ByteReader(bytes, HEADER_BYTES), isLive(bytes))
+    return readRecord(new ByteReader(bytes, HEADER_BYTES), bytes[1] as number)
   } catch (error) {
     if (error instanceof MalformedBytes) throw new MalformedRecord(error.message)
     throw error
@@ -111,7 +113,7 @@ export function decodeSeeded(keyHash: number, bytes: Bytes): KeyRecord {
 export function verifyRecord(keyHash: number, bytes: Bytes): void {
   if (bytes.length < HEADER_BYTES) throw new MalformedRecord('cut short')
   if (bytes[0] !== CODEC_VERSION) throw new MalformedRecord(`version ${bytes[0]} is not known here`)
-  if ((bytes[1] as number) > LIVE) throw new MalformedRecord('unknown flags')
+  if ((bytes[1] as number) > (LIVE | BARE)) throw new MalformedRecord('unknown flags')
   const stated = new ByteReader(bytes, 2).uint32()
   if (stated !== checksum(keyHash, bytes)) throw new MalformedRecord('its checksum does not match')
 }
@@ -121,7 +123,55 @@ export function isLive(bytes: Bytes): boolean {
   return ((bytes[1] as number) & LIVE) !== 0
 }
 
+/** True when a record holds no value at all. */
+export function isBare(bytes: Bytes): boolean {
+  return ((bytes[1] as number) & BARE) !== 0
+}
+
+/**
+ * True when a record may be purged some day as it is: it has expiring values, or nothing but tombstones. One
+ * that cannot be read may not.
+ */
+export function isMortal(bytes: Bytes): boolean {
+  if (!isLive(bytes)) return true
+  try {
+    return hasExpiry(new ByteReader(bytes, HEADER_BYTES))
+  } catch (error) {
+    if (error instanceof MalformedBytes) return false
+    throw error
+  }
+}
+
 const writer = new ByteWriter()
+
+function flagsOf(values: readonly DottedValue[]): number {
+  if (values.length === 0) return BARE
+  return values.some(({ value }) => value !== null) ? LIVE : 0
+}
+
+/** Every write and every look of a purge asks: without making the record. */
+function hasExpiry(reader: ByteReader): boolean {
+  for (let actors = reader.number(MAX_RECORD_ACTORS); actors > 0; actors--) {
+    reader.bytes(ACTOR_BYTES)
+    reader.number()
+  }
+  for (let dots = reader.number(MAX_LOOSE_DOTS); dots > 0; dots--) skipDot(reader)
+  for (let values = reader.number(MAX_RECORD_VALUES); values > 0; values--) {
+    skipDot(reader)
+    const flags = reader.byte()
+    if ((flags & EXPIRY) !== 0) return true
+    reader.bytes(reader.number(MAX_TEXT_BYTES))
+    reader.number()
+    if ((flags & CONTENT_TYPE) !== 0) reader.bytes(reader.number(MAX_TEXT_BYTES))
+    if ((flags & TOMBSTONE) === 0) reader.bytes(reader.number(MAX_VALUE_BYTES))
+  }
+  return false
+}
+
+function skipDot(reader: ByteReader): void {
+  reader.number()
+  reader.number()
+}
 
 /** Version and flags go in by way of the seed, which saves putting the parts together. */
 function checksum(keyHash: number, bytes: Bytes): number {
@@ -172,7 +222,7 @@ function writeValue({ value, contentType, writeId, timestamp, expiresAtMs }: Dot
   }
 }
 
-function readRecord(reader: ByteReader, live: boolean): KeyRecord {
+function readRecord(reader: ByteReader, flags: number): KeyRecord {
   const actors: ActorId[] = []
   const vector = new Map<ActorId, number>()
   const actorCount = reader.number(MAX_RECORD_ACTORS)
@@ -188,17 +238,15 @@ function readRecord(reader: ByteReader, live: boolean): KeyRecord {
   const seen: DotSet = { vector, loose }
   const values: DottedValue[] = []
   const valueCount = reader.number(MAX_RECORD_VALUES)
-  let isLiveValue = false
   for (let i = 0; i < valueCount; i++) {
     const value = readValue(reader, actors)
     const previous = values.at(-1)
     if (previous !== undefined && !isAfter(value.dot, previous.dot))
       throw new MalformedBytes('values out of order')
     if (!covers(seen, value.dot)) throw new MalformedBytes('a value whose dot was not seen')
-    isLiveValue ||= value.value !== null
     values.push(value)
   }
-  if (isLiveValue !== live) throw new MalformedBytes('a flag that contradicts the values')
+  if (flagsOf(values) !== flags) throw new MalformedBytes('a flag that contradicts the values')
   reader.end()
   return { seen, values }
 }

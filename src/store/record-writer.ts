@@ -111,10 +111,15 @@ export class RecordWriter {
     this.enqueue(slot, merged, encodeSeeded(keyHash, merged), done, isTaken ? NAMES_ANOTHER : seen)
   }
 
-  /** In place of the newest record. @param detail what `done` is told with it */
-  enqueue(slot: Slot, record: KeyRecord, value: Bytes, done: Committed, detail: number): void {
+  /**
+   * In place of the newest record; null: nothing is. @param value `record`, encoded
+   * @param detail what `done` is told with it
+   */
+  enqueue(slot: Slot, record: KeyRecord | null, value: Bytes | null, done: Committed, detail: number): void {
     this.#look = null
-    const { sync, keyHash, databaseKey, pending, before } = slot
+    const { keyHash, databaseKey, pending, before } = slot
+    // Who states that it holds no values must not fall back to them: others forget the key then.
+    const sync = slot.sync || record === null || record.values.length === 0
     if (pending !== null && pending.batch === this.#host.commit.filling) {
       pending.record = record
       this.#host.commit.replace(pending, value, sync, done, detail)

@@ -11,6 +11,7 @@ import type { KeyspaceId } from '../base/ids.ts'
 import type { Database } from '../effects/storage.ts'
 import { type Digest, LEAF_BITS, recordDigest, sliceOf } from '../protocol/hash-tree.ts'
 import { KIND, partitionRange, recordKey, userKey } from './keys.ts'
+import { isBare } from './record-codec.ts'
 
 /** Read at a time, whichever is less. */
 const CHUNK_KEYS = 1000
@@ -60,7 +61,9 @@ export async function listSlices(
         const key = userKey(databaseKey)
         if (leaves.has(sliceOf(hash32(key), LEAF_BITS))) {
           const record = database.getSync(databaseKey)
-          if (record !== undefined) entries.push({ key, digest: recordDigest(keyspaceId, key, record) })
+          if (record !== undefined && !isBare(record)) {
+            entries.push({ key, digest: recordDigest(keyspaceId, key, record) })
+          }
         }
         looks++
         if (entries.length >= maxEntries || looks >= MAX_LOOKS) return { entries, last: key }

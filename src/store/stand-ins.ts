@@ -23,7 +23,7 @@ import { mergeRecords } from '../protocol/dvv.ts'
 import type { DotSet, KeyRecord } from '../protocol/record.ts'
 import { Actor } from './actor.ts'
 import { type DotClashes, NAMES_ANOTHER } from './dot-clashes.ts'
-import type { CommitOperation, Committed } from './group-commit.ts'
+import type { CommitOperation, Committed, GroupCommit } from './group-commit.ts'
 import { KIND, keyspaceOf, kindRange, standInKey, userKey } from './keys.ts'
 import { type Minted, mintDot, type NewValue, putUnder } from './minting.ts'
 import { PendingWrites } from './pending-writes.ts'
@@ -67,9 +67,7 @@ export interface StandInHost {
   /** @throws with nothing written: OVERLOADED, UNAVAILABLE, NOT_FOUND */
   admit(keyspaceId: KeyspaceId, sizeBytes: number): void
   readonly clashes: DotClashes
-  filling(): number
-  add(write: StandInWrite, sync: boolean, done: Committed, detail: number): void
-  replace(write: StandInWrite, value: Bytes | null, sync: boolean, done: Committed, detail: number): void
+  readonly commit: Pick<GroupCommit<StandInWrite>, 'filling' | 'add' | 'replace'>
 }
 
 type Place = Pick<Keyspace, 'id' | 'durability'>
@@ -89,6 +87,7 @@ export class StandIns {
   readonly #pending = new PendingWrites<StandInWrite>()
   #tally = new StandInTally()
   #actor: Actor
+  #takenCount = 0
 
   constructor(host: StandInHost, maxBytes: number) {
     this.#host = host
@@ -133,6 +132,11 @@ export class StandIns {
 
   get total(): StandInCount {
     return this.#tally.total
+  }
+
+  /** How often anything was taken in, in this life of the process. */
+  get takenCount(): number {
+    return this.#takenCount
   }
 
   /**
@@ -319,6 +323,7 @@ export class StandIns {
     const { databaseKey, held } = slot
     const before = held === null ? 0 : countedOf({ databaseKey, ...held }).bytes
     const after = countedOf({ databaseKey, ...standIn }).bytes
+    this.#takenCount += 1
     if (after > before && this.total.bytes - before + after > this.#maxBytes) {
       const advice = 'the owners it keeps writes for must come back first (--max-hints raises the limit)'
       throw new KvError('OVERLOADED', `nothing was written: this peer stands in for too much; ${advice}`)
@@ -332,13 +337,13 @@ export class StandIns {
     const before = held === null ? null : countedOf({ databaseKey, ...held })
     const after = standIn === null ? null : countedOf({ databaseKey, ...standIn })
     this.#tally.replaced(keyspaceId, before, after)
-    if (pending !== null && pending.batch === this.#host.filling()) {
+    if (pending !== null && pending.batch === this.#host.commit.filling) {
       pending.standIn = standIn
-      return this.#host.replace(pending, value, sync, done, detail)
+      return this.#host.commit.replace(pending, value, sync, done, detail)
     }
     const write: StandInWrite = { key: databaseKey, value, batch: 0, keyHash, standIn }
     this.#pending.set(write)
-    this.#host.add(write, sync, done, detail)
+    this.#host.commit.add(write, sync, done, detail)
   }
 }
 

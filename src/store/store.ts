@@ -8,7 +8,7 @@
  * with durability `os`: before the operating system has them); no dot names two values, through crashes and
  * stops of every kind (`actor.ts`).
  */
-import type { Bytes } from '../base/bytes.ts'
+import { type Bytes, utf8 } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
 import { hash32 } from '../base/hash.ts'
 import { type ActorId, type KeyspaceId, parseStoreId, type StoreId } from '../base/ids.ts'
@@ -25,9 +25,10 @@ import { DotClashes } from './dot-clashes.ts'
 import { type CommitOperation, GroupCommit } from './group-commit.ts'
 import type { HashTrees } from './hash-trees.ts'
 import { Inventory, type InventoryHost } from './inventory.ts'
-import { CATCH_UP_KEY, KEYSPACE_KINDS, keyspaceRange, recordKey } from './keys.ts'
+import { CATCH_UP_KEY, KEYSPACE_KINDS, keyspaceRange, recordKey, STORE_ID_KEY } from './keys.ts'
 import { beginLife, emptyLife, holdsAnyRecord, keyspacesHeld, type Life, syncDatabase } from './life.ts'
 import { type Minted, mintDot, type NewValue, putUnder } from './minting.ts'
+import { Mortals } from './mortals.ts'
 import { Outage, outageError } from './outage.ts'
 import type { PendingWrite } from './pending-writes.ts'
 import { Quarantine } from './quarantine.ts'
@@ -51,6 +52,8 @@ export class Store {
   })
   /** What was held before a loss. */
   readonly quarantine = new Quarantine(() => this.#opened)
+  /** What may be purged some day. */
+  readonly mortals: Mortals
   readonly #commit: GroupCommit<AnyWrite>
   readonly #disk: DiskRecords
   readonly #writer: RecordWriter
@@ -97,6 +100,10 @@ export class Store {
     })
     this.standIns = new StandIns(this.#standInHost(), limits.maxStandInBytes)
     this.completeness.load(database)
+    this.mortals = new Mortals({
+      ...{ inventory: this.inventory, storage: effects.storage, writer: this.#writer },
+      database: () => this.#opened,
+    })
     const lastStop = cleanStop === null ? 'unclean' : 'clean'
     const fields = { storeId, lastStop: life.isNew ? 'none' : lastStop, directory: effects.storage.name }
     effects.log.info('store.opened', fields)
@@ -233,15 +240,19 @@ export class Store {
     }
   }
 
-  /** As `merge`, but in place of a record that cannot be read any more. */
-  restore(keyspace: KeyspacePlace, partition: number, key: Bytes, record: Bytes, done: Merged): void {
+  /**
+   * As `merge`, but in place of a record that cannot be read any more. Null: nothing comes in its place, and
+   * what is left of it goes into quarantine.
+   */
+  restore(keyspace: KeyspacePlace, partition: number, key: Bytes, record: Bytes | null, done: Merged): void {
     const keyHash = hash32(key)
     const databaseKey = recordKey(keyspace.id, partition, key)
     const isPending = this.#writer.isPending(keyHash, databaseKey)
     const before = isPending || !this.#isOpen ? null : this.#disk.damagedBytes(keyHash, databaseKey)
-    if (before === null) return this.merge(keyspace, partition, key, record, null, done)
+    if (before === null && record !== null) return this.merge(keyspace, partition, key, record, null, done)
+    if (before === null) return this.#answers.add(() => done(null, 0))
     try {
-      this.#admit(keyspace.id, record.length)
+      this.#admit(keyspace.id, record?.length ?? 0)
       const slot = { sync: true, keyHash, databaseKey, pending: null, before }
       const restored: Merged = (error, seen) => {
         if (error === null) this.inventory.correct(keyspace.id, partition)
@@ -249,7 +260,9 @@ export class Store {
       }
       // The record may have held dots of ours that the other one lacks: they are not to be covered unseen.
       if (this.#actor.counter > 0) this.renewActor()
-      this.#writer.enqueue(slot, decodeSeeded(keyHash, record), record, restored, 0)
+      const aside = record === null ? this.quarantine.add(databaseKey, before) : []
+      for (const write of aside) this.#commit.add({ ...write, batch: 0 }, true, () => undefined, 0)
+      this.#writer.enqueue(slot, record && decodeSeeded(keyHash, record), record, restored, 0)
     } catch (error) {
       if (!(error instanceof KvError)) throw error
       this.#answers.add(() => done(error, 0))
@@ -259,6 +272,12 @@ export class Store {
   /** Fulfils when all that waits now is on disk, or has failed. */
   settled(): Promise<void> {
     return this.#commit.barrier()
+  }
+
+  /** Fulfils when all that was taken is on disk, however durable its keyspace. @throws UNAVAILABLE */
+  harden(): Promise<void> {
+    if (!this.#isOpen) return Promise.reject(this.#unavailable())
+    return this.#commit.harden({ key: STORE_ID_KEY, value: utf8(this.#storeId), batch: 0 })
   }
 
   /** Nothing waits for the disk. */
@@ -326,9 +345,7 @@ export class Store {
       database: () => this.#opened,
       admit: (keyspaceId, sizeBytes) => this.#admit(keyspaceId, sizeBytes),
       clashes: this.clashes,
-      filling: () => this.#commit.filling,
-      add: (write, sync, done, detail) => this.#commit.add(write, sync, done, detail),
-      replace: (write, value, sync, done, detail) => this.#commit.replace(write, value, sync, done, detail),
+      commit: this.#commit,
     }
   }
 
@@ -426,7 +443,8 @@ export class Store {
     if (this.#commit.hasUnsynced) await syncDatabase(this.#database, storeId)
     const { id: actor, counter } = this.#actor
     const trees = await this.inventory.save()
-    const marker = encodeCleanStop({ storeId, actor, counter, trees })
+    const mortal = trees === null ? null : this.inventory.mortal.entries
+    const marker = encodeCleanStop({ storeId, actor, counter, trees, mortal })
     await this.#effects.storage.writeFile(CLEAN_STOP_FILE, marker)
   }
 }

@@ -19,7 +19,7 @@ import { type HashTree, LEAF_BITS, recordDigest, sliceOf } from '../protocol/has
 import { Census, type KeyCount } from './census.ts'
 import type { HashTrees, TreePlace } from './hash-trees.ts'
 import { KIND, partitionRange, userKey } from './keys.ts'
-import { verifyRecord } from './record-codec.ts'
+import { isBare, verifyRecord } from './record-codec.ts'
 import { RecordScan } from './record-scan.ts'
 import { ScanPace } from './scan-pace.ts'
 
@@ -217,7 +217,8 @@ export class TreeRebuild {
       const key = userKey(databaseKey)
       const keyHash = hash32(key)
       const leaf = sliceOf(keyHash, LEAF_BITS)
-      rebuilt[leaf] = (rebuilt[leaf] as bigint) ^ recordDigest(keyspaceId, key, record)
+      const digest = isBare(record) ? 0n : recordDigest(keyspaceId, key, record)
+      rebuilt[leaf] = (rebuilt[leaf] as bigint) ^ digest
       counted.wrote(databaseKey, null, record)
       if (isSound(keyHash, record)) return
       damagedLeaves.add(leaf)

@@ -4,6 +4,7 @@
  * numbers.
  */
 import { MAX_MEMBERS } from '../protocol/configuration.ts'
+import { MAX_ERA } from '../protocol/fence-round.ts'
 import * as field from './fields.ts'
 import {
   bool,
@@ -46,7 +47,8 @@ export const dataRequests = {
   ],
   /**
    * Merge this into what you hold. `mintedBy`: the actor of its newest dot, when the record was written just
-   * now. `standInFor`: you do not own the key; keep it for this owner, which is away.
+   * now. `standInFor`: you do not own the key; keep it for this owner, which is away. `era`: in which the
+   * work began that this belongs to (`protocol/eras.ts`).
    */
   replicate: [
     62,
@@ -58,6 +60,7 @@ export const dataRequests = {
       record: field.record,
       mintedBy: optional(field.actorId),
       standInFor: optional(field.nodeId),
+      era: optional(uint(MAX_ERA)),
     },
   ],
   /** A client's write, handed on once to a replica that coordinates it. */

@@ -12,8 +12,11 @@ import { MAX_RECORD_BYTES, MAX_VALUE_BYTES } from '../protocol/record.ts'
 import { packBehind, unpack } from './msgpack.ts'
 import { MalformedMessage } from './schema.ts'
 
-/** The version of everything in `wire/`; peers and clients of another one are refused in the handshake. */
-export const PROTOCOL_VERSION = 1
+/**
+ * The version of everything in `wire/`; peers and clients of another one are refused in the handshake. From 2
+ * on write messages carry eras, and owners purge.
+ */
+export const PROTOCOL_VERSION = 2
 /** No frame is larger; a link that brings one is cut. The largest record fits, and what shares its frame. */
 export const MAX_FRAME_BYTES = MAX_RECORD_BYTES + 8 * 1024 * 1024
 /** A sender starts a new frame past this. */

@@ -4,6 +4,7 @@
  */
 import { MAX_MEMBERS } from '../protocol/configuration.ts'
 import { MAX_PARTITION_COUNT } from '../protocol/configuration-check.ts'
+import { MAX_ERA } from '../protocol/fence-round.ts'
 import * as field from './fields.ts'
 import {
   bool,
@@ -32,6 +33,9 @@ export const peerFactsShape = {
   weight: uint(1000),
   version: string(64),
 } as const
+
+/** As in `EraFacts`; null: 0. */
+const eraShape = { era: optional(uint(MAX_ERA)), closedBelow: optional(uint(MAX_ERA)) } as const
 
 export const REFUSAL_KINDS = [
   'version',
@@ -86,8 +90,8 @@ const placesShape = {
 
 export const handshakeMessages = {
   /** `expects`: the node the dialler believes to be at this address; null when it only knows the address. */
-  hello: [1, { ...peerFactsShape, expects: optional(field.nodeId) }],
-  welcome: [2, peerFactsShape],
+  hello: [1, { ...peerFactsShape, expects: optional(field.nodeId), ...eraShape }],
+  welcome: [2, { ...peerFactsShape, ...eraShape }],
   refuse: [3, { kind: word(REFUSAL_KINDS), reason: string(1024) }],
   /** Instead of hello, from one who is nobody yet: which life of this node is the newest that you know of? */
   askLife: [4, { nodeId: field.nodeId }],

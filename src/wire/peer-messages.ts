@@ -3,12 +3,25 @@ import { configurationReplies, configurationRequests } from './configuration-mes
 import { dataReplies, dataRequests } from './data-messages.ts'
 import { type HandshakeMessage, handshakeMessages } from './handshake-messages.ts'
 import { membershipMessages } from './membership-messages.ts'
+import { purgeReplies, purgeRequests } from './purge-messages.ts'
 import { repairReplies, repairRequests } from './repair-messages.ts'
 import { createMessageCodec, type MessageOf } from './schema.ts'
 import { taskReplies, taskRequests } from './task-messages.ts'
 
-const replies = { ...configurationReplies, ...dataReplies, ...repairReplies, ...taskReplies } as const
-const requests = { ...configurationRequests, ...dataRequests, ...repairRequests, ...taskRequests } as const
+const replies = {
+  ...configurationReplies,
+  ...dataReplies,
+  ...repairReplies,
+  ...taskReplies,
+  ...purgeReplies,
+} as const
+const requests = {
+  ...configurationRequests,
+  ...dataRequests,
+  ...repairRequests,
+  ...taskRequests,
+  ...purgeRequests,
+} as const
 const peerMessages = { ...handshakeMessages, ...membershipMessages, ...requests, ...replies } as const
 
 export const peerCodec = createMessageCodec(peerMessages)

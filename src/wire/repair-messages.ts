@@ -36,7 +36,7 @@ const partition = uint(MAX_PARTITION_COUNT - 1)
 const keys = list(field.key, MAX_LISTED_KEYS)
 
 /** 8 bytes each, the highest first. */
-function digests(maxCount: number): Field<readonly Digest[]> {
+export function digests(maxCount: number): Field<readonly Digest[]> {
   const packed = bytes(maxCount * DIGEST_BYTES)
   return {
     encode(values) {

@@ -8,6 +8,7 @@ import {
   type Question,
 } from '../../src/client/connection.ts'
 import type { LinkHandler, Network } from '../../src/effects/network.ts'
+import { PROTOCOL_VERSION } from '../../src/wire/frame.ts'
 import { ClientWorld, type FakePeer } from './fake-peers.ts'
 
 const test = suite('connection')
@@ -73,7 +74,7 @@ test('hello comes first, with the version; questions wait for the welcome and ke
   const askers = [new Heard(), new Heard(), new Heard()]
   for (const asker of askers) connection.ask(asker)
   await world.pass(20)
-  assert.equal(peer.sessions[0]?.heard[0], { type: 'clientHello', protocolVersion: 1 })
+  assert.equal(peer.sessions[0]?.heard[0], { type: 'clientHello', protocolVersion: PROTOCOL_VERSION })
   assert.equal(
     peer.asked.map(({ id }) => id),
     askers.map(({ sentId }) => sentId),

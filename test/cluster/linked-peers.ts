@@ -253,6 +253,8 @@ function factsOf(nodeId: NodeId, address: Address): SelfFacts {
     address,
     zone: '',
     weight: 100,
+    era: 0,
+    closedBelow: 0,
     version: '0.1.0',
   }
 }

@@ -20,15 +20,23 @@ import type { PeerLink } from '../../src/cluster/peer-link.ts'
 import { Rpc } from '../../src/cluster/rpc.ts'
 import type { Coordination, Done } from '../../src/coordinator/coordination.ts'
 import { Coordinator, type CoordinatorLimits } from '../../src/coordinator/coordinator.ts'
+import { FenceKeeper } from '../../src/coordinator/fence-keeper.ts'
+import { FenceMember } from '../../src/coordinator/fence-member.ts'
 import { HintedHandoff } from '../../src/coordinator/hinted-handoff.ts'
 import { LingerLimit } from '../../src/coordinator/linger-limit.ts'
+import { PurgeOwner } from '../../src/coordinator/purge-owner.ts'
 import { Replica } from '../../src/coordinator/replica.ts'
 import { RequestBudget } from '../../src/coordinator/request-budget.ts'
 import type { StallWatch } from '../../src/coordinator/stall-watch.ts'
+import type { Clock } from '../../src/effects/clock.ts'
+import type { Random } from '../../src/effects/random.ts'
 import type { Database, Storage } from '../../src/effects/storage.ts'
 import type { Configuration, Keyspace, Phase } from '../../src/protocol/configuration.ts'
 import { contextSeed, decodeContext, encodeContext } from '../../src/protocol/context.ts'
+import { Eras } from '../../src/protocol/eras.ts'
+import { HoldLedger } from '../../src/protocol/hold-ledger.ts'
 import { makeLayout } from '../../src/protocol/layout.ts'
+import type { PurgeRule } from '../../src/protocol/purge.ts'
 import type { Dot, DotSet, DottedValue, KeyRecord } from '../../src/protocol/record.ts'
 import { createRing, type Ring } from '../../src/protocol/ring.ts'
 import { createWorld, type SimWorld } from '../../src/simulator/sim-world.ts'
@@ -36,11 +44,13 @@ import { decodeRecord, encodeRecord } from '../../src/store/record-codec.ts'
 import { Store } from '../../src/store/store.ts'
 import { packFrame, unpackFrame } from '../../src/wire/frame.ts'
 import { type PeerMessage, type PeerReply, peerCodec } from '../../src/wire/peer-messages.ts'
+import type { PurgeRequest } from '../../src/wire/purge-messages.ts'
 import type { GetReply, GetRequest, PutReply, PutRequest } from '../../src/wire/requests.ts'
 
 export const CLUSTER = parseClusterId('test-cluster')
 const PARTITIONS = 4
 export const KEY = utf8('key')
+export const PURGE_RULE: PurgeRule = { purgeAfterMs: 1000, expiryGraceMs: 100 }
 export const SELF = node(0)
 
 export function node(place: number): NodeId {
@@ -125,6 +135,12 @@ export class CoordinatorWorld {
   readonly store: Store
   readonly coordinator: Coordinator
   readonly replica: Replica
+  readonly eras: Eras
+  readonly clock: Clock
+  /** Who this peer keeps fences for, and what it answers. Nothing of it is started. */
+  readonly keeper: FenceKeeper
+  readonly purgeOwner: PurgeOwner
+  readonly holds = new HoldLedger()
   /** Not started. */
   readonly handoff: HintedHandoff
   /** In the order in which they were asked. */
@@ -146,7 +162,13 @@ export class CoordinatorWorld {
 
   private constructor(
     sim: SimWorld,
-    parts: { store: Store; disk: FailingDisk; logged: string[]; coordination: Omit<Coordination, OwnParts> },
+    parts: {
+      store: Store
+      disk: FailingDisk
+      logged: string[]
+      random: Random
+      coordination: Omit<Coordination, OwnParts>
+    },
     { owners = nodes(0, 1, 2), limits = {} }: WorldOptions,
   ) {
     this.sim = sim
@@ -183,6 +205,11 @@ export class CoordinatorWorld {
       ...limits,
     })
     this.replica = new Replica(coordination)
+    this.eras = coordination.eras
+    this.clock = coordination.clock
+    const member = new FenceMember(coordination, { nonce: 'life', generation: 1 })
+    this.keeper = new FenceKeeper(coordination, parts.random, member)
+    this.purgeOwner = new PurgeOwner(coordination, PURGE_RULE, this.holds, member, this.keeper)
     this.handoff = new HintedHandoff(coordination)
   }
 
@@ -204,9 +231,15 @@ export class CoordinatorWorld {
       log,
       hedges: new RequestBudget(0.05),
       lingers: new LingerLimit(options.maxLingeringBytes),
+      eras: new Eras(),
       store: present<Store>(store, 'the store is open'),
     }
-    return new CoordinatorWorld(sim, { store: coordination.store, disk, logged, coordination }, options)
+    const { random } = effects
+    return new CoordinatorWorld(
+      sim,
+      { store: coordination.store, disk, logged, random, coordination },
+      options,
+    )
   }
 
   /** Enough for a disk; not for a hedge, or for asking again. */
@@ -276,7 +309,7 @@ export class CoordinatorWorld {
   }
 
   /** Asks the replica here. */
-  serve(message: Extract<PeerMessage, { type: 'read' | 'replicate' }>, from = node(1)): void {
+  serve(message: Extract<PeerMessage, { type: 'read' | 'replicate' }> | PurgeRequest, from = node(1)): void {
     const send = (answer: PeerMessage, sizeBytes: number): boolean => {
       if (sizeBytes > this.linkRoomBytes) return false
       this.answers.push(answer)
@@ -284,7 +317,8 @@ export class CoordinatorWorld {
     }
     const link = { send } as unknown as PeerLink
     if (message.type === 'read') this.replica.read(from, message, link)
-    else this.replica.replicate(from, message, link)
+    else if (message.type === 'replicate') this.replica.replicate(from, message, link)
+    else this.purgeOwner.serve(from, message, link)
   }
 
   /** Another configuration is in force from now on. */

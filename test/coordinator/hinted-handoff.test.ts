@@ -121,7 +121,7 @@ test('a record that was written meanwhile is not let go with the one that was de
   const keep = { type: 'replicate', id: 9, number: 1, keyspaceId: SLOPPY.id, mintedBy: null } as const
   const other = await CoordinatorWorld.open()
   const minted = other.store.put(SLOPPY, 0, utf8('key'), { vector: new Map(), loose: [] }, NEW, () => {})
-  world.serve({ ...keep, key: utf8('key'), record: minted.record, standInFor: N1 }, N2)
+  world.serve({ ...keep, key: utf8('key'), record: minted.record, standInFor: N1, era: 0 }, N2)
   for (const question of world.questions) world.replyTo(question, STORED)
   await world.settle()
   assert.equal(contents(world.kept()), ['new', 'v'])

@@ -147,4 +147,33 @@ test('a disk that lost records says so, and other owners bring them back', async
   await simulation.stop()
 })
 
+test('what no other owner has anything of goes into quarantine, and the key is free again', async () => {
+  const [simulation, [a, b, c]] = await cluster('alone')
+  const keyspaceId = present(a.node?.configuration?.keyspaces[0], 'there is the default keyspace').id
+  const kv = simulation.client()
+  await simulation.settle(kv.put('key', 'value', { w: 'all' }))
+  for (const peer of [a, b, c]) await restart(simulation, peer)
+  for (const { host } of [b, c]) {
+    const { disk } = simulation.world.host(host)
+    for (const place = disk.newest.begin; place.valid; place.next()) {
+      const key = place.key as Bytes
+      if (key[0] === KIND.record) disk.rot(key, null)
+    }
+  }
+  damage(simulation, a, 'key')
+  assert.not(isReadable(a, 'key'))
+  const store = storeOf(a)
+  assert.ok(await simulation.until(() => store.damage.count === 0, 10_000))
+  assert.is(store.quarantine.size, 1)
+  assert.is(store.read(keyspaceId, partitionOf(utf8('key'), PARTITIONS), utf8('key')), null)
+  const { warnings } = await simulation.settle(present(a.node, 'it runs').service.status())
+  assert.ok(
+    warnings.some((warning) => /keeps 1 records in quarantine/.test(warning)),
+    warnings.join('\n'),
+  )
+  await simulation.settle(kv.put('key', 'new', { w: 'all' }))
+  assert.equal(contents(a, 'key'), ['new'])
+  await simulation.stop()
+})
+
 test.run()

@@ -34,7 +34,7 @@ function read(fields: Partial<ReadMessage> = {}): ReadMessage {
 }
 
 function replicate(fields: Partial<ReplicateMessage> = {}): ReplicateMessage {
-  const rest = { keyspaceId: DEFAULT.id, key: KEY, record: bytes, mintedBy: null, standInFor: null }
+  const rest = { keyspaceId: DEFAULT.id, key: KEY, record: bytes, mintedBy: null, standInFor: null, era: 0 }
   return { type: 'replicate', id: 6, number: 1, ...rest, ...fields }
 }
 

@@ -213,7 +213,7 @@ type ReplicateMessage = Extract<PeerMessage, { type: 'replicate' }>
 function keepFor(standInFor: NodeId, fields: Partial<ReplicateMessage> = {}): ReplicateMessage {
   const bytes = (recordReply(HELD) as { readonly record: Uint8Array }).record
   const rest = { keyspaceId: SLOPPY.id, key: KEY, record: bytes, mintedBy: null }
-  return { type: 'replicate', id: 6, number: 1, standInFor, ...rest, ...fields }
+  return { type: 'replicate', id: 6, number: 1, standInFor, era: 0, ...rest, ...fields }
 }
 
 test('what is kept for an owner is kept apart, and given only to who asks for that', async () => {

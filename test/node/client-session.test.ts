@@ -13,7 +13,7 @@ import {
   clientReplyCodec,
   clientRequestCodec,
 } from '../../src/wire/client-messages.ts'
-import { packFrame, unpackFrame } from '../../src/wire/frame.ts'
+import { PROTOCOL_VERSION, packFrame, unpackFrame } from '../../src/wire/frame.ts'
 import {
   DEFAULT_KEYSPACE_OPTIONS,
   type GetReply,
@@ -61,7 +61,7 @@ class Bench implements Link {
   /** Has said hello. */
   static greeted(): Bench {
     const bench = new Bench()
-    bench.say({ type: 'clientHello', protocolVersion: 1 })
+    bench.say({ type: 'clientHello', protocolVersion: PROTOCOL_VERSION })
     bench.heard.length = 0
     return bench
   }
@@ -154,23 +154,23 @@ const get = (id: number): ClientRequest => ({
 
 test('a client is welcomed with the cluster and the peer it reached', () => {
   const bench = new Bench()
-  bench.say({ type: 'clientHello', protocolVersion: 1 })
+  bench.say({ type: 'clientHello', protocolVersion: PROTOCOL_VERSION })
   assert.equal(bench.heard, [{ type: 'clientWelcome', clusterId: parseClusterId('c1'), nodeId: NODE }])
 })
 
 test('a client of another version hears which, and is let go', () => {
   const bench = new Bench()
-  bench.say({ type: 'clientHello', protocolVersion: 2 })
+  bench.say({ type: 'clientHello', protocolVersion: 1 })
   const [last] = bench.heard
   assert.is(last?.type, 'goodbye')
-  assert.match(last?.type === 'goodbye' ? last.reason : '', /protocol version 2, here it is 1/)
+  assert.match(last?.type === 'goodbye' ? last.reason : '', /protocol version 1, here it is 2/)
   assert.equal(bench.events, ['close', 'gone'])
 })
 
 test('a peer that is in no cluster yet sends clients elsewhere', () => {
   const bench = new Bench()
   bench.clusterId = null
-  bench.say({ type: 'clientHello', protocolVersion: 1 })
+  bench.say({ type: 'clientHello', protocolVersion: PROTOCOL_VERSION })
   const [last] = bench.heard
   assert.match(last?.type === 'goodbye' ? last.reason : '', /has not joined its cluster yet; ask another one/)
   assert.equal(bench.events, ['close', 'gone'])
@@ -193,7 +193,7 @@ test('whoever says nothing for five seconds is cut', () => {
 
 test('whoever said hello may be silent, and hello again changes nothing', () => {
   const bench = Bench.greeted()
-  bench.say({ type: 'clientHello', protocolVersion: 1 })
+  bench.say({ type: 'clientHello', protocolVersion: PROTOCOL_VERSION })
   bench.clock.advance(60_000)
   assert.equal(bench.events, [])
   assert.equal(bench.heard, [])

@@ -36,6 +36,7 @@ async function lie(
   if (clusterId === undefined) throw new Error('no cluster')
   const stranger = { bootNonce: 'x', address: parseAddress('10.9.0.1:1'), zone: '', weight: 1, version: '0' }
   const facts = { protocolVersion: PROTOCOL_VERSION, clusterId, partitionCount: 0, hashName: HASH_NAME }
+  const eras = { era: null, closedBelow: null }
   const nodeId = parseNodeId('stranger')
   const frame = (message: PeerMessage) => packFrame([peerCodec.encode(message)])
   const truth = { nodeId: about.node.nodeId, incarnation: 0, state: 'alive', accusers: [] } as const
@@ -43,7 +44,9 @@ async function lie(
   const record = { ...truth, generation: 1, bootNonce: 'another', address: about.address, meta, ...claim }
   const link = world.boot(nextPlace++).network.dial(to.address, 'control', {
     opened() {
-      link.send(frame({ type: 'hello', ...facts, ...stranger, nodeId, generation: 1, expects: null }))
+      link.send(
+        frame({ type: 'hello', ...facts, ...stranger, nodeId, generation: 1, expects: null, ...eras }),
+      )
     },
     received() {
       link.send(frame({ type: 'gossip', configuration: 1, updates: [record] }))

@@ -17,12 +17,21 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { text, utf8 } from '../../src/base/bytes.ts'
 import { KvError } from '../../src/base/error.ts'
+import { createPrng, type Prng } from '../../src/base/prng.ts'
 import { createDatabase, DATA_FORMAT, openLevelStorage } from '../../src/platform/level-storage.ts'
 import { assertGivesBuffers, runLevelSuite } from '../simulator/level-suite.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'kvnode-level-storage-'))
 let directories = 0
 const newDirectory = (): string => join(root, String(++directories), 'data')
+
+function sizeOf(directory: string): number {
+  return readdirSync(directory).reduce((sum, name) => sum + statSync(join(directory, name)).size, 0)
+}
+
+function randomBytes(prng: Prng, length: number): Uint8Array {
+  return Uint8Array.from({ length }, () => prng.int(256))
+}
 
 test.after(() => rmSync(root, { recursive: true, force: true }))
 
@@ -60,6 +69,29 @@ test('what was written is there when the directory is opened again', async () =>
   await reopened.close()
   await again.close()
   assert.equal(readdirSync(directory).sort(), ['database', 'format', 'identity', 'lock'])
+})
+
+test('the space of what was deleted comes back when it is reclaimed', async () => {
+  const directory = newDirectory()
+  const storage = await openLevelStorage(directory)
+  const database = await storage.openDatabase()
+  const key = (i: number): Uint8Array => utf8(`key ${String(i).padStart(6, '0')}`)
+  const prng = createPrng('values')
+  for (let first = 0; first < 40_000; first += 4000) {
+    const chain = database.batch()
+    for (let i = first; i < first + 4000; i++) chain.put(key(i), randomBytes(prng, 1000))
+    await chain.write()
+  }
+  const full = sizeOf(join(directory, 'database'))
+  const chain = database.batch()
+  for (let i = 0; i < 40_000; i++) if (i % 100 !== 0) chain.del(key(i))
+  await chain.write({ sync: true } as object)
+  await storage.reclaim(key(0), key(40_000))
+  const left = sizeOf(join(directory, 'database'))
+  assert.ok(left < full / 10, `${full} bytes became ${left}`)
+  assert.is(database.getSync(key(100))?.length, 1000)
+  await database.close()
+  await storage.close()
 })
 
 test('the database can be closed and opened again under one lock', async () => {
@@ -118,9 +150,25 @@ test('data of a newer format is refused and left alone', async () => {
   await refused(
     openLevelStorage(directory),
     'INVALID_ARGUMENT',
-    /format 2; this version of kvnode knows formats up to 1/,
+    /format 3; this version of kvnode knows formats up to 2/,
   )
   assert.equal(readdirSync(directory), ['format'])
+})
+
+test('data of an older format is read, and from then on belongs to this one', async () => {
+  const directory = newDirectory()
+  const before = await openLevelStorage(directory)
+  const database = await before.openDatabase()
+  await database.put(utf8('key'), utf8('value'))
+  await database.close()
+  await before.close()
+  writeFileSync(join(directory, 'format'), 'kvnode data format 1\n')
+  const storage = await openLevelStorage(directory)
+  const reopened = await storage.openDatabase()
+  assert.equal(reopened.getSync(utf8('key')), Buffer.from('value'))
+  await reopened.close()
+  await storage.close()
+  assert.is(readFileSync(join(directory, 'format'), 'utf8'), 'kvnode data format 2\n')
 })
 
 test('a directory whose format file is missing or not ours is refused', async () => {

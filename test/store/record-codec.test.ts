@@ -5,8 +5,20 @@ import { equalBytes, utf8 } from '../../src/base/bytes.ts'
 import { hash32 } from '../../src/base/hash.ts'
 import type { ActorId } from '../../src/base/ids.ts'
 import type { KeyRecord } from '../../src/protocol/record.ts'
-import { decodeRecord, encodeRecord, isLive, MalformedRecord } from '../../src/store/record-codec.ts'
+import {
+  decodeRecord,
+  encodeRecord,
+  isBare,
+  isLive,
+  isMortal,
+  MalformedRecord,
+} from '../../src/store/record-codec.ts'
 import { keys, records, spelled } from './records.ts'
+
+/** Of data format 1, as every version wrote it. */
+const OLD_RECORD =
+  '0101a55f46d4010123456789abcdefc0c407000100c0c407041556315374475852385f5a356a64486936422d6d' +
+  '79548080e2c4f2a2990380d8c1a28c340576616c7565'
 
 test('a record comes back as it went in', () => {
   fc.assert(
@@ -71,6 +83,35 @@ test('only a record with a value that is not a tombstone is live', () => {
   assert.is(isLive(encodeRecord(key, oneValue(new Uint8Array(0)))), true)
   assert.is(isLive(encodeRecord(key, oneValue(null))), false)
   assert.is(isLive(encodeRecord(key, { seen: oneValue(null).seen, values: [] })), false)
+})
+
+test('only a record without values is bare; one that lives without an end is not mortal', () => {
+  fc.assert(
+    fc.property(keys, records, (key, record) => {
+      const bytes = encodeRecord(key, record)
+      const { values } = record
+      assert.is(isBare(bytes), values.length === 0)
+      const lives = values.some(({ value }) => value !== null)
+      assert.is(isMortal(bytes), !lives || values.some(({ expiresAtMs }) => expiresAtMs !== null))
+    }),
+  )
+})
+
+test('whatever the bytes are, they are mortal or not, never more', () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 120 }), (body) => {
+      assert.type(isMortal(Uint8Array.of(1, 1, 0, 0, 0, 0, ...body)), 'boolean')
+    }),
+  )
+})
+
+test('records that were written before keys were purged are read', () => {
+  const expiring = { ...oneValue(utf8('value')).values[0], expiresAtMs: 1_790_000_000_000 }
+  const record = { ...oneValue(null), values: [expiring] } as KeyRecord
+  const key = utf8('key')
+  const bytes = Uint8Array.from(Buffer.from(OLD_RECORD, 'hex'))
+  assert.is(spelled(decodeRecord(key, bytes)), spelled(record))
+  assert.ok(equalBytes(encodeRecord(key, record), bytes))
 })
 
 test('a hundred bytes under one actor take at most sixty more', () => {

@@ -142,6 +142,8 @@ export class Attacker {
         weight: 100,
         version: '0.0.0',
         expects: null,
+        era: null,
+        closedBelow: null,
       }),
     ])
   }

@@ -23,6 +23,8 @@ const hello = (partitionCount: number) =>
     weight: 1,
     version: '',
     expects: null,
+    era: null,
+    closedBelow: null,
   }) as const
 
 test('peers of a cluster with as many partitions as are allowed can shake hands', () => {
@@ -33,6 +35,11 @@ test('peers of a cluster with as many partitions as are allowed can shake hands'
     () => peerCodec.decode(raw),
     (error: unknown) => error instanceof MalformedMessage,
   )
+})
+
+test('a hello of version 1, which had fewer fields, is understood well enough to be refused', () => {
+  const raw = peerCodec.encode({ ...hello(8), protocolVersion: 1 })
+  assert.equal(peerCodec.decode(raw.slice(0, -2)), { ...hello(8), protocolVersion: 1 })
 })
 
 test.run()

@@ -49,6 +49,7 @@ export async function runPeer(options: PeerOptions, events: PeerEvents): Promise
       maxValueBytes: options.maxValue,
       enableFaults: options.enableFaults,
       maxHintBytes: options.maxHints,
+      purgeAfterSeconds: options.purgeAfter,
       logLevel: options.logLevel,
       signal: given.signal,
       onFatal: (error) => failed(error),

@@ -10,6 +10,7 @@ import type { Configuration, Keyspace } from '../../protocol/configuration.ts'
 import { type Digest, recordDigest } from '../../protocol/hash-tree.ts'
 import { createRing } from '../../protocol/ring.ts'
 import { KIND, keyspaceOf, partitionOf, partitionRange, userKey } from '../../store/keys.ts'
+import { isBare } from '../../store/record-codec.ts'
 import type { SimTree } from '../sim-database.ts'
 import type { SimPeer } from '../simulation.ts'
 import { Violation } from './violation.ts'
@@ -66,6 +67,7 @@ function readHoldings(disk: SimTree): ReadonlyMap<number, Holding> {
   for (const place = disk.begin; place.valid; place.next()) {
     const key = place.key as Bytes
     if (key[0] !== KIND.record) continue
+    if (isBare(place.value as Bytes)) continue // What a purge has left so far counts as nothing.
     const { digest, fingerprint } = sumsOf(key, place.value as Bytes)
     const name = placeOfPartition(keyspaceOf(key), partitionOf(key))
     const holding = holdings.get(name)
@@ -173,10 +175,19 @@ function sameRecords(a: SimTree, b: SimTree, { id }: Keyspace, partition: number
   const { gte, lt } = partitionRange(KIND.record, id, partition)
   const [x, y, end, otherEnd] = [a.ge(gte), b.ge(gte), a.ge(lt), b.ge(lt)]
   for (; ; x.next(), y.next()) {
+    skipBare(x, end)
+    skipBare(y, otherEnd)
     const isOver = !x.valid || x.key === end.key
     if (isOver !== (!y.valid || y.key === otherEnd.key)) return false
     if (isOver) return true
     const same = equalBytes(x.key as Bytes, y.key as Bytes) && equalBytes(x.value as Bytes, y.value as Bytes)
     if (!same || keyspaceOf(x.key as Bytes) !== id) return false
   }
+}
+
+type Place = ReturnType<SimTree['ge']>
+
+/** What a purge has left so far counts as nothing. */
+function skipBare(place: Place, end: Place): void {
+  while (place.valid && place.key !== end.key && isBare(place.value as Bytes)) place.next()
 }

@@ -1,0 +1,150 @@
+/**
+ * Completes fences (`protocol/purge.ts`) for all who ask: the member with the smallest id does, so that one
+ * fence serves everybody who asked before it began. Two keepers at once (one of them has an older
+ * configuration) do no harm: an era is entered once.
+ */
+import { present } from '../base/assert.ts'
+import { KvError } from '../base/error.ts'
+import type { NodeId } from '../base/ids.ts'
+import { Pauses } from '../cluster/pauses.ts'
+import type { Random } from '../effects/random.ts'
+import type { Era } from '../protocol/eras.ts'
+import { closed, type FenceAnswer, type FenceAnswers, surveyed } from '../protocol/fence-round.ts'
+import type { Coordination } from './coordination.ts'
+import type { FenceMember, FenceQuestion } from './fence-member.ts'
+
+const CALL_TIMEOUT_MS = 3000
+/** Work has ended by then: no request may take longer. */
+const DRAIN_LIMIT_MS = 75_000
+/** Until whoever still had older work is asked again. */
+const FIRST_DRAIN_PAUSE_MS = 20
+const LAST_DRAIN_PAUSE_MS = 1000
+/** Who waits for a fence gives up after this: one that goes on, and the next. */
+export const FENCE_LIMIT_MS = 2 * DRAIN_LIMIT_MS + 10_000
+
+export class FenceKeeper {
+  readonly #with: Coordination
+  readonly #random: Random
+  readonly #member: FenceMember
+  readonly #pauses: Pauses
+  #isStopped = false
+  #running: Promise<Era> | null = null
+  /** Begins when the one that runs has ended. */
+  #next: Promise<Era> | null = null
+
+  constructor(coordination: Coordination, random: Random, member: FenceMember) {
+    this.#with = coordination
+    this.#random = random
+    this.#member = member
+    this.#pauses = new Pauses(coordination.clock)
+  }
+
+  /** Who keeps fences now. @throws UNAVAILABLE while there is no configuration */
+  get keeper(): NodeId {
+    return present(this.#members().sort()[0], 'a configuration has members')
+  }
+
+  /**
+   * Fulfils with the era of a fence that began after this call. @throws UNAVAILABLE: why there is none now
+   */
+  complete(): Promise<Era> {
+    if (this.#next !== null) return this.#next
+    if (this.#running === null) return this.#start()
+    this.#next = this.#running
+      .catch(() => undefined) // Whoever waited for that one hears of it.
+      .then(() => {
+        this.#next = null
+        return this.#start()
+      })
+    return this.#next
+  }
+
+  /** Why nobody can complete a fence now, as far as is known here; null: nothing speaks against it. */
+  findObstacle(number: number): string | null {
+    if (this.#isStopped) return 'this peer is stopping'
+    const ring = this.#with.ring()
+    if (ring.number !== number) return 'the configuration changed meanwhile'
+    if (ring.configuration.phase !== 'stable') return 'the ring is being changed'
+    const away = this.#members().find((nodeId) => !this.#with.isAlive(nodeId))
+    return away === undefined ? null : `peer ${away} is down`
+  }
+
+  /** Fulfils when nothing of it goes on. Answers to what was asked must still come, or their ends. */
+  async stop(): Promise<void> {
+    this.#isStopped = true
+    this.#pauses.stop()
+    await this.#next?.catch(() => undefined)
+    await this.#running?.catch(() => undefined)
+  }
+
+  #start(): Promise<Era> {
+    const running = this.#complete().finally(() => {
+      if (this.#running === running) this.#running = null
+    })
+    this.#running = running
+    return running
+  }
+
+  async #complete(): Promise<Era> {
+    const { clock } = this.#with
+    const round = this.#random.id()
+    const number = this.#with.ring().number
+    const ask = (step: FenceQuestion['step'], era: Era, lives: FenceQuestion['lives']) =>
+      this.#askAll(number, { step, era, round, lives })
+    const survey = await ask('survey', 0, [])
+    const found = surveyed(survey)
+    if ('obstacle' in found) throw obstacle(found.obstacle)
+    const { era, lives } = found
+    const deadlineMs = clock.monotonic() + DRAIN_LIMIT_MS
+    for (let pauseMs = FIRST_DRAIN_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LAST_DRAIN_PAUSE_MS)) {
+      const answers = [...(await ask('enter', era, []))]
+      const other = answers.find(([, { agrees }]) => !agrees)
+      if (other !== undefined) throw obstacle(`peer ${other[0]} is in era ${other[1].era} already`)
+      if (answers.every(([, { unfinished }]) => unfinished === 0)) break
+      if (clock.monotonic() > deadlineMs) throw obstacle('older work does not end')
+      await this.#pauses.pause(pauseMs)
+    }
+    const failure = closed(survey, await ask('close', era, lives))
+    if (failure !== null) throw obstacle(failure)
+    return era
+  }
+
+  /** @throws UNAVAILABLE unless every one answers under this configuration */
+  async #askAll(number: number, question: FenceQuestion): Promise<FenceAnswers> {
+    this.#checkPossible(number)
+    const members = this.#members()
+    const answers = await Promise.allSettled(members.map((nodeId) => this.#ask(nodeId, number, question)))
+    this.#checkPossible(number)
+    const failed = answers.find((answer) => answer.status === 'rejected')
+    if (failed !== undefined) throw failed.reason
+    return new Map(
+      answers.flatMap((answer, i) =>
+        answer.status === 'fulfilled' ? [[members[i] as NodeId, answer.value]] : [],
+      ),
+    )
+  }
+
+  async #ask(nodeId: NodeId, number: number, question: FenceQuestion): Promise<FenceAnswer> {
+    const { rpc, selfId } = this.#with
+    if (nodeId === selfId) return this.#member.answer(question)
+    const message = { type: 'fence', number, ...question } as const
+    const reply = await rpc.call(nodeId, 'control', CALL_TIMEOUT_MS, (id) => ({ ...message, id }))
+    if (reply.type === 'fenceDone') return reply
+    const why = reply.type === 'refused' ? reply.reason : reply.type
+    throw obstacle(`peer ${nodeId} does not take part now: ${why}`)
+  }
+
+  #checkPossible(number: number): void {
+    const why = this.findObstacle(number)
+    if (why !== null) throw obstacle(why)
+  }
+
+  #members(): NodeId[] {
+    const { members, excluded } = this.#with.ring().configuration
+    return members.map(({ nodeId }) => nodeId).filter((nodeId) => !excluded.includes(nodeId))
+  }
+}
+
+function obstacle(why: string): KvError {
+  return new KvError('UNAVAILABLE', `deleted keys cannot be purged now: ${why}`)
+}

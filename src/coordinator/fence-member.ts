@@ -1,0 +1,34 @@
+/** A member's answers to the questions of a fence (`protocol/purge.ts`), its own included. */
+import type { FenceAnswer } from '../protocol/fence-round.ts'
+import type { PurgeRequest } from '../wire/purge-messages.ts'
+import type { Coordination } from './coordination.ts'
+
+export type FenceQuestion = Omit<Extract<PurgeRequest, { type: 'fence' }>, 'type' | 'id' | 'number'>
+/** Names this life. */
+export interface OwnLife {
+  readonly nonce: string
+  readonly generation: number
+}
+
+export class FenceMember {
+  readonly #with: Coordination
+  readonly #life: OwnLife
+
+  constructor(coordination: Coordination, life: OwnLife) {
+    this.#with = coordination
+    this.#life = life
+  }
+
+  /** @throws UNAVAILABLE when the disk is away */
+  async answer({ step, era, round, lives }: FenceQuestion): Promise<FenceAnswer> {
+    const { eras, store } = this.#with
+    // A stand-in record that was let go must be gone through any crash before it is said to be.
+    if (step === 'survey') await store.harden()
+    const agrees =
+      step === 'survey' || (step === 'enter' ? eras.enter(era, round) : eras.close(era, round, lives))
+    const { nonce, generation } = this.#life
+    const { takenCount: taken, total } = store.standIns
+    const unfinished = eras.unfinishedBelow(era)
+    return { nonce, generation, era: eras.current, agrees, kept: total.records, taken, unfinished }
+  }
+}

@@ -1,0 +1,200 @@
+/**
+ * Looks through the records of this peer that may be purged some day: notes since when they are held, and
+ * finds those whose purge this peer is to lead now.
+ *
+ * Intuition: a partition is read when it got such a record since it was read last, or when one that was found
+ * then is due. So what waits for its hour, or expires next week, is not read again and again, and partitions
+ * without any are never read. Reading takes a small share of the time, however much there is to read.
+ */
+import type { Bytes } from '../base/bytes.ts'
+import type { NodeId } from '../base/ids.ts'
+import { Pauses } from '../cluster/pauses.ts'
+import type { Keyspace } from '../protocol/configuration.ts'
+import { type Digest, recordDigest } from '../protocol/hash-tree.ts'
+import type { HoldLedger } from '../protocol/hold-ledger.ts'
+import { type PurgeRule, purgeableAtMs } from '../protocol/purge.ts'
+import { decodeRecord, isBare } from '../store/record-codec.ts'
+import type { Coordination } from './coordination.ts'
+import { placeName } from './purge-owner.ts'
+
+/** A key whose purge this peer leads. */
+export interface DueKey {
+  readonly keyspace: Keyspace
+  readonly key: Bytes
+  /** Of the record held here. */
+  readonly digest: Digest
+  readonly isBare: boolean
+  readonly owners: readonly NodeId[]
+}
+
+/** Read between two pauses, about. */
+const RECORDS_AT_ONCE = 500
+/** What it costs to begin with a partition, in records. */
+const RECORDS_TO_BEGIN = 10
+/** A pause is so many times as long as what was read before it took: a twentieth of the time is spent. */
+const PAUSE_FACTOR = 19
+const SHORTEST_PAUSE_MS = 20
+const LONGEST_PAUSE_MS = 2000
+
+/** What was found in a partition so far. */
+interface Seen {
+  readonly keyspace: Keyspace
+  readonly place: string
+  readonly owners: readonly NodeId[]
+  /** When it was begun, on the monotonic clock. */
+  readonly nowMs: number
+  readonly purgeable: Digest[]
+  mortals: number
+  /** When it is to be looked through again, on the monotonic clock. */
+  dueMs: number
+}
+
+export class PurgeLook {
+  readonly #with: Coordination
+  readonly #rule: PurgeRule
+  readonly #holds: HoldLedger
+  readonly #pauses: Pauses
+  /** By place, on the monotonic clock; of those with nothing new. */
+  readonly #dueMs = new Map<string, number>()
+  #isAnotherRing = true
+  #isStopped = false
+  /** Since the last pause. */
+  #recordCount = 0
+  #beganMs = 0
+
+  constructor(coordination: Coordination, rule: PurgeRule, holds: HoldLedger) {
+    this.#with = coordination
+    this.#rule = rule
+    this.#holds = holds
+    this.#pauses = new Pauses(coordination.clock)
+  }
+
+  /** One that goes on ends soon. */
+  stop(): void {
+    this.#isStopped = true
+    this.#pauses.stop()
+  }
+
+  /** This peer may own other partitions now, and lead others. */
+  configurationChanged(): void {
+    this.#isAnotherRing = true
+  }
+
+  /**
+   * One at a time. @param maxCount the rest is found by the next look; 0: only what is new is looked through
+   * @throws UNAVAILABLE when the disk cannot be read
+   */
+  async findDue(maxCount: number): Promise<DueKey[]> {
+    const { clock, selfId, store } = this.#with
+    if (this.#isAnotherRing) this.#beginAnew()
+    this.#beganMs = clock.monotonic()
+    const due: DueKey[] = []
+    const { keyspaces } = this.#with.ring().configuration
+    const { places } = store.mortals
+    for (const keyspace of keyspaces) {
+      for (const partition of places.partitions(keyspace.id)) {
+        if (this.#isStopped) return due
+        const dueMs = this.#dueMs.get(placeName(keyspace, partition)) ?? 0
+        const isDue = maxCount > 0 && dueMs <= clock.monotonic()
+        if (!isDue && !places.isNew(keyspace.id, partition)) continue
+        if (!this.#with.ring().isOwner(selfId, keyspace, partition)) continue
+        this.#recordCount += RECORDS_TO_BEGIN
+        await this.#lookThrough(keyspace, partition, due, maxCount)
+      }
+    }
+    return due
+  }
+
+  /** What this peer does not own any more it does not follow. */
+  #beginAnew(): void {
+    this.#isAnotherRing = false
+    this.#dueMs.clear()
+    const ring = this.#with.ring()
+    const places = new Set<string>()
+    for (const keyspace of ring.configuration.keyspaces) {
+      for (let partition = 0; partition < ring.partitionCount; partition++) {
+        if (ring.isOwner(this.#with.selfId, keyspace, partition)) places.add(placeName(keyspace, partition))
+      }
+    }
+    this.#holds.retain(places)
+  }
+
+  async #lookThrough(keyspace: Keyspace, partition: number, due: DueKey[], maxCount: number): Promise<void> {
+    const { store } = this.#with
+    const { places } = store.mortals
+    const seen = this.#begin(keyspace, partition)
+    const { place } = seen
+    places.look(keyspace.id, partition)
+    try {
+      await store.mortals.read(
+        keyspace.id,
+        partition,
+        (key, record) => this.#found(seen, key, record, due, maxCount),
+        (count) => this.#goOn(count),
+      )
+    } catch (error) {
+      places.add(keyspace.id, partition)
+      throw error
+    }
+    if (this.#isStopped) return
+    this.#holds.found(place, seen.purgeable, seen.nowMs)
+    if (seen.mortals > 0) this.#dueMs.set(place, seen.dueMs)
+    else {
+      this.#dueMs.delete(place)
+      places.remove(keyspace.id, partition)
+    }
+  }
+
+  #begin(keyspace: Keyspace, partition: number): Seen {
+    const owners = this.#with.ring().allOwners(keyspace, partition)
+    const nowMs = this.#with.clock.monotonic()
+    const dueMs = nowMs + this.#rule.purgeAfterMs
+    const place = placeName(keyspace, partition)
+    return { keyspace, place, owners, nowMs, purgeable: [], mortals: 0, dueMs }
+  }
+
+  #found(seen: Seen, key: Bytes, record: Bytes, due: DueKey[], maxCount: number): void {
+    const { keyspace, place, owners, nowMs, purgeable } = seen
+    const dueAt = (ms: number): void => {
+      seen.dueMs = Math.min(seen.dueMs, ms)
+    }
+    seen.mortals += 1
+    const untilMs = this.#purgeableAtMs(key, record) - this.#with.clock.now()
+    if (untilMs > 0) return dueAt(nowMs + untilMs)
+    const digest = recordDigest(keyspace.id, key, record)
+    const bare = isBare(record)
+    if (!bare) purgeable.push(digest)
+    if (owners[0] !== this.#with.selfId) return
+    const heldSinceMs = this.#holds.since(place, digest) ?? nowMs
+    const heldEnoughMs = bare ? nowMs : heldSinceMs + this.#rule.purgeAfterMs
+    dueAt(heldEnoughMs)
+    if (heldEnoughMs > nowMs || due.length >= maxCount) return
+    due.push({ keyspace, key, digest, isBare: bare, owners })
+  }
+
+  /** One that cannot be read is left alone. */
+  #purgeableAtMs(key: Bytes, record: Bytes): number {
+    try {
+      return purgeableAtMs(decodeRecord(key, record), this.#rule)
+    } catch (error) {
+      this.#with.log.warn('purge.unreadable', { error })
+      return Number.POSITIVE_INFINITY
+    }
+  }
+
+  /** After some records. */
+  async #goOn(recordCount: number): Promise<boolean> {
+    this.#recordCount += recordCount
+    if (this.#recordCount < RECORDS_AT_ONCE) return !this.#isStopped
+    const { clock } = this.#with
+    const tookMs = clock.monotonic() - this.#beganMs
+    await this.#pauses.pause(clamp(PAUSE_FACTOR * tookMs, SHORTEST_PAUSE_MS, LONGEST_PAUSE_MS))
+    this.#recordCount = 0
+    this.#beganMs = clock.monotonic()
+    return !this.#isStopped
+  }
+}
+
+function clamp(value: number, least: number, greatest: number): number {
+  return Math.max(least, Math.min(greatest, value))
+}

@@ -1,0 +1,228 @@
+/**
+ * Purges deleted and expired keys together with their other owners (`protocol/purge.ts` says when that is
+ * safe). Every peer looks through what it holds (`purge-look.ts`), to know since when; of a key's owners the
+ * first one leads. After each look one fence does for both steps: what the look before has stripped is erased
+ * behind it, and what is due is stripped. Whatever goes wrong is tried again after the next look.
+ */
+import { KvError } from '../base/error.ts'
+import type { NodeId } from '../base/ids.ts'
+import { Pauses } from '../cluster/pauses.ts'
+import type { Counter, Metrics } from '../effects/metrics.ts'
+import type { Random } from '../effects/random.ts'
+import type { Keyspace } from '../protocol/configuration.ts'
+import type { Era } from '../protocol/eras.ts'
+import type { Digest } from '../protocol/hash-tree.ts'
+import type { HoldLedger } from '../protocol/hold-ledger.ts'
+import type { PurgeRule } from '../protocol/purge.ts'
+import { MAX_PURGED_KEYS } from '../wire/purge-messages.ts'
+import type { Coordination } from './coordination.ts'
+import { FENCE_LIMIT_MS, type FenceKeeper } from './fence-keeper.ts'
+import { Pace } from './pace.ts'
+import { type DueKey, PurgeLook } from './purge-look.ts'
+import { DISAGREES, type PurgeOwner, type PurgeQuestion } from './purge-owner.ts'
+
+/** From one look to the next; keys are purged within three of these after they were held long enough. */
+const LONGEST_LOOK_MS = 900_000
+const SHORTEST_LOOK_MS = 5000
+const CALL_TIMEOUT_MS = 10_000
+/** Purged behind one fence. */
+const MAX_BATCH_KEYS = 16_384
+/** Found in one look; the rest is found by the next. */
+const MAX_CANDIDATES = 8 * MAX_BATCH_KEYS
+
+interface Candidate extends DueKey {
+  /** What each owner said that it holds. */
+  readonly held: Map<NodeId, Digest>
+}
+
+export class Purger {
+  readonly #with: Coordination
+  readonly #random: Random
+  readonly #rule: PurgeRule
+  readonly #look: PurgeLook
+  readonly #owner: PurgeOwner
+  readonly #keeper: FenceKeeper
+  readonly #pace: Pace
+  readonly #pauses: Pauses
+  readonly #strippedCount: Counter
+  readonly #erasedCount: Counter
+  readonly #fenceCount: Counter
+  #isStopped = false
+  #running: Promise<void> = Promise.resolve()
+
+  constructor(
+    coordination: Coordination,
+    effects: { readonly random: Random; readonly metrics: Metrics },
+    rule: PurgeRule,
+    holds: HoldLedger,
+    owner: PurgeOwner,
+    keeper: FenceKeeper,
+  ) {
+    this.#with = coordination
+    this.#random = effects.random
+    this.#rule = rule
+    this.#look = new PurgeLook(coordination, rule, holds)
+    this.#owner = owner
+    this.#keeper = keeper
+    this.#pace = new Pace(coordination.clock)
+    this.#pauses = new Pauses(coordination.clock)
+    const { metrics } = effects
+    this.#strippedCount = metrics.counter(
+      'kv_purge_stripped_keys',
+      'Keys whose tombstones were let go here as leader',
+    )
+    this.#erasedCount = metrics.counter(
+      'kv_purge_erased_keys',
+      'Keys that were purged wholly, led by this peer',
+    )
+    this.#fenceCount = metrics.counter('kv_purge_fences', 'Fences that purges led by this peer waited for')
+    metrics.gauge(
+      'kv_purge_waiting_keys',
+      'Deleted and expired keys here that wait to be purged',
+      () => holds.size,
+    )
+  }
+
+  start(): void {
+    this.#running = this.#run()
+  }
+
+  /** Fulfils when nothing of it goes on. Answers to what was asked must still come, or their ends. */
+  async stop(): Promise<void> {
+    this.#isStopped = true
+    this.#look.stop()
+    this.#pace.stop()
+    this.#pauses.stop()
+    await Promise.all([this.#running, this.#keeper.stop(), this.#owner.stop()])
+  }
+
+  /** This peer may own other partitions now. */
+  configurationChanged(): void {
+    this.#look.configurationChanged()
+  }
+
+  async #run(): Promise<void> {
+    const lookMs = Math.max(SHORTEST_LOOK_MS, Math.min(LONGEST_LOOK_MS, this.#rule.purgeAfterMs / 2))
+    while (!this.#isStopped) {
+      await this.#pauses.pause(lookMs * (0.75 + this.#random.float() / 2))
+      if (this.#isStopped || !this.#with.hasRing()) continue
+      try {
+        const obstacle = this.#keeper.findObstacle(this.#with.ring().number)
+        if (obstacle !== null) this.#with.log.info('purge.waits', { why: obstacle })
+        const due = await this.#look.findDue(obstacle === null ? MAX_CANDIDATES : 0)
+        const candidates = due.map((key) => ({ ...key, held: new Map() }))
+        for (let i = 0; i < candidates.length && !this.#isStopped; i += MAX_BATCH_KEYS) {
+          await this.#purge(candidates.slice(i, i + MAX_BATCH_KEYS))
+        }
+      } catch (error) {
+        if (!(error instanceof KvError)) throw error
+        this.#with.log.info('purge.waits', { why: error.message })
+      }
+    }
+  }
+
+  async #purge(candidates: readonly Candidate[]): Promise<void> {
+    const { number } = this.#with.ring()
+    const [bare, held] = await Promise.all([
+      this.#together(
+        number,
+        'bare',
+        0,
+        candidates.filter(({ isBare }) => isBare),
+      ),
+      this.#together(
+        number,
+        'hold',
+        0,
+        candidates.filter(({ isBare }) => !isBare),
+      ),
+    ])
+    if (bare.length + held.length === 0) return
+    const era = await this.#fence(number)
+    const [erased, stripped] = await Promise.all([
+      this.#together(number, 'erase', era, bare),
+      this.#together(number, 'strip', era, held),
+    ])
+    this.#strippedCount.add(stripped.length)
+    this.#erasedCount.add(erased.length)
+    this.#with.log.info('purge.ended', { stripped: stripped.length, erased: erased.length })
+  }
+
+  /** @returns the era that was closed for it. @throws UNAVAILABLE */
+  async #fence(number: number): Promise<Era> {
+    const { keeper } = this.#keeper
+    this.#fenceCount.add()
+    if (keeper === this.#with.selfId) return this.#keeper.complete()
+    const ask = (id: number) => ({ type: 'askFence', id, number }) as const
+    const reply = await this.#with.rpc.call(keeper, 'control', FENCE_LIMIT_MS, ask)
+    if (reply.type === 'fenced' && reply.era !== null) return reply.era
+    const why = reply.type === 'fenced' ? reply.obstacle : `peer ${keeper} does not complete a fence now`
+    throw new KvError('UNAVAILABLE', why)
+  }
+
+  /** Asks all owners of these keys. @returns those about which every owner agrees */
+  async #together(
+    number: number,
+    step: PurgeQuestion['step'],
+    era: Era,
+    candidates: readonly Candidate[],
+  ): Promise<readonly Candidate[]> {
+    const groups = new Map<string, { owner: NodeId; keyspace: Keyspace; some: Candidate[] }>()
+    for (const candidate of candidates) {
+      for (const owner of candidate.owners) {
+        const name = `${candidate.keyspace.id} ${owner}`
+        const group = groups.get(name) ?? { owner, keyspace: candidate.keyspace, some: [] }
+        group.some.push(candidate)
+        groups.set(name, group)
+      }
+    }
+    const asked = [...groups.values()].map(async ({ owner, keyspace, some }) => {
+      for (let i = 0; i < some.length; i += MAX_PURGED_KEYS) {
+        await this.#tell(owner, number, keyspace, step, era, some.slice(i, i + MAX_PURGED_KEYS))
+      }
+    })
+    await Promise.all(asked)
+    return candidates.filter(({ owners, held }) => {
+      return owners.every((owner) => (held.get(owner) ?? DISAGREES) !== DISAGREES)
+    })
+  }
+
+  /** One owner; when it does not answer it does not agree. */
+  async #tell(
+    owner: NodeId,
+    number: number,
+    keyspace: Keyspace,
+    step: PurgeQuestion['step'],
+    era: Era,
+    some: readonly Candidate[],
+  ): Promise<void> {
+    const keys = some.map(({ key }) => key)
+    const digests = some.map(({ digest, held }) => (step === 'erase' ? (held.get(owner) ?? 0n) : digest))
+    let answers: readonly Digest[] = []
+    try {
+      const bytes = keys.reduce((sum, key) => sum + key.length + 10, 0)
+      const ask = () => this.#ask(owner, number, keyspace, { step, era, keys, digests }, bytes)
+      answers = await this.#pace.run(ask, () => bytes)
+    } catch (error) {
+      if (!(error instanceof KvError)) throw error
+      this.#with.log.debug('purge.not-answered', { owner, step, why: error.message })
+    }
+    for (const [i, { held }] of some.entries()) held.set(owner, answers[i] ?? DISAGREES)
+  }
+
+  async #ask(
+    owner: NodeId,
+    number: number,
+    keyspace: Keyspace,
+    question: PurgeQuestion,
+    bytes: number,
+  ): Promise<readonly Digest[]> {
+    const { selfId, rpc } = this.#with
+    if (this.#with.ring().number !== number) throw new KvError('UNAVAILABLE', 'the configuration changed')
+    if (owner === selfId) return this.#owner.step(keyspace, question)
+    const message = { type: 'purge', number, keyspaceId: keyspace.id, ...question } as const
+    const reply = await rpc.call(owner, 'data', CALL_TIMEOUT_MS, (id) => ({ ...message, id }), bytes)
+    if (reply.type === 'purgeDone') return reply.digests
+    throw new KvError('UNAVAILABLE', `peer ${owner} does not answer: ${reply.type}`)
+  }
+}

@@ -1,0 +1,100 @@
+/**
+ * Brings the disk space of purged records back: LevelDB gives it back when it happens to rewrite the files
+ * they lie in, which after many deletes and few writes may take for ever. When enough records went and no
+ * more have gone for a while, the partitions they were in are compacted, one slice after the other, with
+ * pauses as long as the work.
+ */
+import { KvError } from '../base/error.ts'
+import type { KeyspaceId } from '../base/ids.ts'
+import { Pauses } from '../cluster/pauses.ts'
+import type { Coordination } from './coordination.ts'
+
+/** Fewer are left to LevelDB. */
+const MIN_RECORDS = 1000
+/** Since the last one went. */
+const QUIET_MS = 5000
+/** However many go on going. */
+const MAX_RECORDS = 1_000_000
+/** A keyspace is compacted in so many parts at most. */
+const SLICES = 16
+const SHORTEST_PAUSE_MS = 50
+
+interface Erased {
+  records: number
+  readonly partitions: Set<number>
+}
+
+export class Reclaimer {
+  readonly #with: Coordination
+  readonly #pauses: Pauses
+  #erased = new Map<KeyspaceId, Erased>()
+  #lastMs = 0
+  #isRunning = false
+  #isStopped = false
+  #running: Promise<void> = Promise.resolve()
+
+  constructor(coordination: Coordination) {
+    this.#with = coordination
+    this.#pauses = new Pauses(coordination.clock)
+  }
+
+  /** A record is gone from the disk. */
+  erased(keyspaceId: KeyspaceId, partition: number): void {
+    let erased = this.#erased.get(keyspaceId)
+    if (erased === undefined) {
+      erased = { records: 0, partitions: new Set() }
+      this.#erased.set(keyspaceId, erased)
+    }
+    erased.records += 1
+    erased.partitions.add(partition)
+    this.#lastMs = this.#with.clock.monotonic()
+    if (this.#isRunning || this.#isStopped || erased.records < MIN_RECORDS) return
+    this.#isRunning = true
+    this.#running = this.#run().finally(() => {
+      this.#isRunning = false
+    })
+  }
+
+  /** Fulfils when the disk is left alone. */
+  async stop(): Promise<void> {
+    this.#isStopped = true
+    this.#pauses.stop()
+    await this.#running
+  }
+
+  async #run(): Promise<void> {
+    const { clock } = this.#with
+    const total = (): number => [...this.#erased.values()].reduce((sum, { records }) => sum + records, 0)
+    while (!this.#isStopped && total() < MAX_RECORDS) {
+      const restMs = this.#lastMs + QUIET_MS - clock.monotonic()
+      if (restMs <= 0) break
+      await this.#pauses.pause(restMs)
+    }
+    const all = this.#erased
+    this.#erased = new Map()
+    for (const [keyspaceId, { records, partitions }] of all) {
+      if (records >= MIN_RECORDS) await this.#reclaim(keyspaceId, records, partitions)
+    }
+  }
+
+  async #reclaim(keyspaceId: KeyspaceId, records: number, partitions: ReadonlySet<number>): Promise<void> {
+    const { clock, store, log } = this.#with
+    const startMs = clock.monotonic()
+    const { partitionCount } = this.#with.ring()
+    const width = Math.ceil(partitionCount / SLICES)
+    for (let first = 0; first < partitionCount && !this.#isStopped; first += width) {
+      const end = Math.min(first + width, partitionCount)
+      if (![...partitions].some((partition) => partition >= first && partition < end)) continue
+      const beganMs = clock.monotonic()
+      try {
+        await store.mortals.reclaim(keyspaceId, first, end)
+      } catch (error) {
+        if (!(error instanceof KvError)) throw error
+        log.warn('purge.not-reclaimed', { error }) // The space comes back when LevelDB gets there.
+        return
+      }
+      await this.#pauses.pause(Math.max(SHORTEST_PAUSE_MS, clock.monotonic() - beganMs))
+    }
+    log.info('purge.reclaimed', { keyspaceId, records, tookMs: Math.round(clock.monotonic() - startMs) })
+  }
+}

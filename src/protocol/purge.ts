@@ -1,0 +1,105 @@
+/**
+ * Purging: when the last traces of deleted and expired keys may go, and how, so that none of them returns.
+ *
+ * Intuition: a tombstone is needed for as long as anything it replaced may still turn up. That may come from
+ * few places: an owner's disk; a stand-in record; work under way at a peer (a write, a repair, a delivery);
+ * a message on its way. A purge first makes sure that no owner has it, then that the three other places were
+ * emptied of all that is older (a *fence*), and only then lets go. It goes in two steps, each behind a fence
+ * of its own, because owners cannot act at the same moment:
+ *
+ * 1. *strip*: the record gives up its values and keeps what it has seen. Such a bare record is above the
+ *    tombstone in the order of merging: whoever missed this step is brought to it by any repair.
+ * 2. *erase*: the bare record goes. To whoever compares records a bare one and none are the same, so an owner
+ *    that erased is not "repaired" by one that has not, and that one erases later.
+ *
+ * Each step is taken when no change of the ring is open, every owner is complete, says that its disk holds
+ * this very record (before a strip: and held it for `purgeAfter` by its own monotonic clock, and its wall
+ * clock is past every expiry by the grace; before an erase: a bare one, or none), after that a fence was
+ * completed, and the owner still holds the same digest. Time alone never purges.
+ *
+ * A fence (`fence-round.ts` asks, `eras.ts` answers), begun after the owners' statements, asks every member,
+ * dead ones included; excluded ones come back as catching-up, their data quarantined. Three rounds:
+ *
+ * - *survey*: nobody keeps stand-in records. Everyone says how often it has taken any in.
+ * - *enter*: everyone enters a new era. Work begun from now on, and each write message it sends, bears the
+ *   new era's number; it is waited for until all work of older eras has ended.
+ * - *close*: everyone refuses write messages of older eras, and of lives before the ones surveyed, from now
+ *   on. Everyone must be in the same life as at the survey and must not have taken in any stand-in record.
+ *
+ * Why nothing old is left: from each member's survey to its close it kept no stand-in record. So work that
+ * began in the new era, hence after the survey, learnt what it knows from clients, from owners' disks, or
+ * from stand-in records made after a close, which are made by such work alone. By induction all of it comes
+ * from owners' disks of after the statements, and these hold what the owners had stated, or newer. Older work
+ * has ended, its messages are refused. No clock is compared with another, and no message's delay is bounded.
+ * An owner takes a step only while it has closed that fence's era itself, in this life or by having learnt of
+ * it: whoever forgot in a crash what it refuses, and was not told, does not take it.
+ *
+ * What could bring a key back, one by one. A `replicate` delayed for however long, or sent twice, or waiting
+ * for a link: its era is closed, and a peer that was restarted learns closed eras in the very handshake that
+ * must come before such a message. A forwarded write, or one repeated after a timeout whose writeId nobody
+ * knows any more: it mints a dot, so it is a new write, as it was before the purge; it brings no old value
+ * back. A stand-in record on a dead peer: no survey is complete without that peer. One made from an old
+ * record meanwhile: it is counted, the fence fails. Read repair, and tree exchanges, between an owner that
+ * has stripped and one that has not: either order merges to the bare record; between erased and bare: taken
+ * for equal. Work that read before a step and writes after it: older era, or it read what was stated. An
+ * owner paused in the middle: its late step asks for the digest, and what makes the step right stays true. A
+ * peer restarted: its work is gone, its disk holds what it stated, synced; its stand-in records are counted
+ * again. A peer that lost data or was restored: not complete, so the owners' statements lack one; what it
+ * held was put into quarantine before it spoke to anyone, comes back from there only as what others hold, and
+ * what has been purged since stays there for an operator. A context
+ * from before the purge: it covers dots that nobody holds any more; a put with it keeps the new dot, which it
+ * cannot cover, because no dot is minted twice, and an actor's own vector entry says "all up to n that I
+ * minted for this key", of which what was purged was superseded. A put on the same key meanwhile changes the
+ * digest, or is merged with the bare record. In a `lww` keyspace a tombstone also hides older values that it
+ * has not seen: these would have been among those that the first fence waited for.
+ *
+ * Source: hold and statements follow Riak's and Cassandra's experience that grace periods alone revive keys;
+ * eras are Fraser's epoch-based reclamation ("Practical lock-freedom", 2004, section 5.2.3), with messages
+ * for threads. Deviation from a rule that asks each member for statements at different times: here stand-in
+ * records must be absent everywhere for the few milliseconds of one fence. That needs no marks on stand-in
+ * records and on what is read from them, and costs purges only while somebody is away, who would be waited
+ * for anyway.
+ */
+import type { KeyRecord } from './record.ts'
+
+export interface PurgeRule {
+  /** How long every owner must have held the same record. */
+  readonly purgeAfterMs: number
+  /** How far past a value's expiry every owner's wall clock must be. */
+  readonly expiryGraceMs: number
+}
+
+export const DEFAULT_PURGE_RULE: PurgeRule = { purgeAfterMs: 3_600_000, expiryGraceMs: 300_000 }
+
+/** It may be purged some day as it is: it has expiring values, or nothing but tombstones. */
+export function isMortal({ values }: KeyRecord): boolean {
+  let isDeleted = true
+  for (const { value, expiresAtMs } of values) {
+    if (expiresAtMs !== null) return true
+    if (value !== null) isDeleted = false
+  }
+  return isDeleted
+}
+
+/**
+ * From when on all of its values are tombstones or long expired, by the wall clock. Of a bare record there
+ * are none.
+ */
+export function purgeableAtMs({ values }: KeyRecord, { expiryGraceMs }: PurgeRule): number {
+  let latestMs = Number.NEGATIVE_INFINITY
+  for (const { value, expiresAtMs } of values) {
+    if (value === null) continue
+    if (expiresAtMs === null) return Number.POSITIVE_INFINITY
+    latestMs = Math.max(latestMs, expiresAtMs + expiryGraceMs)
+  }
+  return latestMs
+}
+
+export function isPurgeable(record: KeyRecord, nowMs: number, rule: PurgeRule): boolean {
+  return purgeableAtMs(record, rule) <= nowMs
+}
+
+/** What a record tells without its values. */
+export function bareRecord({ seen }: KeyRecord): KeyRecord {
+  return { seen, values: [] }
+}

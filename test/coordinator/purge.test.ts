@@ -1,0 +1,137 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { present } from '../../src/base/assert.ts'
+import { type Bytes, text, utf8 } from '../../src/base/bytes.ts'
+import type { NodeOptions } from '../../src/node/node-options.ts'
+import { partitionOf } from '../../src/protocol/ring.ts'
+import { findUnequal } from '../../src/simulator/checker/trees.ts'
+import { createSimulation, type SimPeer, type Simulation } from '../../src/simulator/simulation.ts'
+import { KIND, userKey } from '../../src/store/keys.ts'
+
+const test = suite('purge')
+
+const PARTITIONS = 16
+const RULE = { purgeAfterMs: 4000, expiryGraceMs: 2000 }
+/** Long enough to be held, looked at, stripped and erased. */
+const ENOUGH_MS = 30_000
+
+type Peers = [SimPeer, SimPeer, SimPeer]
+
+async function cluster(seed: string, node: Partial<NodeOptions> = {}): Promise<[Simulation, Peers]> {
+  const options = { partitionCount: PARTITIONS, formed: true, node: { purge: RULE, ...node } }
+  const simulation = createSimulation({ seed, peers: 3, ...options })
+  await simulation.start()
+  return [simulation, simulation.peers as unknown as Peers]
+}
+
+/** Whatever is on a peer's disk of this key: records, stand-in records, what is in quarantine. */
+function traces(simulation: Simulation, peer: SimPeer, name: string): number {
+  const { disk } = simulation.world.host(peer.host)
+  let count = 0
+  for (const place = disk.newest.begin; place.valid; place.next()) {
+    const key = place.key as Bytes
+    if (key[0] !== KIND.meta && text(userKey(key)) === name) count += 1
+  }
+  return count
+}
+
+const allTraces = (simulation: Simulation, name: string): number[] =>
+  simulation.peers.map((peer) => traces(simulation, peer, name))
+
+function held(peer: SimPeer, name: string) {
+  const { store, configuration } = present(peer.node, 'it runs')
+  const { id } = present(configuration?.keyspaces[0], 'there is the default keyspace')
+  return store.readRecord(id, partitionOf(utf8(name), PARTITIONS), utf8(name))
+}
+
+function areEqual(simulation: Simulation): boolean {
+  return findUnequal(simulation.peers, ({ host }) => simulation.world.host(host).disk.newest) === null
+}
+
+test('a deleted key is gone from all disks once it was held for long enough, and not before', async () => {
+  const [simulation] = await cluster('deleted')
+  const kv = simulation.client()
+  await simulation.settle(kv.put('k', 'v', { w: 'all' }))
+  await simulation.settle(kv.put('stays', 'v', { w: 'all' }))
+  await simulation.settle(kv.delete('k', { w: 'all' }))
+  await simulation.run(RULE.purgeAfterMs - 500)
+  assert.equal(allTraces(simulation, 'k'), [1, 1, 1])
+  await simulation.run(ENOUGH_MS)
+  assert.equal(allTraces(simulation, 'k'), [0, 0, 0])
+  assert.equal(allTraces(simulation, 'stays'), [1, 1, 1])
+  await simulation.stop()
+})
+
+test('an expired key is gone when its grace is over too', async () => {
+  const [simulation] = await cluster('expired')
+  const kv = simulation.client()
+  await simulation.settle(kv.put('k', 'v', { w: 'all', ttlMs: 20_000 }))
+  await simulation.run(20_000 + RULE.expiryGraceMs)
+  assert.equal(allTraces(simulation, 'k'), [1, 1, 1])
+  await simulation.run(ENOUGH_MS)
+  assert.equal(allTraces(simulation, 'k'), [0, 0, 0])
+  await simulation.stop()
+})
+
+test('nothing is purged while a member is down, and a value that only it holds stays deleted', async () => {
+  const [simulation, [, b, c]] = await cluster('down')
+  const kv = simulation.client({ peers: [b.address] })
+  await simulation.settle(kv.put('k', 'v', { w: 'all' }))
+  c.crash()
+  await simulation.run(5000)
+  await simulation.settle(kv.delete('k', { w: 2 }))
+  await simulation.run(60_000)
+  assert.equal(allTraces(simulation, 'k'), [1, 1, 1])
+  c.start()
+  assert.ok(await simulation.until(() => allTraces(simulation, 'k').every((count) => count === 0), 120_000))
+  assert.equal((await simulation.settle(kv.get('k', { r: 'all' }))).values, [])
+  await simulation.stop()
+})
+
+test('a put that meets a purge stays, on all owners', async () => {
+  const [simulation, peers] = await cluster('meets')
+  const kv = simulation.client()
+  for (let i = 0; i < 40; i++) await simulation.settle(kv.delete(`k${i}`, { w: 'all' }))
+  // One every 100 ms, from before the first is stripped until after the last was erased.
+  await simulation.run(RULE.purgeAfterMs - 1000)
+  for (let i = 0; i < 40; i++) {
+    await simulation.settle(kv.put(`k${i}`, `new ${i}`, { w: 'all' }))
+    await simulation.run(100)
+  }
+  await simulation.run(2 * ENOUGH_MS)
+  for (let i = 0; i < 40; i++) {
+    for (const peer of peers) {
+      const contents = held(peer, `k${i}`)?.values.map(({ value }) => value && text(value))
+      assert.equal(contents, [`new ${i}`])
+    }
+  }
+  assert.ok(areEqual(simulation))
+  await simulation.stop()
+})
+
+test('a disk that comes back from a copy brings nothing back that was purged since', async () => {
+  const [simulation, [a, b, c]] = await cluster('restored')
+  const kv = simulation.client({ peers: [b.address] })
+  await simulation.settle(kv.put('k', 'v', { w: 'all' }))
+  await simulation.settle(c.stop())
+  const { disk } = simulation.world.host(c.host)
+  const copy = disk.image()
+  c.start()
+  assert.ok(await simulation.until(simulation.isFormed, 20_000))
+  await simulation.settle(kv.delete('k', { w: 'all' }))
+  await simulation.run(2 * ENOUGH_MS)
+  assert.equal(allTraces(simulation, 'k'), [0, 0, 0])
+  await simulation.settle(c.stop())
+  disk.restore(copy)
+  c.start()
+  const isWhole = (): boolean => c.node?.isWhole === true
+  assert.ok(await simulation.until(isWhole, 120_000))
+  await simulation.run(ENOUGH_MS)
+  assert.is(held(c, 'k'), null)
+  assert.equal([traces(simulation, a, 'k'), traces(simulation, b, 'k')], [0, 0])
+  assert.is(traces(simulation, c, 'k'), 1, 'what the copy had of it is in quarantine, for an operator')
+  assert.equal((await simulation.settle(kv.get('k', { r: 'all' }))).values, [])
+  await simulation.stop()
+})
+
+test.run()

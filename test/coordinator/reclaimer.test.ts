@@ -1,0 +1,97 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { KvError } from '../../src/base/error.ts'
+import type { KeyspaceId } from '../../src/base/ids.ts'
+import type { Coordination } from '../../src/coordinator/coordination.ts'
+import { Reclaimer } from '../../src/coordinator/reclaimer.ts'
+import { createWorld, type SimWorld } from '../../src/simulator/sim-world.ts'
+
+const test = suite('reclaimer')
+
+const ONE = 1 as KeyspaceId
+const OTHER = 2 as KeyspaceId
+const QUIET_MS = 5000
+
+interface Bench {
+  readonly reclaimer: Reclaimer
+  readonly sim: SimWorld
+  /** What was compacted: keyspace, first partition, end. */
+  readonly calls: [KeyspaceId, number, number][]
+  error: KvError | null
+  pass(ms: number): Promise<void>
+}
+
+function open(): Bench {
+  const sim = createWorld({ seed: 'reclaimer' })
+  const { clock, log } = sim.host('10.0.0.1').boot().effects
+  const calls: Bench['calls'] = []
+  const reclaim = async (...call: Bench['calls'][number]): Promise<void> => {
+    calls.push(call)
+    if (bench.error !== null) throw bench.error
+  }
+  const ring = () => ({ partitionCount: 64 })
+  const store = { mortals: { reclaim } }
+  const coordination = { clock, log, ring, store } as unknown as Coordination
+  const bench: Bench = {
+    ...{ sim, calls, error: null, reclaimer: new Reclaimer(coordination) },
+    pass: (ms) => sim.scheduler.run(sim.scheduler.nowMs + ms),
+  }
+  return bench
+}
+
+function erase({ reclaimer }: Bench, count: number, partition: number, keyspaceId = ONE): void {
+  for (let i = 0; i < count; i++) reclaimer.erased(keyspaceId, partition)
+}
+
+test('few records are left to the database', async () => {
+  const bench = open()
+  erase(bench, 999, 3)
+  await bench.pass(60_000)
+  assert.equal(bench.calls, [])
+  await bench.reclaimer.stop()
+})
+
+test('when many went, and no more do, the slices they were in are compacted, no others', async () => {
+  const bench = open()
+  erase(bench, 600, 3)
+  erase(bench, 600, 42)
+  erase(bench, 10, 9, OTHER)
+  await bench.pass(QUIET_MS - 1000)
+  erase(bench, 1, 4)
+  await bench.pass(QUIET_MS - 1000)
+  assert.equal(bench.calls, [])
+  await bench.pass(2000)
+  assert.equal(bench.calls, [
+    [ONE, 0, 4],
+    [ONE, 4, 8],
+    [ONE, 40, 44],
+  ])
+  await bench.pass(60_000)
+  assert.is(bench.calls.length, 3)
+  await bench.reclaimer.stop()
+})
+
+test('a disk that cannot now is left alone until more went', async () => {
+  const bench = open()
+  bench.error = new KvError('INTERNAL', 'the disk is away')
+  erase(bench, 1000, 3)
+  erase(bench, 1000, 42)
+  await bench.pass(60_000)
+  assert.is(bench.calls.length, 1)
+  bench.error = null
+  erase(bench, 1000, 42)
+  await bench.pass(60_000)
+  assert.equal(bench.calls.at(-1), [ONE, 40, 44])
+  await bench.reclaimer.stop()
+})
+
+test('who stops waits for nothing', async () => {
+  const bench = open()
+  erase(bench, 1000, 3)
+  await bench.pass(100)
+  await bench.reclaimer.stop()
+  await bench.pass(60_000)
+  assert.is(bench.calls.length, 0)
+})
+
+test.run()
