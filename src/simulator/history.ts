@@ -26,6 +26,8 @@ export interface WriteOperation {
   readonly startMs: number
   /** No two writes carry the same value. Null: a delete. */
   readonly value: string | null
+  /** It lives for a while only. */
+  readonly expires: boolean
   /** The context the client gave, decoded; null: none, so it replaces what the cluster finds. */
   readonly context: DotSet | null
   /** How many disks were asked for. */

@@ -8,7 +8,7 @@ import { type KvError, toKvError } from '../base/error.ts'
 import { hashText32 } from '../base/hash.ts'
 import type { KeyspaceId } from '../base/ids.ts'
 import type { Prng } from '../base/prng.ts'
-import type { Client, WriteOptions } from '../client/client.ts'
+import type { Client, PutOptions } from '../client/client.ts'
 import type { Keyspace, Level } from '../protocol/configuration.ts'
 import { contextSeed, decodeContext } from '../protocol/context.ts'
 import type { DotSet } from '../protocol/record.ts'
@@ -23,7 +23,7 @@ import {
   type WriteOperation,
 } from './history.ts'
 import type { Scheduler } from './scheduler.ts'
-import { chance, exponential, pick } from './sim-random.ts'
+import { between, chance, exponential, pick } from './sim-random.ts'
 
 /** Their keyspaces are made before the load begins. */
 export const LOAD_KEYSPACES: Readonly<Record<string, KeyspaceOptions>> = {
@@ -155,13 +155,16 @@ export class Load {
     const context = this.#contextFor(client, placeOf(keyspace.name, key))
     const w = pick(prng, WRITE_LEVELS)
     const index = this.#nextIndex++
+    const value = chance(prng, 0.15) ? null : `value-${index}`
+    const ttlMs = value !== null && chance(prng, 0.1) ? Math.round(between(prng, 500, 20_000)) : null
     const operation: WriteOperation = {
       index,
       client,
       keyspace,
       key,
       startMs: scheduler.nowMs,
-      value: chance(prng, 0.15) ? null : `value-${index}`,
+      value,
+      expires: ttlMs !== null,
       context: this.#decode(keyspace.name, key, context),
       w: levelCount(w, keyspace.owners),
       outcome: 'pending',
@@ -173,13 +176,19 @@ export class Load {
     const blind = context === null && chance(prng, 0.1)
     this.counts.writes++
     for (const observer of observers) observer.writeStarted?.(operation)
-    await this.#send(clients[client] as Client, operation, { keyspace: keyspace.name, context, w, blind })
+    await this.#send(clients[client] as Client, operation, {
+      keyspace: keyspace.name,
+      context,
+      w,
+      blind,
+      ...(ttlMs === null ? {} : { ttlMs }),
+    })
     operation.endMs = scheduler.nowMs
     for (const observer of observers) observer.writeEnded?.(operation)
   }
 
   /** Sends a write and notes what came of it. */
-  async #send(client: Client, operation: WriteOperation, options: WriteOptions): Promise<void> {
+  async #send(client: Client, operation: WriteOperation, options: PutOptions): Promise<void> {
     const { key, keyspace, value } = operation
     try {
       const reply = await (value === null ? client.delete(key, options) : client.put(key, value, options))

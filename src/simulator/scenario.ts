@@ -10,6 +10,7 @@ import type { Keyspace, Level } from '../protocol/configuration.ts'
 import { DEFAULT_KEYSPACE_OPTIONS } from '../wire/requests.ts'
 import { type ClusterChecks, createClusterChecks } from './checker/cluster-checks.ts'
 import { findDisagreement, findUndelivered } from './checker/convergence.ts'
+import type { PurgeCounts } from './checker/purges.ts'
 import { findUnequal } from './checker/trees.ts'
 import { Violation } from './checker/violation.ts'
 import { createFaultInjector, type FaultInjector } from './fault-injector.ts'
@@ -54,6 +55,7 @@ export interface ScenarioReport {
   readonly configurations: number
   readonly votes: number
   readonly dots: number
+  readonly purges: PurgeCounts
   readonly schedule: readonly Fault[]
 }
 
@@ -137,9 +139,12 @@ class Scenario {
       // With few partitions a hash tree has many keys, with many it has one or none.
       partitionCount: pick(this.#prng, [8, 64]),
       clockErrorMs: pick(this.#prng, [0, 50, 5_000]),
-      // Often enough that trees are made anew in every phase of a run.
-      node: { treeRebuildIntervalMs: 40_000 },
       observer: this.#checks.disks,
+      node: {
+        // Often enough that trees are made anew in every phase of a run.
+        treeRebuildIntervalMs: 40_000,
+        purge: { purgeAfterMs: pick(this.#prng, [1, 4000, 20_000]), expiryGraceMs: 1000 },
+      },
       ...(options.log === undefined ? {} : { log: options.log }),
       ...(options.frame === undefined ? {} : { frame: options.frame }),
     })
@@ -189,6 +194,7 @@ class Scenario {
       configurations: this.#checks.configurations.highest,
       votes: this.#checks.votes.voteCount,
       dots: this.#checks.dots.dotCount,
+      purges: this.#checks.purges.counts,
       schedule: [...this.#forming, ...this.#loaded],
     }
   }

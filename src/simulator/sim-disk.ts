@@ -38,7 +38,7 @@ export interface SimDiskObserver {
   onWrite?(operations: readonly SimOperation[], sync: boolean): void
   /** It survives a crash from now on. Batches come in the order in which they were written. */
   onDurable?(operations: readonly SimOperation[]): void
-  /** A crash took it. */
+  /** A crash took it, or a failure. */
   onLost?(operations: readonly SimOperation[]): void
 }
 
@@ -146,6 +146,7 @@ export class SimDisk {
   retract(batch: Appended): void {
     assert(this.#tail.at(-1) === batch, 'only the newest batch is retracted')
     this.#tail.pop()
+    this.#observer.onLost?.(batch.operations)
   }
 
   /** Everything in the log is durable. */

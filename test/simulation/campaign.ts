@@ -129,8 +129,9 @@ function addReport(totals: Totals, report: ScenarioReport): void {
   totals.seeds++
   if (report.failure !== null) totals.failures++
   totals.virtualMs += report.virtualMs
-  const { load, network, struck, configurations, votes } = report
-  for (const [name, value] of Object.entries({ ...load, ...network, configurations, votes })) {
+  const { load, network, struck, configurations, votes, purges } = report
+  const counts = { ...load, ...network, configurations, votes, ...purges }
+  for (const [name, value] of Object.entries(counts)) {
     totals.reports[name] = (totals.reports[name] ?? 0) + value
   }
   for (const name of FAULT_CLASSES) totals.struck[name] = (totals.struck[name] ?? 0) + struck[name]
@@ -239,6 +240,10 @@ async function main(): Promise<number> {
   const mustStrike = settings.keep === null && totals.seeds >= MIN_SEEDS_FOR_EVERY_CLASS
   if (mustStrike && absent.length > 0) {
     process.stdout.write(`FAILED: these faults never struck: ${absent.join(', ')}\n`)
+    return 1
+  }
+  if (mustStrike && (totals.reports.erased ?? 0) === 0) {
+    process.stdout.write('FAILED: nothing was ever purged\n')
     return 1
   }
   process.stdout.write(totals.failures === 0 ? 'no violation\n' : `FAILED: ${totals.failures} seeds\n`)

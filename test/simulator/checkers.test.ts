@@ -10,6 +10,7 @@ import { createConfigurationChecker } from '../../src/simulator/checker/configur
 import { createDotLedger } from '../../src/simulator/checker/dot-ledger.ts'
 import { createDurabilityChecker } from '../../src/simulator/checker/durability.ts'
 import { createHandOverChecker } from '../../src/simulator/checker/hand-overs.ts'
+import { createPurgeChecker } from '../../src/simulator/checker/purges.ts'
 import { createSessionChecker } from '../../src/simulator/checker/sessions.ts'
 import type { StoredRecord } from '../../src/simulator/checker/stored-record.ts'
 import { checkEqualRoots } from '../../src/simulator/checker/trees.ts'
@@ -70,6 +71,7 @@ class Story {
       key: 'k',
       startMs: this.#nowMs++,
       value,
+      expires: false,
       context,
       w,
       outcome: 'pending',
@@ -279,7 +281,7 @@ test('2: lww goes by the time a write has under the name that was acknowledged',
 })
 
 test('2: a write acknowledged by more owners than have it on disk is found', () => {
-  const checker = createDurabilityChecker()
+  const checker = createDurabilityChecker(() => EMPTY_DOTS)
   const write = new Story().begin('x', [dot(1)])
   write.outcome = 'ok'
   write.reply = upTo(1)
@@ -291,13 +293,19 @@ test('2: a write acknowledged by more owners than have it on disk is found', () 
 })
 
 test('2: a disk that knows less than before is found', () => {
-  const checker = createDurabilityChecker()
+  const checker = createDurabilityChecker(() => EMPTY_DOTS)
   checker.durable('a', 'siblings/k', stored(dot(2), 'y'))
   violates(() => checker.durable('a', 'siblings/k', stored(dot(1), 'x')), 2, /went backwards/)
 })
 
+test('2: a disk may know less of a key that was purged and is written again', () => {
+  const checker = createDurabilityChecker(() => upTo(1))
+  checker.durable('a', 'siblings/k', bare(1))
+  checker.durable('a', 'siblings/k', stored(dot(1, OTHER), 'y'))
+})
+
 test('2: a disk that was lost counts for what it had been told before, and for nothing later', () => {
-  const checker = createDurabilityChecker()
+  const checker = createDurabilityChecker(() => EMPTY_DOTS)
   const place = 'siblings/k'
   checker.durable('a', place, stored(dot(1), 'x'))
   assert.not(checker.isElsewhere('a'))
@@ -313,9 +321,9 @@ test('2: a disk that was lost counts for what it had been told before, and for n
 })
 
 test('2: a record that went into quarantine may know less when it comes back', () => {
-  const checker = createDurabilityChecker()
+  const checker = createDurabilityChecker(() => EMPTY_DOTS)
   checker.durable('a', 'siblings/k', stored(dot(2), 'y'))
-  checker.putAside('a', 'siblings/k')
+  checker.letGo('a', 'siblings/k', { isStandIn: false })
   checker.durable('a', 'siblings/k', stored(dot(1), 'x'))
 })
 
@@ -334,6 +342,92 @@ test('7: a client that is told less than before is found, another one is not', (
   const write = { ...new Story().begin('x', [dot(3)]), client: 1, outcome: 'ok' as const, reply: upTo(3) }
   checker.writeEnded?.(write)
   violates(() => tell(1, upTo(2)), 7, /client 1/)
+})
+
+const K = 'siblings/k'
+const RECORD = { isStandIn: false, isPutAside: false }
+
+/** Of a tombstone that replaced what the first dots were of. */
+function bare(n: number): StoredRecord {
+  const { record, ...rest } = stored(dot(n), null)
+  return { ...rest, record: { ...record, values: [] } }
+}
+
+/** Disks a and b hold a tombstone, and had a value before. */
+function purging() {
+  const dots = createDotLedger()
+  const checker = createPurgeChecker(dots, () => 1_000_000)
+  const write = (host: string, what: StoredRecord): void => {
+    dots.record(host, what)
+    checker.written(host, K, what)
+    checker.durable(host, K, what)
+  }
+  const forget = (host: string, more: Partial<typeof RECORD> = {}): void => {
+    for (const isDurable of [false, true]) checker.forgotten(host, K, { ...RECORD, ...more }, isDurable)
+  }
+  for (const host of ['a', 'b']) {
+    write(host, stored(dot(1), 'x'))
+    write(host, stored(dot(2), null))
+  }
+  return { checker, write, forget }
+}
+
+test('3: a purge in both steps is fine, and what is new may be written over what is left of one', () => {
+  const { checker, write, forget } = purging()
+  for (const host of ['a', 'b']) write(host, bare(2))
+  forget('a')
+  write('b', stored(dot(3), 'y'))
+  write('a', stored(dot(3), 'y'))
+  assert.equal(checker.counts, { stripped: 2, erased: 1, expired: 0 })
+  assert.ok(checker.purged(K).vector.get(ACTOR) === 2)
+})
+
+test('3: a value that is purged alive, or is forgotten with its record, is found', () => {
+  const { write, forget } = purging()
+  write('a', stored(dot(3), 'y'))
+  violates(() => write('a', bare(3)), 3, /purged a value .* which is alive/)
+  violates(() => forget('b'), 3, /forgets siblings\/k, which has values/)
+})
+
+test('3: a value may be purged when it has expired, whatever the clocks say', () => {
+  const { checker, write } = purging()
+  for (const host of ['a', 'b']) write(host, stored(dot(3), 'y', { expiresAtMs: 1_600_000 }))
+  for (const host of ['a', 'b']) write(host, bare(3))
+  assert.is(checker.counts.expired, 2)
+  write('b', stored(dot(4), 'z', { expiresAtMs: 1_800_000 }))
+  violates(() => write('b', bare(4)), 3, /which is alive/)
+})
+
+test('3: what a purged record had replaced must be on no disk, nor be kept for others', () => {
+  const { write } = purging()
+  write('c', stored(dot(1), 'x'))
+  violates(() => write('a', bare(2)), 3, /while c holds .* which was replaced/)
+  const other = purging()
+  other.write('c', { ...stored(dot(1), 'x'), isStandIn: true })
+  violates(() => other.write('a', bare(2)), 3, /while c keeps for others/)
+})
+
+test('3: what was purged must not be written anywhere, or brought back to a disk, or be read', () => {
+  const { checker, write, forget } = purging()
+  for (const host of ['a', 'b']) write(host, bare(2))
+  forget('a')
+  violates(() => write('c', stored(dot(1), 'x')), 3, /is to hold .* which was purged/)
+  violates(() => write('a', bare(2)), 3, /is brought back/)
+  const read: ReadOperation = { ...new Story().beginRead(2) }
+  checker.readStarted?.(read)
+  read.values = ['x']
+  violates(() => checker.readEnded?.(read), 3, /found x, which was purged/)
+})
+
+test("3: what is put into quarantine is not purged, and a disk that was exchanged is in nobody's way", () => {
+  const { checker, write, forget } = purging()
+  forget('b', { isPutAside: true })
+  assert.equal(checker.counts, { stripped: 0, erased: 0, expired: 0 })
+  write('c', stored(dot(1), 'x'))
+  checker.replaced('c')
+  write('a', bare(2))
+  forget('a')
+  violates(() => write('c', stored(dot(1), 'x')), 3, /which was purged/)
 })
 
 test('6: two contents of one configuration number are found, and one that goes back', () => {

@@ -5,9 +5,9 @@ import { type Bytes, text } from '../../base/bytes.ts'
 import type { NodeId } from '../../base/ids.ts'
 import type { Keyspace } from '../../protocol/configuration.ts'
 import { createRing, type Ring } from '../../protocol/ring.ts'
-import { KIND } from '../../store/keys.ts'
 import type { DiskLedger } from '../data-loss.ts'
 import { type HistoryObserver, type KeyspaceFacts, type Place, placeOf } from '../history.ts'
+import { EPOCH_MS } from '../sim-clock.ts'
 import type { SimOperation } from '../sim-database.ts'
 import type { WorldObserver } from '../sim-world.ts'
 import type { Simulation } from '../simulation.ts'
@@ -15,13 +15,15 @@ import { type ConfigurationChecker, createConfigurationChecker } from './configu
 import { createDotLedger, type DotLedger } from './dot-ledger.ts'
 import { createDurabilityChecker } from './durability.ts'
 import { createHandOverChecker } from './hand-overs.ts'
+import { createPurgeChecker, type PurgeChecker } from './purges.ts'
 import { createSessionChecker } from './sessions.ts'
 import {
   decodeStored,
-  quarantinedKeys,
+  type RemovedKey,
+  removedKeys,
   type StoredKey,
   type StoredRecord,
-  standInPlace,
+  storedKey,
 } from './stored-record.ts'
 import { checkEqualRoots, checkTrees } from './trees.ts'
 import { Violation } from './violation.ts'
@@ -34,6 +36,7 @@ export interface ClusterChecks {
   /** For the load's `observers`. */
   readonly history: readonly HistoryObserver[]
   readonly dots: DotLedger
+  readonly purges: PurgeChecker
   readonly configurations: ConfigurationChecker
   readonly votes: VotesChecker
   /** Looks at the peers from time to time, and ends the run when something is wrong. */
@@ -69,7 +72,8 @@ class Checks implements ClusterChecks {
   readonly dots = createDotLedger()
   readonly configurations = createConfigurationChecker()
   readonly votes = createVotesChecker()
-  readonly #durability = createDurabilityChecker()
+  readonly purges: PurgeChecker = createPurgeChecker(this.dots, () => this.#nowMs)
+  readonly #durability = createDurabilityChecker(this.purges.purged)
   readonly #hosts = new Map<NodeId, string>()
   readonly #handOvers = createHandOverChecker((nodeId) => this.#hosts.get(nodeId) ?? null)
   readonly #names = new Map<number, string>()
@@ -78,21 +82,42 @@ class Checks implements ClusterChecks {
 
   readonly history: readonly HistoryObserver[] = [
     this.#durability,
-    createVisibilityChecker(this.dots),
-    createSessionChecker(),
+    createVisibilityChecker(this.dots, this.purges.purged),
+    createSessionChecker(this.purges.purged),
+    this.purges,
   ]
 
   readonly disks: WorldObserver = {
     onWrite: (host, operations) => {
-      this.#eachRecord(operations, (stored) => this.dots.record(host, stored))
+      this.#eachRemoved(operations, (place, removed) => this.purges.forgotten(host, place, removed, false))
+      this.#eachRecord(operations, (stored) => {
+        const place = this.#placeOfStored(stored)
+        this.dots.record(host, stored)
+        if (place !== null) this.purges.written(host, place, stored)
+      })
     },
     onDurable: (host, operations) => {
-      for (const key of quarantinedKeys(operations)) this.#durability.putAside(host, this.#placeOfStored(key))
-      this.#eachLetGo(host, operations)
+      this.#eachRemoved(operations, (place, removed) => {
+        this.#durability.letGo(host, place, removed)
+        this.purges.forgotten(host, place, removed, true)
+        const { isStandIn, isPutAside } = removed
+        if (isStandIn && !isPutAside) this.#handOvers.letGo(host, place, this.#ownersOf(removed))
+      })
       this.#eachRecord(operations, (stored) => {
         const place = this.#placeOfStored(stored)
         this.#durability.durable(host, place, stored)
-        if (place !== null) this.#handOvers.durable(host, place, stored)
+        if (place === null) return
+        this.#handOvers.durable(host, place, stored)
+        this.purges.durable(host, place, stored)
+      })
+    },
+    onLost: (host, operations) => {
+      this.#guarded(() => {
+        for (const { key } of operations) {
+          const stored = storedKey(key)
+          const place = stored === null || stored.isStandIn ? null : this.#placeOfStored(stored)
+          if (place !== null) this.purges.lost(host, place)
+        }
       })
     },
     onFile: (host, name, bytes) => this.#guarded(() => this.votes.wrote(host, name, bytes)),
@@ -150,15 +175,18 @@ class Checks implements ClusterChecks {
     })
   }
 
-  #eachLetGo(host: string, operations: readonly SimOperation[]): void {
-    const isPutAside = operations.some(({ key }) => key[0] === KIND.quarantinedStandIn)
-    for (const { type, key } of operations) {
-      const standIn = type === 'del' ? standInPlace(key) : null
-      const place = standIn === null ? null : this.#placeOfStored(standIn)
-      if (standIn === null || place === null) continue
-      this.#durability.letGo(host, place)
-      if (!isPutAside) this.#guarded(() => this.#handOvers.letGo(host, place, this.#ownersOf(standIn)))
-    }
+  #eachRemoved(operations: readonly SimOperation[], tell: (place: Place, removed: RemovedKey) => void): void {
+    this.#guarded(() => {
+      for (const removed of removedKeys(operations)) {
+        const place = this.#placeOfStored(removed)
+        if (place !== null) tell(place, removed)
+      }
+    })
+  }
+
+  /** Wall-clock ms, about. */
+  get #nowMs(): number {
+    return EPOCH_MS + (this.#simulation?.nowMs ?? 0)
   }
 
   #replaced(host: string): void {
@@ -166,6 +194,7 @@ class Checks implements ClusterChecks {
     this.configurations.replaced(host)
     this.#durability.replaced(host, world.scheduler.nowMs)
     this.#handOvers.replaced(host)
+    this.purges.replaced(host)
     for (const place = world.host(host).disk.newest.begin; place.valid; place.next()) {
       const [key, value] = [place.key as Bytes, place.value as Bytes]
       const stored = decodeStored(key, value)

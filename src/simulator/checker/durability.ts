@@ -1,12 +1,12 @@
 /**
  * Invariant 2, as the disks see it: when a write is acknowledged, at least W owners, or peers that stand in
  * for one, have it where no crash takes it away; and from then on no owner's disk ever knows less than
- * before.
+ * before, but for what was purged.
  */
 import { EMPTY_DOTS, includesDotSet, unionDotSets } from '../../protocol/dvv.ts'
 import type { DotSet } from '../../protocol/record.ts'
 import { type HistoryObserver, type Place, placeOf, type WriteOperation } from '../history.ts'
-import type { StoredRecord } from './stored-record.ts'
+import type { RemovedKey, StoredRecord } from './stored-record.ts'
 import { Violation } from './violation.ts'
 import { describeWrite, showDots } from './visibility.ts'
 
@@ -16,13 +16,11 @@ type Disks = Map<string, Map<Place, DotSet>>
 export interface DurabilityChecker extends HistoryObserver {
   /** A record is durable on a host's disk. @param place null when the keyspace is no longer known */
   durable(host: string, place: Place | null, stored: StoredRecord): void
-  /** A stand-in record is durably gone from a host. */
-  letGo(host: string, place: Place | null): void
-  /** A record of a host is durably in quarantine: from here on it says nothing. */
-  putAside(host: string, place: Place | null): void
+  /** A record is durably gone from a host, or in quarantine, where it says nothing any more. */
+  letGo(host: string, place: Place, removed: Pick<RemovedKey, 'isStandIn'>): void
   /** A host's disk is another one: only what is told from here on is on it. */
   replaced(host: string, nowMs: number): void
-  /** Everything that a host's disk has seen, other disks have seen too. */
+  /** Everything that a host's disk has seen, other disks have seen too, or nobody needs to know any more. */
   isElsewhere(host: string): boolean
   /** What a host's disk has seen of a key for good, as an owner. */
   seenBy(host: string, place: Place): DotSet
@@ -30,7 +28,8 @@ export interface DurabilityChecker extends HistoryObserver {
   holdersOfAll(place: Place): number
 }
 
-export function createDurabilityChecker(): DurabilityChecker {
+/** @param purged what nobody needs to know any more of a key */
+export function createDurabilityChecker(purged: (place: Place) => DotSet): DurabilityChecker {
   const disks: Disks = new Map()
   const standIns: Disks = new Map()
   /** Disks that are gone, and since when: what they had was on them when it was told. */
@@ -40,8 +39,12 @@ export function createDurabilityChecker(): DurabilityChecker {
   const seenBy = (host: string, place: Place): DotSet => disks.get(host)?.get(place) ?? EMPTY_DOTS
 
   const holders = (place: Place, dots: DotSet, kinds: readonly Disks[]): number => {
+    const gone = purged(place)
+    if (includesDotSet(gone, dots)) return Number.POSITIVE_INFINITY
     const hosts = kinds.flatMap((kind) => {
-      return [...kind].filter(([, disk]) => includesDotSet(disk.get(place) ?? EMPTY_DOTS, dots))
+      return [...kind].filter(([, disk]) =>
+        includesDotSet(unionDotSets(disk.get(place) ?? EMPTY_DOTS, gone), dots),
+      )
     })
     return new Set(hosts.map(([host]) => host)).size
   }
@@ -62,9 +65,6 @@ export function createDurabilityChecker(): DurabilityChecker {
 
   return {
     seenBy,
-    putAside(host, place) {
-      if (place !== null) disks.get(host)?.delete(place)
-    },
     replaced(host, nowMs) {
       for (const kind of [disks, standIns]) {
         const disk = kind.get(host)
@@ -75,7 +75,9 @@ export function createDurabilityChecker(): DurabilityChecker {
     },
     isElsewhere(host) {
       const own = [...(disks.get(host) ?? []), ...(standIns.get(host) ?? [])]
-      return own.every(([place, seen]) => includesDotSet(seenElsewhere(host, place), seen))
+      return own.every(([place, seen]) => {
+        return includesDotSet(unionDotSets(seenElsewhere(host, place), purged(place)), seen)
+      })
     },
     holdersOfAll(place) {
       const dots = acknowledged.get(place)
@@ -86,14 +88,15 @@ export function createDurabilityChecker(): DurabilityChecker {
       const { seen } = stored.record
       if (stored.isStandIn) return note(standIns, host, place, seen)
       const before = seenBy(host, place)
-      if (!includesDotSet(seen, before)) {
+      // What is erased and written again at once reaches the disk as one write.
+      if (!includesDotSet(seen, before) && !includesDotSet(unionDotSets(seen, purged(place)), before)) {
         const lost = `had ${showDots(before)}, now has ${showDots(seen)}`
         throw new Violation(2, `the record of ${place} on ${host} went backwards: it ${lost}`)
       }
       note(disks, host, place, seen)
     },
-    letGo(host, place) {
-      if (place !== null) standIns.get(host)?.delete(place)
+    letGo(host, place, { isStandIn }) {
+      ;(isStandIn ? standIns : disks).get(host)?.delete(place)
     },
     writeEnded(write) {
       if (write.outcome !== 'ok' || write.reply === null) return

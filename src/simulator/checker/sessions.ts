@@ -4,18 +4,26 @@
  *
  * That is promised where quorums must overlap: in strict keyspaces, between requests whose numbers of owners
  * add up to more than there are. It follows from invariant 2 as long as that is checked of all clients
- * together; this one stands by itself, and knows nothing of dots, outcomes or of what others did.
+ * together; this one stands by itself, and knows nothing of outcomes or of what others did. What was seen of
+ * a purged key is forgotten with it.
  */
 import { EMPTY_DOTS, includesDotSet, unionDotSets } from '../../protocol/dvv.ts'
 import type { DotSet } from '../../protocol/record.ts'
-import { type HistoryObserver, placeOf, type ReadOperation, type WriteOperation } from '../history.ts'
+import {
+  type HistoryObserver,
+  type Place,
+  placeOf,
+  type ReadOperation,
+  type WriteOperation,
+} from '../history.ts'
 import { Violation } from './violation.ts'
 import { describeRead, showDots } from './visibility.ts'
 
 /** What a client was told of a key by requests that so many owners answered. */
 type Told = Map<number, DotSet>
 
-export function createSessionChecker(): HistoryObserver {
+/** @param purged what nobody needs to know any more of a key */
+export function createSessionChecker(purged: (place: Place) => DotSet = () => EMPTY_DOTS): HistoryObserver {
   const told = new Map<string, Told>()
   const bounds = new Map<ReadOperation, DotSet>()
 
@@ -29,6 +37,10 @@ export function createSessionChecker(): HistoryObserver {
   const note = (operation: ReadOperation | WriteOperation, owners: number, seen: DotSet): void => {
     const known = toldTo(operation)
     known.set(owners, unionDotSets(known.get(owners) ?? EMPTY_DOTS, seen))
+  }
+
+  const isForgotten = (read: ReadOperation, seen: DotSet, bound: DotSet): boolean => {
+    return includesDotSet(unionDotSets(seen, purged(placeOf(read.keyspace.name, read.key))), bound)
   }
 
   return {
@@ -45,7 +57,7 @@ export function createSessionChecker(): HistoryObserver {
       bounds.delete(read)
       if (bound === undefined || read.values === null) return
       const seen = read.seen ?? EMPTY_DOTS
-      if (!includesDotSet(seen, bound)) {
+      if (!includesDotSet(seen, bound) && !isForgotten(read, seen, bound)) {
         const had = `client ${read.client} had been told ${showDots(bound)}, now ${showDots(seen)}`
         throw new Violation(7, `${describeRead(read)} goes back: ${had}`)
       }

@@ -3,7 +3,7 @@ import type { Bytes } from '../../base/bytes.ts'
 import { hash32 } from '../../base/hash.ts'
 import type { KeyspaceId, NodeId } from '../../base/ids.ts'
 import type { KeyRecord } from '../../protocol/record.ts'
-import { KIND, keyspaceOf, userKey } from '../../store/keys.ts'
+import { KIND, keyspaceOf, userKey, withKind } from '../../store/keys.ts'
 import { decodeRecord } from '../../store/record-codec.ts'
 import { decodeStandIn } from '../../store/stand-in-codec.ts'
 import type { SimOperation } from '../sim-database.ts'
@@ -34,16 +34,33 @@ export function decodeStored(databaseKey: Bytes, value: Bytes): StoredRecord | n
   return { keyspaceId, key, record: decodeRecord(key, record), isStandIn, standInFor: targets }
 }
 
-/** The records that a batch puts into quarantine: what it deletes there is not lost without a trace. */
-export function quarantinedKeys(operations: readonly SimOperation[]): readonly StoredKey[] {
+/** A record or a stand-in record that a batch deletes. */
+export interface RemovedKey extends StoredKey {
+  readonly isStandIn: boolean
+  /** The same batch puts it into quarantine: it is not gone, but says nothing from here on. */
+  readonly isPutAside: boolean
+}
+
+const NOTHING: readonly RemovedKey[] = []
+
+export function removedKeys(operations: readonly SimOperation[]): readonly RemovedKey[] {
+  if (!operations.some(({ type, key }) => type === 'del' && storedKey(key) !== null)) return NOTHING
+  const aside = new Set(operations.flatMap(({ type, key }) => (type === 'put' ? [keyName(key)] : [])))
   return operations.flatMap(({ type, key }) => {
-    if (type !== 'put' || key[0] !== KIND.quarantined) return []
-    return [{ keyspaceId: keyspaceOf(key), key: userKey(key) }]
+    const stored = type === 'del' ? storedKey(key) : null
+    if (stored === null) return []
+    const place = withKind(stored.isStandIn ? KIND.quarantinedStandIn : KIND.quarantined, key)
+    return [{ ...stored, isPutAside: aside.has(keyName(place)) }]
   })
 }
 
-/** Of a stand-in record; null when the key is another one's. */
-export function standInPlace(databaseKey: Bytes): StoredKey | null {
-  if (databaseKey[0] !== KIND.standIn) return null
-  return { keyspaceId: keyspaceOf(databaseKey), key: userKey(databaseKey) }
+/** Of a record or a stand-in record; null when the key is another one's. */
+export function storedKey(databaseKey: Bytes): Pick<StoredRecord, keyof StoredKey | 'isStandIn'> | null {
+  const isStandIn = databaseKey[0] === KIND.standIn
+  if (databaseKey[0] !== KIND.record && !isStandIn) return null
+  return { keyspaceId: keyspaceOf(databaseKey), key: userKey(databaseKey), isStandIn }
+}
+
+function keyName(databaseKey: Bytes): string {
+  return databaseKey.join()
 }

@@ -14,6 +14,9 @@
  * - none of its values was replaced by an acknowledged write, that is, covered by what that write replaced;
  * - each value was written, to this very key.
  *
+ * Purged keys are excused from the first: what was seen of them is forgotten. Values that expire may be
+ * missing at any time: clocks jump.
+ *
  * In sloppy keyspaces that holds of the reads after everything that stand-ins kept was delivered.
  *
  * Writes with an unknown outcome bind nobody, but may excuse: they may have been applied, now or at any time
@@ -61,7 +64,11 @@ interface Bounds {
   readonly acknowledgedCount: number
 }
 
-export function createVisibilityChecker(ledger: DotLedger): HistoryObserver {
+/** @param purged what nobody needs to know any more of a key */
+export function createVisibilityChecker(
+  ledger: DotLedger,
+  purged: (place: Place) => DotSet = () => EMPTY_DOTS,
+): HistoryObserver {
   const keys = new Map<Place, KeyHistory>()
   const bounds = new Map<ReadOperation, Bounds>()
 
@@ -74,6 +81,10 @@ export function createVisibilityChecker(ledger: DotLedger): HistoryObserver {
       keys.set(place, history)
     }
     return history
+  }
+
+  const isPurged = (read: ReadOperation, seen: DotSet, floor: DotSet): boolean => {
+    return includesDotSet(unionDotSets(seen, purged(placeOf(read.keyspace.name, read.key))), floor)
   }
 
   const raiseFloor = (history: KeyHistory, count: number, seen: DotSet): void => {
@@ -108,7 +119,7 @@ export function createVisibilityChecker(ledger: DotLedger): HistoryObserver {
       if (bound === undefined || read.values === null) return
       const seen = read.seen ?? EMPTY_DOTS
       const history = historyOf(read)
-      if (!includesDotSet(seen, bound.floor)) {
+      if (!includesDotSet(seen, bound.floor) && !isPurged(read, seen, bound.floor)) {
         throw new Violation(2, `${describeRead(read)} has not seen ${missing(bound.floor, seen)}`)
       }
       for (const value of read.values) checkValue(value, read, bound, history, ledger)
@@ -156,7 +167,7 @@ function checkStanding(read: ReadOperation, bound: Bounds, history: KeyHistory, 
   const fallen = new Set<WriteOperation>()
   for (const { write, position } of history.standing) {
     const { value, reply } = write
-    if (value === null || reply === null || values.includes(value)) continue
+    if (value === null || write.expires || reply === null || values.includes(value)) continue
     const dots = ledger.dotsOf(value).filter((dot) => covers(reply, dot))
     const excuse = history.writes.findLast((other) => mayReplace(other, write, dots, read, ledger))
     if (excuse !== undefined && excuse.outcome !== 'pending') fallen.add(write)
@@ -208,7 +219,8 @@ function isOutdone(
   if (read.keyspace.conflicts !== 'lww' || write.value === null) return false
   const shown = read.values?.[0]
   if (shown !== undefined) return ledger.timestampOf(ledger.dotsOf(shown)) >= ledger.timestampOf(dots)
-  return history.writes.some((other) => other.value === null && other.outcome !== 'nothing')
+  const mayHide = (other: WriteOperation): boolean => other.value === null || other.expires
+  return history.writes.some((other) => mayHide(other) && other.outcome !== 'nothing')
 }
 
 export function describeRead(read: ReadOperation): string {

@@ -1,0 +1,214 @@
+/**
+ * Invariant 3: a purged key never returns.
+ *
+ * Of each record that loses its last values, as a disk is handed it: these were tombstones or had expired,
+ * and no disk anywhere, of a peer that is down or of one that stands in included, holds a value that they had
+ * replaced. Of each that is gone for good from a disk: none of its values is ever handed to any disk again,
+ * none is read, and the disk is not given the record back without something new in it.
+ *
+ * A disk that was wiped, or exchanged for a copy from the past, is taken for empty: nothing on it may be
+ * believed, so it is in nobody's way when a key is purged, and what it had let go of must not come back to it
+ * either. If a peer did believe it, the old values would be handed to another disk, or read.
+ */
+import { covers, EMPTY_DOTS, includesDotSet, unionDotSets } from '../../protocol/dvv.ts'
+import type { DotSet, DottedValue, KeyRecord } from '../../protocol/record.ts'
+import { type HistoryObserver, type Place, placeOf, type ReadOperation } from '../history.ts'
+import type { DotLedger } from './dot-ledger.ts'
+import type { RemovedKey, StoredRecord } from './stored-record.ts'
+import { Violation } from './violation.ts'
+import { describeRead, showDots } from './visibility.ts'
+
+export interface PurgeCounts {
+  /** Records that lost their last values, of all disks. */
+  stripped: number
+  /** Records that went from a disk for good. */
+  erased: number
+  /** Records that lost a value because it had expired. */
+  expired: number
+}
+
+export interface PurgeChecker extends HistoryObserver {
+  readonly counts: PurgeCounts
+  /** A disk is handed a record. */
+  written(host: string, place: Place, stored: StoredRecord): void
+  durable(host: string, place: Place, stored: StoredRecord): void
+  /** A disk is told to forget a record, or to put it aside; for good, once it `isDurable`. */
+  forgotten(
+    host: string,
+    place: Place,
+    removed: Pick<RemovedKey, 'isStandIn' | 'isPutAside'>,
+    isDurable: boolean,
+  ): void
+  /** A crash took away what the disk was handed of a record last; what was before becomes durable next. */
+  lost(host: string, place: Place): void
+  /** A host's disk is another one. Whatever is on it now is put aside before its peer speaks to anyone. */
+  replaced(host: string): void
+  /** What nobody needs to know any more of a key. */
+  purged(place: Place): DotSet
+}
+
+type Records = Map<string, Map<Place, KeyRecord>>
+
+/** Past this nobody's clock may still be before a value's expiry: they differ by that much at most. */
+const CLOCK_ERROR_MS = 700_000
+
+/** @param now wall-clock ms, about */
+export function createPurgeChecker(ledger: DotLedger, now: () => number): PurgeChecker {
+  return new Purges(ledger, now)
+}
+
+class Purges implements PurgeChecker {
+  readonly counts: PurgeCounts = { stripped: 0, erased: 0, expired: 0 }
+  readonly #ledger: DotLedger
+  readonly #now: () => number
+  /** What each disk was handed last, as an owner. */
+  readonly #newest: Records = new Map()
+  /** What each disk holds through any crash. */
+  readonly #owned: Records = new Map()
+  readonly #kept: Records = new Map()
+  readonly #purged = new Map<Place, DotSet>()
+  /** Of these keys a disk let go for good. */
+  readonly #gone = new Map<Place, DotSet>()
+  readonly #goneFrom = new Map<string, Map<Place, DotSet>>()
+  /** Their newest record is the one that becomes durable last. */
+  readonly #reset = new Map<string, Set<Place>>()
+  readonly #bounds = new Map<ReadOperation, DotSet>()
+
+  constructor(ledger: DotLedger, now: () => number) {
+    this.#ledger = ledger
+    this.#now = now
+  }
+
+  readonly purged = (place: Place): DotSet => this.#purged.get(place) ?? EMPTY_DOTS
+
+  written(host: string, place: Place, { record, isStandIn }: StoredRecord): void {
+    const past = this.#gone.get(place)
+    const returned = past && record.values.find(({ dot }) => covers(past, dot))
+    if (returned !== undefined) {
+      const how = isStandIn ? 'is to keep for others' : 'is to hold'
+      throw new Violation(3, `${host} ${how} ${nameOf(returned)} of ${place}, which was purged`)
+    }
+    if (isStandIn) return
+    const lost = this.#goneFrom.get(host)?.get(place)
+    if (lost !== undefined && includesDotSet(lost, record.seen)) {
+      throw new Violation(3, `${place} was purged on ${host} and is brought back: ${showDots(record.seen)}`)
+    }
+    this.#reset.get(host)?.delete(place)
+    const before = this.#newest.get(host)?.get(place)
+    note(this.#newest, host, place, record)
+    if (record.values.length > 0) return
+    add(this.#purged, place, record.seen)
+    if (before === undefined || before.values.length === 0) return
+    this.counts.stripped++
+    this.#checkStrip(host, place, before, record)
+  }
+
+  durable(host: string, place: Place, { record, isStandIn }: StoredRecord): void {
+    note(isStandIn ? this.#kept : this.#owned, host, place, record)
+    if (isStandIn) return
+    this.#goneFrom.get(host)?.delete(place)
+    if (this.#reset.get(host)?.has(place)) note(this.#newest, host, place, record)
+  }
+
+  forgotten(
+    host: string,
+    place: Place,
+    { isStandIn, isPutAside }: Pick<RemovedKey, 'isStandIn' | 'isPutAside'>,
+    isDurable: boolean,
+  ): void {
+    if (isStandIn) {
+      if (isDurable) this.#kept.get(host)?.delete(place)
+      return
+    }
+    const records = isDurable ? this.#owned : this.#newest
+    const before = records.get(host)?.get(place)
+    records.get(host)?.delete(place)
+    if (this.#reset.get(host)?.has(place)) this.#newest.get(host)?.delete(place)
+    if (before === undefined || isPutAside) return
+    add(this.#purged, place, before.seen)
+    if (!isDurable) {
+      if (before.values.length === 0) return
+      throw new Violation(3, `${host} forgets ${place}, which has values`)
+    }
+    this.counts.erased++
+    add(this.#gone, place, before.seen)
+    const places = this.#goneFrom.get(host) ?? new Map<Place, DotSet>()
+    this.#goneFrom.set(host, places)
+    add(places, place, before.seen)
+  }
+
+  lost(host: string, place: Place): void {
+    this.#newest.get(host)?.delete(place)
+    const left = this.#owned.get(host)?.get(place)
+    if (left !== undefined) note(this.#newest, host, place, left)
+    this.#reset.set(host, (this.#reset.get(host) ?? new Set()).add(place))
+  }
+
+  replaced(host: string): void {
+    for (const records of [this.#newest, this.#owned, this.#kept]) records.delete(host)
+  }
+
+  readStarted(read: ReadOperation): void {
+    const set = this.#gone.get(placeOf(read.keyspace.name, read.key))
+    if (set !== undefined) this.#bounds.set(read, set)
+  }
+
+  readEnded(read: ReadOperation): void {
+    const bound = this.#bounds.get(read)
+    this.#bounds.delete(read)
+    if (bound === undefined) return
+    for (const value of read.values ?? []) {
+      if (!this.#ledger.dotsOf(value).every((dot) => covers(bound, dot))) continue
+      throw new Violation(3, `${describeRead(read)} found ${value}, which was purged`)
+    }
+  }
+
+  #checkStrip(host: string, place: Place, before: KeyRecord, bare: KeyRecord): void {
+    for (const value of before.values) {
+      if (value.value === null) continue
+      this.counts.expired++
+      if (value.expiresAtMs !== null && value.expiresAtMs <= this.#now() + CLOCK_ERROR_MS) continue
+      throw new Violation(3, `${host} purged ${nameOf(value)} of ${place}, which is alive`)
+    }
+    for (const records of [this.#owned, this.#kept]) {
+      for (const [other, record] of holdersOf(records, place)) {
+        const stale = record.values.find((value) => isStale(value, before, bare))
+        if (stale === undefined) continue
+        const where = records === this.#kept ? `${other} keeps for others` : `${other} holds`
+        throw new Violation(3, `${host} purged ${place} while ${where} ${nameOf(stale)}, which was replaced`)
+      }
+    }
+  }
+}
+
+function add(sets: Map<Place, DotSet>, place: Place, seen: DotSet): void {
+  sets.set(place, unionDotSets(sets.get(place) ?? EMPTY_DOTS, seen))
+}
+
+function note(records: Records, host: string, place: Place, record: KeyRecord): void {
+  let places = records.get(host)
+  if (places === undefined) {
+    places = new Map()
+    records.set(host, places)
+  }
+  places.set(place, record)
+}
+
+function* holdersOf(records: Records, place: Place): Generator<[string, KeyRecord]> {
+  for (const [host, places] of records) {
+    const record = places.get(place)
+    if (record !== undefined) yield [host, record]
+  }
+}
+
+/** The purged record had seen it, and did not hold it: something replaced it. */
+function isStale({ dot }: DottedValue, purged: KeyRecord, bare: KeyRecord): boolean {
+  return (
+    covers(bare.seen, dot) &&
+    !purged.values.some((value) => value.dot.actor === dot.actor && value.dot.n === dot.n)
+  )
+}
+
+function nameOf({ dot, value }: DottedValue): string {
+  return `${value === null ? 'a tombstone' : 'a value'} (${dot.actor.slice(0, 6)}.${dot.n})`
+}
