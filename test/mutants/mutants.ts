@@ -171,4 +171,30 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
   },
+  {
+    // The word of one owner is enough, the one that leads.
+    name: 'tombstone purged early',
+    edits: [
+      {
+        file: 'src/coordinator/purger.ts',
+        text: 'return owners.every((owner) => (held',
+        instead: 'return owners.some((owner) => (held',
+      },
+    ],
+  },
+  {
+    name: 'stand-in records ignored by a purge',
+    edits: [
+      {
+        file: 'src/protocol/fence-round.ts',
+        text: '    if (kept > 0) return',
+        instead: '    if (kept < 0) return',
+      },
+      {
+        file: 'src/protocol/fence-round.ts',
+        text: 'if (after.kept > 0 || after.taken !== before.taken)',
+        instead: 'if (after.kept < 0)',
+      },
+    ],
+  },
 ]
