@@ -4,11 +4,13 @@
  * Intuition: a store that keeps W copies of what it acknowledged cannot bear to lose W of them, so a fault
  * that takes the last copy shows nothing (the "fault atlas" of TigerBeetle's simulator). With majorities of
  * three that is one disk at a time, and the next one when the one before has been made good: not before every
- * peer is whole again, and never one that has something alone.
+ * peer is whole again, and never one that has something alone. Nor one without which those who vote about the
+ * next configuration have no majority: a founder has the only vote until the first others have joined.
  *
  * A copy of a disk is brought back as the manual says: one peer at a time, while the others run and can be
  * reached. So nothing else strikes while the peer asks them whether its directory is the newest.
  */
+import { majority } from '../protocol/synod.ts'
 import type { SimDiskImage } from './sim-disk.ts'
 import type { SimPeer, Simulation } from './simulation.ts'
 
@@ -97,8 +99,15 @@ export class DataLoss {
   #isAllowed(peer: SimPeer): boolean {
     const { peers } = this.#simulation
     const isWhole = peers.every((each) => isUp(each) && each.node?.isWhole === true)
-    return isWhole && this.#ledger.isElsewhere(peer.host)
+    return isWhole && this.#ledger.isElsewhere(peer.host) && peers.every((each) => hasSpareVote(each, peer))
   }
+}
+
+/** By the configuration that `each` knows, the others that vote are a majority without `peer`. */
+function hasSpareVote(each: SimPeer, peer: SimPeer): boolean {
+  const acceptors = each.node?.configuration?.acceptors ?? []
+  const isVoter = acceptors.some(({ nodeId }) => nodeId === peer.node?.nodeId)
+  return !isVoter || acceptors.length - 1 >= majority(acceptors.length)
 }
 
 function isUp({ state, isPaused }: SimPeer): boolean {
