@@ -16,7 +16,8 @@
  * itself, and says so.
  *
  * A disk that is found to have lost some records, while the peer runs, is the same for the partitions of
- * these: they pass a fence of their own, for the same reason.
+ * these: they pass a fence of their own, for the same reason, and what it still gives back of the leaves that
+ * are wrong goes into quarantine before that, as all of a copy from the past does.
  */
 import { KvError } from '../base/error.ts'
 import type { NodeId, StoreId } from '../base/ids.ts'
@@ -144,7 +145,8 @@ export class CatchUp {
       this.#retryMs = FIRST_RETRY_MS
       return IDLE_MS
     }
-    await completeness.noteLosses()
+    await this.#putAside()
+    if (completeness.suspects.length > 0) return 0 // Found meanwhile.
     if (this.#isLossAccepted) {
       log.error('catch-up.loss_accepted', { cause: completeness.cause, report: this.report })
       await this.#end()
@@ -157,6 +159,21 @@ export class CatchUp {
     if (this.#gaps().length > 0) return this.#retry()
     await this.#end()
     return 0
+  }
+
+  /**
+   * What was found lost goes out of the way before anything is compared: else what the disk still gives back
+   * of it would be brought to owners that purged the key. Of what nobody else owns there is no better copy.
+   */
+  async #putAside(): Promise<void> {
+    const { store, ring } = this.#with
+    await store.completeness.noteLosses()
+    for (const lost of store.completeness.suspects) {
+      const keyspace = ring().keyspaceById(lost.keyspaceId)
+      const isAlone = keyspace !== null && this.#isAlone(keyspace, lost.partition)
+      if (!isAlone) await store.putAside(lost)
+      await store.completeness.cleared([lost])
+    }
   }
 
   async #passFence(): Promise<void> {
@@ -174,6 +191,7 @@ export class CatchUp {
   async #compareWithAll(): Promise<void> {
     const ring = this.#with.ring()
     for (const peer of coOwners(ring, this.#with.selfId)) {
+      if (this.#with.store.completeness.fence === null) return // There was a loss meanwhile.
       if (this.#background.isStopped || !this.#with.isAlive(peer)) continue
       const isNeeded = this.#gaps().some(({ keyspace, partition }) => {
         const isOwner = ring.isOwner(peer, keyspace, partition)

@@ -112,7 +112,10 @@ export class Replication extends OwnerExchange {
     this.finish()
   }
 
-  /** Answers under the old number count for nothing; what our own disk holds we know without asking. */
+  /**
+   * Answers under the old number count for nothing. What our own disk holds we know without asking, unless it
+   * turned out to have lost records: then what it held may have been put aside.
+   */
   override restart(): void {
     if (this.isOver) return
     if (this.isDropped(this.#task.place.keyspace.id)) {
@@ -120,8 +123,16 @@ export class Replication extends OwnerExchange {
       return this.#answer('the keyspace was dropped meanwhile')
     }
     const isHeldHere = this.#holders.includes(this.with.selfId)
-    this.#holders = isHeldHere ? [this.with.selfId] : []
+    const { keyspace, partition, key } = this.#task.place
+    const isOurs = isHeldHere && this.with.ring().isOwner(this.with.selfId, keyspace, partition)
+    const isSure = !isOurs || this.with.store.completeness.isComplete(keyspace.id, partition)
+    this.#holders = isHeldHere && isSure ? [this.with.selfId] : []
     this.start()
+    if (isSure) return
+    this.with.store.merge(keyspace, partition, key, this.#task.record, null, (error) => {
+      if (error === null) this.storedHere()
+      else this.failedHere()
+    })
   }
 
   protected override get questionBytes(): number {

@@ -46,8 +46,9 @@
  * peer restarted: its work is gone, its disk holds what it stated, synced; its stand-in records are counted
  * again. A peer that lost data or was restored: not complete, so the owners' statements lack one; what it
  * held was put into quarantine before it spoke to anyone, comes back from there only as what others hold, and
- * what has been purged since stays there for an operator. A context
- * from before the purge: it covers dots that nobody holds any more; a put with it keeps the new dot, which it
+ * what has been purged since stays there for an operator. A disk that gives back an older record while its
+ * peer runs: the same, for the leaf it is in, once that is found (`store/suspects.ts`). A context from before
+ * the purge: it covers dots that nobody holds any more; a put with it keeps the new dot, which it
  * cannot cover, because no dot is minted twice, and an actor's own vector entry says "all up to n that I
  * minted for this key", of which what was purged was superseded. A put on the same key meanwhile changes the
  * digest, or is merged with the bare record. In a `lww` keyspace a tombstone also hides older values that it

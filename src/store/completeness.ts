@@ -5,6 +5,8 @@
  * found", for what is missing here may have been acknowledged in its name. It is catching up until it was
  * compared with enough others (`coordinator/catch-up.ts`); until then its new writes count, its answers do
  * not. A disk that turned out to have lost some of its records is catching up with their partitions alone.
+ * What it still gives back of the leaves that are wrong is suspect: it may be of an older time, and its key
+ * purged since. Nobody reads it, and it is put aside before the fence (`suspects.ts`).
  *
  * Invariant: that it is catching up is on disk before anybody can ask, and stays there until it is over, so
  * that no crash makes a disk complete. Keyspaces that were made after the fence (`protocol/
@@ -16,9 +18,10 @@ import { type Bytes, strictText, utf8 } from '../base/bytes.ts'
 import { hashText32 } from '../base/hash.ts'
 import type { KeyspaceId, StoreId } from '../base/ids.ts'
 import type { Database } from '../effects/storage.ts'
+import { LEAF_BITS, sliceOf } from '../protocol/hash-tree.ts'
 import type { Committed } from './group-commit.ts'
 import type { TreePlace } from './hash-trees.ts'
-import { CATCH_UP_KEY, STORE_ID_KEY } from './keys.ts'
+import { CATCH_UP_KEY, keyspaceOf, partitionOf, STORE_ID_KEY } from './keys.ts'
 
 const SYNC: object = { sync: true }
 const NOTHING_LOST = { cause: 'lostRecords', isMoving: false, fence: null } as const
@@ -36,6 +39,11 @@ export interface Fence {
   readonly nextKeyspaceId: KeyspaceId
 }
 
+/** Leaves of a partition's tree whose records the disk does not give back as they were written. */
+export interface LostLeaves extends TreePlace {
+  readonly leaves: readonly number[]
+}
+
 type Partitions = ReadonlyMap<KeyspaceId, ReadonlySet<number>>
 
 interface CatchUp {
@@ -48,6 +56,8 @@ interface CatchUp {
   readonly fence: Fence | null
   /** No longer. */
   readonly complete: Partitions
+  /** What was found lost and is still to be put aside. */
+  readonly suspects: readonly LostLeaves[]
 }
 
 /**
@@ -60,7 +70,7 @@ export class Completeness {
   readonly #save: Save
   #catchUp: CatchUp | null = null
   /** Found lost, and not yet on disk that it is. */
-  #found: TreePlace[] = []
+  #found: LostLeaves[] = []
   #lossCount = 0
   #onLoss: (place: TreePlace) => void = () => undefined
   #changing: Promise<unknown> = Promise.resolve()
@@ -97,6 +107,24 @@ export class Completeness {
     return this.#lossCount
   }
 
+  /** Where records are to be put aside: nobody may read them. */
+  get suspects(): readonly LostLeaves[] {
+    const noted = this.#catchUp?.suspects ?? []
+    return this.#found.length === 0 ? noted : [...noted, ...this.#found]
+  }
+
+  /** @param keyHash `hash32` of the user's key */
+  isSuspect(keyHash: number, databaseKey: Bytes): boolean {
+    const { suspects } = this
+    if (suspects.length === 0) return false
+    const keyspaceId = keyspaceOf(databaseKey)
+    const partition = partitionOf(databaseKey)
+    const leaf = sliceOf(keyHash, LEAF_BITS)
+    return suspects.some(
+      (each) => each.keyspaceId === keyspaceId && each.partition === partition && each.leaves.includes(leaf),
+    )
+  }
+
   get isMoving(): boolean {
     return this.#catchUp?.isMoving ?? false
   }
@@ -113,7 +141,8 @@ export class Completeness {
 
   /** From when it fulfils this is another life of the data, of which nothing is complete. */
   async begin(database: Database, cause: LossCause, storeId: StoreId): Promise<void> {
-    const catchUp = { cause, lost: null, isMoving: true, fence: null, complete: new Map() }
+    const nothing = { lost: null, fence: null, complete: new Map(), suspects: [] }
+    const catchUp = { cause, isMoving: true, ...nothing }
     const both = database.batch().put(STORE_ID_KEY, utf8(storeId)).put(CATCH_UP_KEY, encode(catchUp))
     await both.write(SYNC)
     this.#catchUp = catchUp
@@ -125,11 +154,11 @@ export class Completeness {
     this.#onLoss = onLoss
   }
 
-  /** Records of this partition are gone, or of an older time: from now on it is not complete. */
-  lose(place: TreePlace): void {
-    this.#found.push(place)
+  /** Records of these leaves are gone, or of an older time: from now on their partition is not complete. */
+  lose(lost: LostLeaves): void {
+    this.#found.push(lost)
     this.#lossCount += 1
-    this.#onLoss(place)
+    this.#onLoss(lost)
     this.noteLosses().catch(() => undefined) // It is tried again before anything else is noted.
   }
 
@@ -138,11 +167,26 @@ export class Completeness {
     const found = this.#found
     if (found.length === 0) return
     await this.#change((before) => {
-      const catchUp = before ?? { ...NOTHING_LOST, lost: new Map(), complete: new Map() }
+      const catchUp: CatchUp = before ?? {
+        ...NOTHING_LOST,
+        lost: new Map(),
+        complete: new Map(),
+        suspects: [],
+      }
       const lost = catchUp.lost === null ? null : withPlaces(catchUp.lost, found)
-      return { ...catchUp, lost, complete: withoutPlaces(catchUp.complete, found), fence: null }
+      const complete = withoutPlaces(catchUp.complete, found)
+      const fresh = found.filter((each) => !catchUp.suspects.includes(each)) // It may be noted twice.
+      return { ...catchUp, lost, complete, fence: null, suspects: [...catchUp.suspects, ...fresh] }
     })
     this.#found = this.#found.filter((place) => !found.includes(place))
+  }
+
+  /** These are suspects no longer: what was there is out of the way, or nobody could say more of it. */
+  cleared(some: readonly LostLeaves[]): Promise<void> {
+    return this.#change((catchUp) => {
+      if (catchUp === null) return null
+      return { ...catchUp, suspects: catchUp.suspects.filter((each) => !some.includes(each)) }
+    })
   }
 
   /** What was there before is out of the way. @throws as all below: KvError when the disk fails */
@@ -164,9 +208,9 @@ export class Completeness {
     })
   }
 
-  /** Nothing is missing anywhere, but for what was found lost and is not noted yet. */
+  /** Nothing is missing anywhere, but for what was found lost and is not noted, or not put aside yet. */
   end(): Promise<void> {
-    return this.#change(() => null)
+    return this.#change((catchUp) => (catchUp !== null && catchUp.suspects.length > 0 ? catchUp : null))
   }
 
   /** One after the other. */
@@ -187,21 +231,23 @@ export class Completeness {
 }
 
 /** One line of JSON behind its checksum. */
-function encode({ cause, lost, isMoving, fence, complete }: CatchUp): Bytes {
-  const rows = { lost: lost && rowsOf(lost), complete: rowsOf(complete) }
+function encode({ cause, lost, isMoving, fence, complete, suspects }: CatchUp): Bytes {
+  const rows = { lost: lost && rowsOf(lost), complete: rowsOf(complete), suspects }
   const body = JSON.stringify({ cause, isMoving, fence, ...rows })
   return utf8(`${hashText32(body)} ${body}\n`)
 }
 
 /** What cannot be read says that nothing is complete. */
 function decode(bytes: Bytes): CatchUp {
-  const nothing = { cause: 'replaced', lost: null, isMoving: true, fence: null, complete: new Map() } as const
+  const none = { lost: null, fence: null, complete: new Map(), suspects: [] }
+  const nothing = { cause: 'replaced', isMoving: true, ...none } as const
   const match = /^(\d+) (\{.*\})\n$/.exec(strictText(bytes) ?? '')
   const body = match?.[2]
   if (body === undefined || Number(match?.[1]) !== hashText32(body)) return nothing
-  const { cause, lost, isMoving, fence, complete } = JSON.parse(body) // Ours by its checksum.
-  // Notes of earlier versions were always about everything.
-  return { cause, lost: lost ? placesOf(lost) : null, isMoving, fence, complete: placesOf(complete) }
+  const { cause, lost, isMoving, fence, complete, suspects } = JSON.parse(body) // Ours by its checksum.
+  // Notes of earlier versions were always about everything, and had put that aside.
+  const rest = { lost: lost ? placesOf(lost) : null, complete: placesOf(complete), suspects: suspects ?? [] }
+  return { cause, isMoving, fence, ...rest }
 }
 
 type Row = readonly [KeyspaceId, readonly number[]]

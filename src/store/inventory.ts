@@ -13,7 +13,8 @@ import type { Database } from '../effects/storage.ts'
 import { isMortal } from '../protocol/purge.ts'
 import { MalformedBytes } from './byte-cursor.ts'
 import type { Census } from './census.ts'
-import { HashTrees, TREES_FILE, type TreePlace } from './hash-trees.ts'
+import type { LostLeaves } from './completeness.ts'
+import { HashTrees, TREES_FILE } from './hash-trees.ts'
 import { keyspaceOf, partitionOf, userKey } from './keys.ts'
 import type { Life } from './life.ts'
 import { MortalPlaces } from './mortal-places.ts'
@@ -31,7 +32,7 @@ export interface InventoryHost {
   atBoundary(call: () => void): void
   damaged(databaseKey: Bytes): void
   requestCount(): number
-  lost(place: TreePlace, leaves: number): void
+  lost(lost: LostLeaves): void
 }
 
 /** A scan that met a disk which could not be read begins anew, after so long and then after twice as long… */

@@ -71,6 +71,14 @@ export class Quarantine {
     return [{ key, value: record }]
   }
 
+  /** One more, sound. @returns what is to be written for that */
+  unite(databaseKey: Bytes, record: Bytes): { readonly key: Bytes; readonly value: Bytes } {
+    const key = withKind(KIND.quarantined, databaseKey)
+    const before = this.#database().getSync(key)
+    if (before === undefined) this.#size += 1
+    return { key, value: united(before, record, hash32(userKey(databaseKey))) }
+  }
+
   /** The one of a key; null: none. @throws UNAVAILABLE while the database is not open */
   find(keyspaceId: KeyspaceId, partition: number, key: Bytes): Bytes | null {
     return this.#database().getSync(quarantineKey(keyspaceId, partition, key)) ?? null

@@ -27,6 +27,8 @@ export interface RecordWriterHost {
   readonly clashes: DotClashes
   /** @throws with nothing written: OVERLOADED, UNAVAILABLE, NOT_FOUND (the keyspace was dropped) */
   admit(keyspaceId: KeyspaceId, sizeBytes: number): void
+  /** @throws UNAVAILABLE when what is held of this key is suspect */
+  checkTrusted(keyHash: number, databaseKey: Bytes): void
   /** Null: none. @throws UNAVAILABLE while the database is not open, or when this copy is damaged */
   onDisk(keyHash: number, databaseKey: Bytes): Bytes | null
 }
@@ -45,6 +47,7 @@ export class RecordWriter {
   newest(keyspaceId: KeyspaceId, partition: number, key: Bytes): KeyRecord | null {
     const keyHash = hash32(key)
     const databaseKey = recordKey(keyspaceId, partition, key)
+    this.#host.checkTrusted(keyHash, databaseKey)
     const pending = this.#pending.find(keyHash, databaseKey)
     if (pending !== null) return pending.record
     const before = this.#host.onDisk(keyHash, databaseKey)
@@ -77,6 +80,7 @@ export class RecordWriter {
     this.#host.admit(id, sizeBytes)
     const keyHash = hash32(key)
     const databaseKey = recordKey(id, partition, key)
+    this.#host.checkTrusted(keyHash, databaseKey)
     const pending = this.#pending.find(keyHash, databaseKey)
     const before = pending === null ? this.#seenBefore(keyHash, databaseKey) : pending.value
     return { sync: durability === 'disk', keyHash, databaseKey, pending, before }

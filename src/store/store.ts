@@ -18,7 +18,7 @@ import type { Dot, DotSet, KeyRecord } from '../protocol/record.ts'
 import { Actor } from './actor.ts'
 import { Answers } from './answers.ts'
 import { CLEAN_STOP_FILE, encodeCleanStop } from './clean-stop.ts'
-import { Completeness, type LossCause } from './completeness.ts'
+import { Completeness, type LossCause, type LostLeaves } from './completeness.ts'
 import { DiskDamage } from './disk-damage.ts'
 import { DiskRecords } from './disk-records.ts'
 import { DotClashes } from './dot-clashes.ts'
@@ -38,6 +38,7 @@ import { type Listing, listSlices, type SlicePlace } from './slice-listing.ts'
 import type { KeyspacePlace, Merged } from './slot.ts'
 import { type StandInHost, StandIns, type StandInWrite } from './stand-ins.ts'
 import { STORE_LIMITS, type StoreLimits } from './store-limits.ts'
+import { putAside } from './suspects.ts'
 
 type AnyWrite = PendingWrite | StandInWrite | CommitOperation
 export type StoreEffects = Pick<Effects, 'clock' | 'storage' | 'random' | 'log' | 'metrics'>
@@ -96,6 +97,7 @@ export class Store {
     this.#writer = new RecordWriter({
       ...{ disk: this.#disk, commit: this.#commit, answers: this.#answers, clashes: this.clashes },
       admit: (keyspaceId, sizeBytes) => this.#admit(keyspaceId, sizeBytes),
+      checkTrusted: (keyHash, databaseKey) => this.#checkTrusted(keyHash, databaseKey),
       onDisk: (keyHash, databaseKey) => this.#onDisk(keyHash, databaseKey),
     })
     this.standIns = new StandIns(this.#standInHost(), limits.maxStandInBytes)
@@ -169,6 +171,17 @@ export class Store {
     this.#disk.forget()
     this.inventory.begin(this.#database, emptyLife(storeId))
     this.#effects.log.warn('store.begun-anew', { cause, storeId, quarantined })
+  }
+
+  /** What the disk still gives back of these leaves goes into quarantine. @throws as `putAside` */
+  async putAside(lost: LostLeaves): Promise<void> {
+    const host = { database: () => this.#opened, quarantine: this.quarantine, writer: this.#writer }
+    const admit = (keyspaceId: KeyspaceId, sizeBytes: number): void => this.#admit(keyspaceId, sizeBytes)
+    const quarantined = this.#dropped.has(lost.keyspaceId)
+      ? 0
+      : await putAside({ ...host, admit, commit: this.#commit }, lost)
+    const { keyspaceId, partition } = lost
+    this.#effects.log.warn('store.put-aside', { keyspaceId, partition, quarantined })
   }
 
   /**
@@ -323,11 +336,11 @@ export class Store {
       atBoundary: (call) => this.#commit.atBoundary(call),
       requestCount: () => this.#disk.requestCount,
       damaged: (databaseKey) => this.#disk.damaged(databaseKey),
-      lost: (place, leaves) => {
-        this.completeness.lose(place)
+      lost: (lost) => {
+        this.completeness.lose(lost)
         this.#disk.forget()
         this.#writer.changed()
-        this.damage.lost(leaves)
+        this.damage.lost(lost.leaves.length)
         this.renewActor() // What is held no longer says which of its dots a key has.
       },
     }
@@ -361,7 +374,14 @@ export class Store {
 
   #onDisk(keyHash: number, databaseKey: Bytes): Bytes | null {
     if (!this.#isOpen) throw this.#unavailable()
+    this.#checkTrusted(keyHash, databaseKey)
     return this.#disk.read(keyHash, databaseKey)
+  }
+
+  #checkTrusted(keyHash: number, databaseKey: Bytes): void {
+    if (!this.completeness.isSuspect(keyHash, databaseKey)) return
+    const message = "nothing was written: this peer's disk lost records beside this key's; try another peer"
+    throw new KvError('UNAVAILABLE', message)
   }
 
   #unavailable(): KvError {

@@ -17,6 +17,7 @@ import type { Effects } from '../effects/effects.ts'
 import type { Database } from '../effects/storage.ts'
 import { type HashTree, LEAF_BITS, recordDigest, sliceOf } from '../protocol/hash-tree.ts'
 import { Census, type KeyCount } from './census.ts'
+import type { LostLeaves } from './completeness.ts'
 import type { HashTrees, TreePlace } from './hash-trees.ts'
 import { KIND, partitionRange, userKey } from './keys.ts'
 import { isBare, verifyRecord } from './record-codec.ts'
@@ -38,7 +39,7 @@ export interface RebuildHost {
   /** A record is damaged. */
   damaged(databaseKey: Bytes): void
   /** Leaves differ, and no damaged record explains it: the disk lost what it had acknowledged. */
-  lost(place: TreePlace, leaves: number): void
+  lost(lost: LostLeaves): void
 }
 
 /** A reading of the disk that makes hash trees anew. */
@@ -188,19 +189,19 @@ export class TreeRebuild {
     if (this.#trees.find(keyspaceId, partition) !== tree) return // It was dropped.
     this.#trees.counts.correct(keyspaceId, partition, keptCount, counted.at(keyspaceId, partition))
     let differing = 0
-    let lost = 0
+    const leaves: number[] = []
     for (let leaf = 0; leaf < kept.length; leaf++) {
       const error = (kept[leaf] as bigint) ^ (rebuilt[leaf] as bigint)
       if (error === 0n) continue
       tree.toggle(leaf, error)
       differing += 1
-      if (!damagedLeaves.has(leaf)) lost += 1
+      if (!damagedLeaves.has(leaf)) leaves.push(leaf)
     }
     if (isExpected) return
     if (this.#progress !== null) this.#progress.differingLeaves += differing
-    if (lost === 0) return
-    this.#host.effects.log.error('trees.records-lost', { ...place, leaves: lost })
-    this.#host.lost(place, lost)
+    if (leaves.length === 0) return
+    this.#host.effects.log.error('trees.records-lost', { ...place, leaves: leaves.length })
+    this.#host.lost({ ...place, leaves })
   }
 
   /** At a boundary. Null: there is nothing to read. */

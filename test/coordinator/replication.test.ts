@@ -1,7 +1,10 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { present } from '../../src/base/assert.ts'
 import { utf8 } from '../../src/base/bytes.ts'
+import { hash32 } from '../../src/base/hash.ts'
 import type { NodeId } from '../../src/base/ids.ts'
+import { LEAF_BITS, sliceOf } from '../../src/protocol/hash-tree.ts'
 import type { PutReply } from '../../src/wire/requests.ts'
 import {
   CoordinatorWorld,
@@ -10,6 +13,7 @@ import {
   decoded,
   dot,
   dots,
+  KEY,
   makeRing,
   nodes,
   type Outcome,
@@ -183,6 +187,31 @@ test('under a new number all others are asked again; what they confirmed before 
   assert.not(told.isDone, 'a late answer under 1, one under 2, and what was counted under 1')
   if (now[0] !== undefined) world.replyTo(now[0], STORED)
   assert.is(told.reply?.owners, 3, 'the disk here needs no asking')
+})
+
+test('what this disk held and has put aside is stored anew before it counts under a new number', async () => {
+  const { world, told } = await writing()
+  const { store } = world
+  await world.settle()
+  const keyspace = present(world.ring?.keyspace('default'), 'it is there')
+  const partition = present(world.ring, 'it is there').partitionOf(KEY)
+  const leaves = [sliceOf(hash32(KEY), LEAF_BITS)]
+  store.completeness.lose({ keyspaceId: keyspace.id, partition, leaves })
+  await world.settle()
+  const [lost] = store.completeness.suspects
+  const aside = store.putAside(present(lost, 'it was noted'))
+  await world.settle()
+  await aside
+  assert.is(store.quarantine.size, 1)
+  store.completeness.cleared([present(lost, 'it was noted')])
+  await world.settle()
+  const before = world.questions.length
+  world.adopt(makeRing(2, [nodes(0, 1, 2)]))
+  world.replyTo(present(world.questions[before], 'one is asked anew'), STORED)
+  assert.not(told.isDone, 'one other has it, and this disk not yet')
+  await world.settle()
+  assert.is(told.reply?.owners, 2)
+  assert.equal(contents(world.onDisk()), ['v'])
 })
 
 test('a write that is under way when the ring changes needs its quorum in the new owners too', async () => {

@@ -1,9 +1,9 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { utf8 } from '../../src/base/bytes.ts'
-import { hashText32 } from '../../src/base/hash.ts'
+import { hash32, hashText32 } from '../../src/base/hash.ts'
 import type { KeyspaceId } from '../../src/base/ids.ts'
-import { recordDigest } from '../../src/protocol/hash-tree.ts'
+import { LEAF_BITS, recordDigest, sliceOf } from '../../src/protocol/hash-tree.ts'
 import type { SimDiskFailure } from '../../src/simulator/sim-disk.ts'
 import { CATCH_UP_KEY, KIND } from '../../src/store/keys.ts'
 import type { Store } from '../../src/store/store.ts'
@@ -14,6 +14,8 @@ const test = suite('completeness')
 const KEYSPACE = { id: 1 as KeyspaceId, durability: 'disk' } as const
 const PARTITION = 3
 const KEY = utf8('k')
+/** Another leaf than the key's. */
+const LOST = { keyspaceId: KEYSPACE.id, partition: PARTITION, leaves: [] }
 const LATER = (KEYSPACE.id + 1) as KeyspaceId
 
 /** A store that held one record, and lost the right to speak of it. */
@@ -131,7 +133,7 @@ test('records that were found lost take their partition out, through crashes, an
   const { completeness } = store
   let told = 0
   completeness.watch(() => told++)
-  completeness.lose({ keyspaceId: KEYSPACE.id, partition: PARTITION })
+  completeness.lose(LOST)
   assert.is(told, 1)
   assert.not(completeness.isComplete(KEYSPACE.id, PARTITION), 'from that moment on')
   assert.is(completeness.cause, 'lostRecords')
@@ -148,7 +150,7 @@ test('records that were found lost take their partition out, through crashes, an
   assert.not(after.isComplete(KEYSPACE.id, PARTITION))
   await world.result(after.complete(KEYSPACE.id, [PARTITION]))
   assert.ok(after.isComplete(KEYSPACE.id, PARTITION))
-  after.lose({ keyspaceId: KEYSPACE.id, partition: PARTITION })
+  after.lose(LOST)
   await world.result(after.noteLosses())
   assert.not(after.isComplete(KEYSPACE.id, PARTITION), 'it was lost once more')
   assert.is(after.fence, null, 'a fence says nothing of what is lost after it')
@@ -159,7 +161,7 @@ test('what is found lost while everything is caught up with is not taken for com
   const { completeness } = store
   await world.result(completeness.passFence({ number: 7, nextKeyspaceId: LATER }))
   await world.result(completeness.complete(KEYSPACE.id, [PARTITION, PARTITION + 1]))
-  completeness.lose({ keyspaceId: KEYSPACE.id, partition: PARTITION })
+  completeness.lose(LOST)
   assert.is(completeness.fence, null, 'from that moment on')
   await world.settle()
   assert.not(completeness.isComplete(KEYSPACE.id, PARTITION))
@@ -169,13 +171,52 @@ test('what is found lost while everything is caught up with is not taken for com
   assert.ok(after.isComplete(KEYSPACE.id, PARTITION + 1))
 })
 
+test('what is left of a lost leaf can be neither read nor written until it was put aside', async () => {
+  const world = new World('suspects')
+  const store = await world.open()
+  write(store, 'before')
+  await world.settle()
+  const lost = { ...LOST, leaves: [sliceOf(hash32(KEY), LEAF_BITS)] }
+  store.completeness.lose(lost)
+  assert.throws(() => store.read(KEYSPACE.id, PARTITION, KEY), /disk lost/)
+  assert.throws(() => write(store, 'meanwhile'), /disk lost/)
+  await world.result(store.completeness.noteLosses())
+  world.crash()
+  const after = await world.open()
+  assert.throws(() => after.read(KEYSPACE.id, PARTITION, KEY), /disk lost/)
+  const [suspects] = after.completeness.suspects
+  assert.equal(suspects, lost)
+  await world.result(after.putAside(lost))
+  await world.result(after.completeness.cleared([suspects as typeof lost]))
+  assert.is(after.read(KEYSPACE.id, PARTITION, KEY), null)
+  assert.ok(quarantined(after))
+  assert.is(after.quarantine.size, 1)
+  write(after, 'after')
+  await world.settle()
+  assert.ok(after.read(KEYSPACE.id, PARTITION, KEY) !== null)
+  assert.is(after.inventory.counts.total.records, 1)
+  assert.not(after.completeness.isComplete(KEYSPACE.id, PARTITION), 'it is still to be compared')
+})
+
+test('records of other leaves stay where they are', async () => {
+  const world = new World('other leaves')
+  const store = await world.open()
+  write(store, 'before')
+  await world.settle()
+  const leaf = sliceOf(hash32(KEY), LEAF_BITS)
+  store.completeness.lose({ ...LOST, leaves: [(leaf + 1) % 2 ** LEAF_BITS] })
+  await world.result(store.putAside(store.completeness.suspects[0] as typeof LOST))
+  assert.ok(store.read(KEYSPACE.id, PARTITION, KEY) !== null)
+  assert.is(store.quarantine.size, 0)
+})
+
 test('a loss that could not be noted is noted by a clean stop, at the latest', async () => {
   let failure: SimDiskFailure | null = null
   const world = new World('unnoted', { fail: (work) => (work === 'open' ? null : failure) })
   const store = await world.open()
   await world.settle()
   failure = { message: 'input/output error', kept: false }
-  store.completeness.lose({ keyspaceId: KEYSPACE.id, partition: PARTITION })
+  store.completeness.lose(LOST)
   while (!world.logged.includes('store.write-failed')) await world.step()
   failure = null
   while (!world.logged.includes('store.reopened')) await world.step()

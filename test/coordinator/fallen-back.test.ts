@@ -1,0 +1,107 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { present } from '../../src/base/assert.ts'
+import { type Bytes, text, utf8 } from '../../src/base/bytes.ts'
+import { partitionOf } from '../../src/protocol/ring.ts'
+import { createSimulation, type SimPeer, type Simulation } from '../../src/simulator/simulation.ts'
+import { KIND, userKey } from '../../src/store/keys.ts'
+import type { Store } from '../../src/store/store.ts'
+
+const test = suite('a disk that gives back an older record of a key that was purged')
+
+const PARTITIONS = 16
+const RULE = { purgeAfterMs: 4000, expiryGraceMs: 2000 }
+const NOTICED_MS = 90_000
+
+type Peers = [SimPeer, SimPeer, SimPeer]
+type Entry = [key: Bytes, value: Bytes]
+
+function storeOf(peer: SimPeer): Store {
+  return present(peer.node, 'it runs').store
+}
+
+function find(simulation: Simulation, peer: SimPeer, name: string): Entry | null {
+  const { disk } = simulation.world.host(peer.host)
+  for (const place = disk.newest.begin; place.valid; place.next()) {
+    const key = place.key as Bytes
+    if (key[0] === KIND.record && text(userKey(key)) === name) return [key, place.value as Bytes]
+  }
+  return null
+}
+
+/** 'k' was purged by all; then the last one's disk gives back what it held before it was deleted. */
+async function fallenBack(treeRebuildIntervalMs: number): Promise<[Simulation, Peers]> {
+  const node = { purge: RULE, treeRebuildIntervalMs }
+  const simulation = createSimulation({
+    seed: 'older',
+    peers: 3,
+    partitionCount: PARTITIONS,
+    formed: true,
+    node,
+  })
+  await simulation.start()
+  const peers = simulation.peers as unknown as Peers
+  const [, , c] = peers
+  const kv = simulation.client()
+  await simulation.settle(kv.put('k', 'v', { w: 'all' }))
+  for (let i = 0; i < 200; i++) await simulation.settle(kv.put(`other ${i}`, 'v', { w: 'all' }))
+  const [key, old] = present(find(simulation, c, 'k'), 'it is there')
+  await simulation.settle(kv.delete('k', { w: 'all' }))
+  const isPurged = () => peers.every((peer) => find(simulation, peer, 'k') === null)
+  assert.ok(await simulation.until(isPurged, 60_000), 'it is purged')
+  simulation.world.host(c.host).disk.rot(key, old)
+  return [simulation, peers]
+}
+
+function lacks(peer: SimPeer): boolean {
+  const { id } = present(peer.node?.configuration?.keyspaces[0], 'there is the default keyspace')
+  return !storeOf(peer).completeness.isComplete(id, partitionOf(utf8('k'), PARTITIONS))
+}
+
+async function assertStaysAway(simulation: Simulation, peers: Peers): Promise<void> {
+  const kv = simulation.client({ peers: [peers[0].address] })
+  const found = await simulation.settle(kv.get('k', { r: 'all' }))
+  assert.equal(found.values, [])
+  assert.equal(
+    peers.map((peer) => find(simulation, peer, 'k') === null),
+    [true, true, true],
+  )
+}
+
+for (const isCut of [true, false]) {
+  const when = isCut ? 'while it is alone' : 'while it is with the others'
+  test(`noticed ${when}: what it gave back is in quarantine, and nobody is sent it`, async () => {
+    const [simulation, peers] = await fallenBack(20_000)
+    const [, , c] = peers
+    const touches = (from: string, to: string) => (from === c.host) !== (to === c.host)
+    const heal = isCut ? simulation.world.paths.add({ touches, cut: true }) : () => undefined
+    assert.ok(await simulation.until(() => lacks(c), NOTICED_MS), 'noticed')
+    heal()
+    const isOver = () => storeOf(c).completeness.cause === null
+    assert.ok(await simulation.until(isOver, NOTICED_MS), 'caught up')
+    await simulation.run(60_000)
+    await assertStaysAway(simulation, peers)
+    assert.is(storeOf(c).quarantine.size, 1)
+    const kept = storeOf(c).inventory.counts.total.records
+    assert.is(kept, storeOf(peers[0]).inventory.counts.total.records, 'what others hold came back')
+    await simulation.stop()
+  })
+}
+
+test('nor when an operator gives up what may be missing before the others were compared', async () => {
+  const [simulation, peers] = await fallenBack(20_000)
+  const [a, b, c] = peers
+  const isAway = (host: string) => host === c.host
+  const touches = (from: string, to: string) => isAway(from) !== isAway(to)
+  const heal = simulation.world.paths.add({ touches, cut: true })
+  assert.ok(await simulation.until(() => lacks(c), NOTICED_MS), 'noticed')
+  const wanted = { keyspace: null, round: 'given-up', acceptLoss: true }
+  await simulation.settle(present(c.node, 'it runs').service.repair(wanted))
+  assert.ok(await simulation.until(() => storeOf(c).completeness.cause === null, NOTICED_MS), 'given up')
+  heal()
+  await simulation.run(60_000)
+  await assertStaysAway(simulation, [a, b, c])
+  await simulation.stop()
+})
+
+test.run()
