@@ -161,7 +161,10 @@ export class RingChange {
     }
     const windowMs = configuration.phase === 'stable' ? this.#windowEndsMs - clock.monotonic() : 0
     if (windowMs > 0) return windowMs
-    if (this.#lacksJoiners(configuration)) return timing.retryMs
+    if (this.#lacksJoiners(configuration)) {
+      this.#setObstacle(decided, null)
+      return timing.retryMs
+    }
 
     const waitedFor = membersWaitedFor(configuration)
     const acks = await spread.collect(decided, waitedFor)

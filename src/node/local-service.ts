@@ -214,11 +214,13 @@ export class LocalService implements KvService {
     return new Map(ids.map((nodeId, i) => [nodeId, answers[i] ?? null]))
   }
 
-  /** Everyone that is a member, or known to be on the way to it. */
+  /** Everyone that is a member, or known to be on the way to it: who says that it goes is not any more. */
   get #everybody(): readonly NodeId[] {
     const members = this.#parts.ring().configuration.members.map(({ nodeId }) => nodeId)
-    const known = this.#parts.membership.peers().map(({ nodeId }) => nodeId)
-    return [...members, ...known.filter((nodeId) => !members.includes(nodeId))]
+    const others = this.#parts.membership.peers().filter(({ nodeId, state }) => {
+      return state !== 'left' && !members.includes(nodeId)
+    })
+    return [...members, ...others.map(({ nodeId }) => nodeId)]
   }
 
   #warnings(
@@ -230,8 +232,11 @@ export class LocalService implements KvService {
     const why = whyDown(this.#parts.activeFaults())
     if (pending !== null) warnings.push(pending)
     for (const [nodeId, report] of reports) warnings.push(...dataWarnings(this.#addressOf(nodeId), report))
-    for (const { address, state, catchingUp, quarantined } of peers) {
-      if (state.startsWith('D')) warnings.push(`${address} ${why}`)
+    const { members } = this.#parts.ring().configuration
+    for (const { id, address, state, catchingUp, quarantined } of peers) {
+      const isMember = members.some(({ nodeId }) => nodeId === id)
+      if (state === 'DJ' && !isMember) warnings.push(`${address} ${NEVER_CAME}`)
+      else if (state.startsWith('D')) warnings.push(`${address} ${why}`)
       if (catchingUp !== null) warnings.push(`${address} is ${catchingUp}`)
       else if (quarantined !== null && quarantined > 0) {
         warnings.push(`${address} keeps ${quarantined} records in quarantine that no other owner has`)
@@ -244,6 +249,10 @@ export class LocalService implements KvService {
     return this.#parts.membership.addressOf(nodeId) ?? nodeId
   }
 }
+
+/** Of one who is down and was not let in yet: the cluster does without it. */
+const NEVER_CAME =
+  'is down and was no member yet: start it again, or let it be forgotten, which takes about a minute'
 
 /** What to do about a peer that is down. It may run, and must not be started twice. */
 function whyDown(activeFaults: readonly string[] | null): string {

@@ -199,6 +199,42 @@ test('who asks to join a cluster with data waits, is shown as joining, and is no
   await world.settle(write(first.node.service, 'k', 'v2'))
 })
 
+test('who gave up joining is in no status any more, and its address is free for another', async () => {
+  const { world, peers } = await cluster(2)
+  const [first, second] = peers as [TestPeer, TestPeer]
+  await world.settle(write(first.node.service, 'k', 'v'))
+  const seen = async (): Promise<string[][]> => {
+    const asked = Promise.all(peers.map(({ node }) => node.service.status()))
+    return (await world.settle(asked)).map((status) =>
+      status.peers.filter(({ state }) => state !== 'UN').map((peer) => `${peer.address} ${peer.state}`),
+    )
+  }
+  const third = world.peer(3, { join: [first.address] })
+  const wait = async (): Promise<void> => {
+    third.begin().catch(() => undefined)
+    await world.pass(3_000)
+    assert.equal(await seen(), Array(2).fill([`${third.address} UJ`]))
+  }
+  await wait()
+  await third.stop()
+  await world.pass(500)
+  assert.equal(await seen(), [[], []], 'an orderly stop')
+  const pending = await world.settle(first.node.service.status())
+  assert.equal([pending.layout.pending, pending.warnings], [null, []])
+
+  await wait()
+  third.crash('process')
+  await world.pass(10_000)
+  assert.equal(await seen(), Array(2).fill([`${third.address} DJ`]))
+  const { warnings } = await world.settle(second.node.service.status())
+  assert.match(warnings.join('; '), /10\.0\.0\.3:7000 is down and was no member yet/)
+  third.host.disk.wipe()
+  await wait()
+  third.crash('process')
+  await world.pass(80_000)
+  assert.equal(await seen(), [[], []], 'dead for a while')
+})
+
 test('a peer that founds a cluster is not drawn into that of somebody it met before', async () => {
   for (let i = 0; i < 10; i++) {
     const world = new NodeWorld(`old acquaintance ${i}`)

@@ -275,15 +275,15 @@ membership('peers known from disk are down until they are met, and are tried at 
 })
 
 membership(
-  'who is down for an hour and is no member is forgotten until it comes again; a member never',
+  'who is down for a minute and is no member is forgotten until it comes again; a member never',
   () => {
     const lone = new Lone(['a', 'member', 'stranger'])
     lone.step({ type: 'configuration', number: 2, members: [id('me'), id('a'), id('member')] })
     lone.gossip('a', belief('member', 'dead'), belief('stranger', 'dead'))
     const answering = lone.answering('member', 'stranger')
-    lone.run(3_590_000, answering)
+    lone.run(59_000, answering)
     assert.is(lone.state('stranger'), 'dead')
-    lone.run(80_000, answering)
+    lone.run(10_000, answering)
     assert.is(lone.state('stranger'), null)
     assert.is(lone.state('member'), 'dead')
     const told = lone.outputs.filter((output) => output.type === 'changed' && output.after === null)
@@ -295,6 +295,37 @@ membership(
     assert.is(lone.state('stranger'), 'alive')
   },
 )
+
+membership('a stranger that is down is forgotten when somebody else is up at its address', () => {
+  const lone = new Lone(['a', 'member', 'stranger'])
+  lone.step({ type: 'configuration', number: 2, members: [id('me'), id('a'), id('member')] })
+  lone.gossip('a', belief('stranger', 'dead'), belief('member', 'dead'))
+  assert.is(lone.state('stranger'), 'dead')
+  lone.step({ type: 'met', facts: facts('next', 1, at('stranger')), dialled: null })
+  assert.equal([lone.state('stranger'), lone.state('next')], [null, 'alive'])
+  lone.step({ type: 'met', facts: facts('other', 1, at('member')), dialled: null })
+  assert.is(lone.state('member'), 'dead', 'a member is no stranger')
+})
+
+membership('a stranger that goes down where somebody else is up by then is forgotten at once', () => {
+  const lone = new Lone(['a', 'stranger'])
+  lone.step({ type: 'configuration', number: 2, members: [id('me'), id('a')] })
+  lone.step({ type: 'met', facts: facts('next', 1, at('stranger')), dialled: null })
+  assert.equal([lone.state('stranger'), lone.state('next')], ['alive', 'alive'])
+  lone.gossip('a', belief('stranger', 'left'))
+  assert.equal([lone.state('stranger'), lone.state('next')], [null, 'alive'])
+})
+
+membership('who is alone forgets no strangers: they may have been made members', () => {
+  const lone = new Lone(['a', 'stranger'])
+  lone.step({ type: 'configuration', number: 2, members: [id('me'), id('a')] })
+  lone.gossip('a', belief('stranger', 'dead'), belief('a', 'left'))
+  lone.run(600_000)
+  assert.equal([lone.state('stranger'), lone.state('a')], ['dead', 'left'])
+  lone.step({ type: 'met', facts: facts('a', 2), dialled: null })
+  lone.run(10_000, lone.answering('stranger'))
+  assert.is(lone.state('stranger'), null)
+})
 
 membership('nobody is reminded by others of a dead stranger that he has forgotten', () => {
   const lone = new Lone(['a'])

@@ -138,6 +138,7 @@ export class Beliefs {
     const peer = table.insert(record, nowMs)
     if (record.state === 'suspect') table.replace(peer, record, startSuspicion(options, upCount + 1, nowMs))
     if (passOn) broadcasts.add(record.nodeId)
+    this.#view.isSweepDue ||= isUp(record.state) && table.downCount > 0
     this.#view.output({ type: 'changed', nodeId: record.nodeId, before: null, after: viewOf(peer) })
   }
 
@@ -150,6 +151,7 @@ export class Beliefs {
     if (passOn) broadcasts.add(record.nodeId)
     if (before.state === record.state && isSameLife(before, record)) return
     peer.changedAtMs = nowMs
+    this.#view.isSweepDue ||= !isUp(record.state) && this.#view.isStranger(record.nodeId)
     this.#view.output({ type: 'changed', nodeId: record.nodeId, before, after: viewOf(peer) })
   }
 

@@ -26,6 +26,8 @@ export class LocalView {
   configurationNumber = 0
   /** Those whom the configuration names; null before the first one. */
   members: ReadonlySet<NodeId> | null = null
+  /** Somebody came to where a stranger that is down may have been, or the other way round. */
+  isSweepDue = false
   #self: PeerRecord
   #forgotten: Set<NodeId> = new Set()
   #outputs: MembershipOutput[] = []

@@ -11,8 +11,9 @@
  * Invariants: beliefs only move up in the order of `peer.ts`; only a peer itself can outrank what is said of
  * it; somebody is always tried again while anybody is dead. So no healthy peer stays dead once it can be
  * reached, and nobody who was forgotten comes back. One who is down and is no member of the cluster is
- * dropped after a while, so that peers that came once do not fill the table; whoever of them comes again is
- * met anew.
+ * dropped after a while, and at once when somebody else is up at its address, so that peers that came once do
+ * not fill the table; whoever of them comes again is met anew. Not while nobody is up: a peer that is cut off
+ * may not know who was made a member since.
  *
  * A peer that was stalled blames itself first: the time in which it did not run counts against nobody, its
  * health gets worse, and when it was away for longer than the shortest suspicion, it refutes its own death
@@ -44,7 +45,7 @@ const MAX_FAREWELLS = 64
 const GRACE_INTERVAL_MS = 1000
 
 /** How often those who are down are looked through for strangers. */
-const STRANGER_SWEEP_MS = 60_000
+const STRANGER_SWEEP_MS = 5_000
 
 export interface Membership {
   /** @param nowMs monotonic; never less than before. The outputs are to be performed in order. */
@@ -327,13 +328,21 @@ class Machine implements Membership {
   }
 
   #dropStrangers(): void {
-    const { nowMs, table, options } = this.#view
-    if (nowMs < this.#nextSweepMs) return
+    const { nowMs, table, options, self } = this.#view
+    if (!this.#view.isSweepDue && nowMs < this.#nextSweepMs) return
+    this.#view.isSweepDue = false
     this.#nextSweepMs = nowMs + STRANGER_SWEEP_MS
-    for (const peer of [...table.values()]) {
-      const { nodeId, state } = peer.record
-      const isOver = !isUp(state) && nowMs - peer.changedAtMs >= options.strangerMemoryMs
-      if (!isOver || !this.#view.isStranger(nodeId)) continue
+    if (table.upCount === 0 || table.downCount === 0) return
+    const everyone = [...table.values()]
+    const strangers = everyone.filter(({ record }) => {
+      return !isUp(record.state) && this.#view.isStranger(record.nodeId)
+    })
+    if (strangers.length === 0) return
+    const up = everyone.filter(({ record }) => isUp(record.state))
+    const taken = new Set([self.address, ...up.map(({ record }) => record.address)])
+    for (const peer of strangers) {
+      const { nodeId, address } = peer.record
+      if (nowMs - peer.changedAtMs < options.strangerMemoryMs && !taken.has(address)) continue
       const before = viewOf(peer)
       this.#detector.forget(nodeId)
       this.#view.drop(nodeId)

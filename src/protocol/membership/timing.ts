@@ -21,7 +21,7 @@ export interface MembershipOptions {
   readonly pushPullIntervalMs: number
   /** Between attempts to reach the dead. */
   readonly redialIntervalMs: number
-  /** How long one who is down and no member of the cluster is remembered. */
+  /** How long one who is down and no member of the cluster is remembered, while anybody is up. */
   readonly strangerMemoryMs: number
   /** Where to find a first peer. */
   readonly seeds: readonly Address[]
@@ -39,7 +39,7 @@ export const DEFAULT_MEMBERSHIP_OPTIONS: MembershipOptions = {
   retransmitMultiplier: 4,
   pushPullIntervalMs: 30_000,
   redialIntervalMs: 1000,
-  strangerMemoryMs: 3_600_000,
+  strangerMemoryMs: 60_000,
   seeds: [],
 }
 
