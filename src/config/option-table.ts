@@ -46,7 +46,7 @@ export const PEER_OPTIONS = {
   maxValue: size(1, 4 * 1024 * 1024, {
     default: 1024 * 1024,
     unit: 'bytes',
-    help: 'largest value that is accepted',
+    help: 'largest value that is accepted, up to 4MiB; the same at every peer',
   }),
   enableFaults: toggle({
     default: false,

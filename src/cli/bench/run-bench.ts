@@ -3,7 +3,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { type Bytes, utf8 } from '../../base/bytes.ts'
-import { type ErrorCode, KvError, toKvError } from '../../base/error.ts'
+import { type ErrorCode, toKvError } from '../../base/error.ts'
 import { createPrng, type Prng } from '../../base/prng.ts'
 import { DEFAULT_KEYSPACE_OPTIONS } from '../../wire/requests.ts'
 import { EXIT_UNAVAILABLE } from '../exit-code.ts'
@@ -36,15 +36,8 @@ export interface BenchWords {
   readonly json: boolean
 }
 
-/** Workload `e` is refused before anything is connected. @throws INVALID_ARGUMENT */
-export function checkWorkload(name: WorkloadName): Workload {
-  if (name === 'e')
-    throw new KvError('INVALID_ARGUMENT', 'workload e reads ranges of keys, which is not available yet')
-  return WORKLOAD_TABLE[name]
-}
-
 export async function runBench(words: BenchWords, clients: readonly KvClient[]): Promise<void> {
-  const bench = new Bench(words, checkWorkload(words.workload), clients)
+  const bench = new Bench(words, WORKLOAD_TABLE[words.workload], clients)
   await bench.ensureKeyspace()
   if (words.load) await bench.load()
   await bench.run()
@@ -90,15 +83,20 @@ class Bench {
 
   /** So that reads find something. */
   async load(): Promise<void> {
-    this.#live(`loading ${formatCount(this.#words.keys)} keys`)
+    const { keys, keyspace } = this.#words
+    const startMs = performance.now()
+    process.stderr.write(`loading ${formatCount(keys)} keys into ${keyspace}, which --no-load leaves out …\n`)
     let next = 0
     const lane = async (client: KvClient): Promise<void> => {
-      for (let index = next++; index < this.#words.keys; index = next++) await this.#put(client, index, null)
+      for (let index = next++; index < keys; index = next++) await this.#put(client, index, null)
     }
     const lanes = Array.from({ length: LOAD_IN_FLIGHT }, (_, i) =>
       lane(this.#clients[i % this.#clients.length] as KvClient),
     )
     await Promise.all(lanes)
+    const tookSeconds = ((performance.now() - startMs) / 1000).toFixed(1)
+    const { workload, seconds } = this.#words
+    process.stderr.write(`loaded in ${tookSeconds} s; now workload ${workload} for ${seconds} s …\n`)
   }
 
   async run(): Promise<void> {

@@ -26,7 +26,7 @@ export default class Bench extends CtlCommand {
 
   async run(): Promise<void> {
     const { flags } = await this.parse(Bench)
-    const { checkWorkload, runBench } = await import('../bench/run-bench.ts')
+    const { runBench } = await import('../bench/run-bench.ts')
     const { withClients } = await import('./session.ts')
     const words = {
       workload: flags.workload as WorkloadName,
@@ -40,7 +40,6 @@ export default class Bench extends CtlCommand {
       timeoutMs: flags.timeout,
       json: flags.json,
     }
-    checkWorkload(words.workload)
     await withClients(flags.peer, words.clients, (clients) => runBench(words, clients))
   }
 }

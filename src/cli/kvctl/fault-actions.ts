@@ -118,7 +118,7 @@ async function print(answers: Answers, json: boolean, done: 'healed' | null): Pr
   const rows = reports.map(({ address, state, faults }) => [address, state, String(faults.length)])
   const titles = [{ title: 'peer' }, { title: 'state' }, { title: 'faults', align: 'right' }] as const
   // Both ends of a cut say so.
-  const sentences = new Set(reports.flatMap(({ faults }) => faults))
+  const sentences = new Set(reports.flatMap(({ faults }) => faults).sort())
   const isWhole = failures.length === 0
   const lines = [await renderTable(titles, rows), '', ...sentences]
   if (done !== null && !isWhole) lines.push(`${done} at ${reports.map(({ address }) => address).join(', ')}`)

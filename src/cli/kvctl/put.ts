@@ -37,7 +37,7 @@ export default class Put extends CtlCommand {
   }
   static override examples = [
     '<%= config.bin %> put greeting hello',
-    'cat photo.jpg | <%= config.bin %> put photo - --content-type image/jpeg',
+    '$ cat photo.jpg | <%= config.bin %> put photo - --content-type image/jpeg',
   ]
 
   async run(): Promise<void> {
