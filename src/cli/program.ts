@@ -60,6 +60,8 @@ function loadConfig(program: Program): Promise<Config> {
       topicSeparator: ' ',
       additionalHelpFlags: ['-h'],
       topics: program.topics,
+      // The summary is the first line of the help already.
+      helpOptions: { hideCommandSummaryInDescription: true },
       commands: { strategy: 'explicit', target: `./${program.name}-commands.js`, identifier: 'COMMANDS' },
     },
   }
@@ -84,7 +86,8 @@ function faultOf(name: string, config: Config, words: readonly string[]): string
   const isTopic = config.findTopic(first) !== undefined
   if (isTopic && (second === undefined || wantsHelp(words))) return null
   if (isTopic && !isWord(second)) return `'${first}' is followed by one of: ${commandList(config, first)}`
-  return `unknown command '${named(config, words)}'; there are: ${commandList(config)}`
+  const list = commandList(config, isTopic ? first : undefined)
+  return `unknown command '${named(config, words)}'; there are: ${list}`
 }
 
 function wantsHelp(words: readonly string[]): boolean {

@@ -51,6 +51,18 @@ test('programs start at every moment of a build, and what runs finds what it has
   for (const chunk of before) assert.ok(after.has(chunk), `${chunk} of the build before is gone`)
 })
 
+test('who requires the package is told to import it', async () => {
+  await build()
+  const required = "try { require('kvnode') } catch (error) { console.log(error.name, error.message) }"
+  const imported = "import('kvnode').then(({ connect }) => console.log(typeof connect))"
+  const script = `${required}\n${imported}\n`
+  // A package may name itself.
+  writeFileSync(join(root, 'requiring.cjs'), script)
+  const said = await processes.output(process.execPath, [join(root, 'requiring.cjs')])
+  assert.match(said, /^KvError kvnode is an ES module: /)
+  assert.match(said, /await import\('kvnode'\)\nfunction\n$/)
+})
+
 test('only what was built last is kept for the package', async () => {
   await build('--prune')
   const [files = []] = JSON.parse(readFileSync(join(root, 'dist/built'), 'utf8')) as string[][]

@@ -124,6 +124,15 @@ test('peers that an earlier run did not have are told of at once and hold nobody
   await interrupt(two.child)
 })
 
+test('a peer that was killed before is no failure of the stop', async () => {
+  const { child, guide } = await startCluster(['--port', '0', '--peers', '2', '--data', 'one-killed'])
+  const [processId] = [...guide.matchAll(/ready +(\d+)/g)].map((match) => Number(match[1]))
+  const told = once(child.stdout as NonNullable<ChildProcess['stdout']>, 'data')
+  process.kill(processId as number, 'SIGKILL')
+  assert.match(String(await told), 'was ended by SIGKILL')
+  assert.is(await interrupt(child), 0)
+})
+
 test('--clean starts afresh', async () => {
   const { child } = await startCluster(['--port', '0', '--peers', '1', '--clean', '--data', 'clean'])
   assert.ok(existsSync(join(directory, 'clean')))

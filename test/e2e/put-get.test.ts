@@ -99,7 +99,11 @@ test('status, ring and keyspaces are tables and JSON', async () => {
   assert.is(JSON.parse((await kvctl(1, ['status', '--json'])).stdout).peers.length, 3)
   const located = JSON.parse((await kvctl(0, ['ring', '--key', 'greeting', '--json'])).stdout)
   assert.is(located.owners.length, 3)
-  assert.match((await kvctl(0, ['ring'])).stdout, '512 partitions')
+  const ring = (await kvctl(0, ['ring'])).stdout
+  assert.is(ring.match(/^127\.0\.0\.1:\d+ +512 +1\d\d$/gm)?.length, 3, ring)
+  assert.match(ring, '512 partitions')
+  const partitions = (await kvctl(0, ['ring', '--partitions'])).stdout
+  assert.is(partitions.match(/^ *\d+( +127\.0\.0\.1:\d+){3}$/gm)?.length, 512)
   assert.match((await kvctl(0, ['keyspace', 'list'])).stdout, 'default')
 })
 

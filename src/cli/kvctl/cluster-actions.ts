@@ -1,6 +1,6 @@
 /** What `status`, `hints` and `ring` print. */
 
-import type { ClusterStatus, KvService, PeerStatus } from '../../wire/requests.ts'
+import type { ClusterStatus, KvService, PeerStatus, RingInfo } from '../../wire/requests.ts'
 import { colors, formatBytes, formatCount, formatDuration, printJson, renderTable } from '../terminal.ts'
 import { parseKey } from './input.ts'
 
@@ -78,20 +78,45 @@ export async function showHints(service: KvService, json: boolean): Promise<void
   process.stdout.write(`${await renderTable(columns, rows)}\n`)
 }
 
-export async function showRing(service: KvService, json: boolean): Promise<void> {
+export async function showRing(service: KvService, everyPartition: boolean, json: boolean): Promise<void> {
   const ring = await service.ring()
   if (json) {
     printJson(ring)
     return
   }
+  const table = everyPartition ? await renderPartitions(ring) : await renderShares(ring)
+  const more = everyPartition ? '' : '; --partitions shows each, --key KEY where a key lives'
+  process.stdout.write(`${table}\n\n${ring.partitionCount} partitions, layout ${ring.layoutVersion}${more}\n`)
+}
+
+/** How many partitions each peer owns, and of how many it is the first owner. */
+function renderShares(ring: RingInfo): Promise<string> {
+  const shares = new Map<string, { owned: number; first: number }>()
+  for (const { owners } of ring.partitions) {
+    for (const [place, owner] of owners.entries()) {
+      const { owned, first } = shares.get(owner) ?? { owned: 0, first: 0 }
+      shares.set(owner, { owned: owned + 1, first: first + (place === 0 ? 1 : 0) })
+    }
+  }
+  const columns = [
+    { title: 'peer' },
+    { title: 'partitions', align: 'right' },
+    { title: 'first owner of', align: 'right' },
+  ] as const
+  const rows = [...shares]
+    .sort(([a], [b]) => a.localeCompare(b, 'en', { numeric: true }))
+    .map(([owner, { owned, first }]) => [owner, formatCount(owned), formatCount(first)])
+  return renderTable(columns, rows)
+}
+
+function renderPartitions(ring: RingInfo): Promise<string> {
   const rows = ring.partitions.map(({ partition, owners }) => [String(partition), ...owners])
   const depth = Math.max(0, ...rows.map((row) => row.length - 1))
   const places = Array.from({ length: depth }, (_, place) => ({ title: `owner ${place + 1}` }))
-  const table = await renderTable(
+  return renderTable(
     [{ title: 'partition', align: 'right' }, ...places],
     rows.map((row) => [...row, ...Array<string>(depth + 1 - row.length).fill('-')]),
   )
-  process.stdout.write(`${table}\n\n${ring.partitionCount} partitions, layout ${ring.layoutVersion}\n`)
 }
 
 export async function showKeyLocation(

@@ -1,7 +1,7 @@
 /** Every command of `kvctl`. They are small: what a command needs to run is loaded when it runs. */
 import Bench from './bench.ts'
 import Del from './del.ts'
-import Fault from './fault.ts'
+import { FAULT_COMMANDS } from './fault.ts'
 import Get from './get.ts'
 import Hints from './hints.ts'
 import Import from './import.ts'
@@ -20,7 +20,7 @@ export const COMMANDS = {
   del: Del,
   status: Status,
   ring: Ring,
-  fault: Fault,
+  ...FAULT_COMMANDS,
   hints: Hints,
   repair: Repair,
   tasks: Tasks,

@@ -1,22 +1,11 @@
 /** The words after `kvctl fault` as a command. */
 import { KvError } from '../../base/error.ts'
 import { type FaultCommand, parseFaultCommand } from '../../wire/faults.ts'
-
-const USAGE: Readonly<Record<FaultCommand['fault'] | 'list', string>> = {
-  partition: 'partition "A,B|C"',
-  isolate: 'isolate PEER',
-  'one-way': 'one-way A B',
-  drop: 'drop A B 30%',
-  delay: 'delay A B 200ms',
-  fail: 'fail PEER',
-  recover: 'recover PEER',
-  heal: 'heal',
-  list: 'list',
-}
+import { FAULT_USAGE } from './fault-usage.ts'
 
 /** @throws INVALID_ARGUMENT */
 export function parseFaultWords(action: string, words: readonly string[]): FaultCommand | 'list' {
-  const usage = USAGE[action as FaultCommand['fault']]
+  const usage = FAULT_USAGE[action as FaultCommand['fault']]
   const count = usage.split(' ').length - 1
   if (words.length !== count) throw invalid(`'${action}' is written: kvctl fault ${usage}`)
   if (action === 'list') return 'list'

@@ -1,49 +1,74 @@
 import * as Args from '@oclif/core/args'
+import type { FaultCommand } from '../../wire/faults.ts'
 import { CtlCommand } from './ctl-command.ts'
+import { FAULT_USAGE } from './fault-usage.ts'
 
-export default class Fault extends CtlCommand {
-  static override summary = 'simulate failures of running peers'
-  static override description = [
-    'For peers started with --enable-faults, as those of `kvnode cluster` are. A peer is named by its port,',
-    'its address, its id or the beginning of its id. The command goes from here to every peer that has a',
-    'part in it.',
-    'Failures add up until `heal`; a restarted peer has forgotten its own.',
-    '\n\npartition "A,B|C": no peer of one group reaches one of another',
-    '\nisolate A: A and all others do not reach each other',
-    '\none-way A B: what A sends to B is lost',
-    '\ndrop A B 30%, delay A B 200ms: what the two send to each other is lost, or late',
-    '\nfail A: it refuses everything as if it were gone, until recover A',
-    '\nheal: ends everything',
-    '\nlist: what is being simulated where',
-  ].join(' ')
-  static override args = {
-    action: Args.string({
-      description: 'what to simulate',
-      required: true,
-      options: ['partition', 'isolate', 'one-way', 'drop', 'delay', 'fail', 'recover', 'heal', 'list'],
-      ignoreStdin: true,
-    }),
-    words: Args.string({
-      description: 'whom, and how much',
-      required: false,
-      multiple: true,
-      ignoreStdin: true,
-    }),
-  }
-  static override examples = [
-    '<%= config.bin %> fault partition "7001,7002|7003"',
-    '<%= config.bin %> fault drop 7001 7002 30%',
-    '<%= config.bin %> fault heal',
-  ]
+type Action = FaultCommand['fault'] | 'list'
 
-  async run(): Promise<void> {
-    const { args, flags } = await this.parse(Fault)
-    const { parseFaultWords } = await import('./fault-words.ts')
-    const { injectFault, listFaults } = await import('./fault-actions.ts')
-    const words = (args.words ?? []) as unknown as readonly string[]
-    const command = parseFaultWords(args.action, words)
-    const asking = { peers: flags.peer, timeoutMs: flags.timeout, json: flags.json }
-    if (command === 'list') await listFaults(asking)
-    else await injectFault(command, asking)
+interface FaultHelp {
+  readonly summary: string
+  /** What is particular about it. */
+  readonly more?: string
+  /** Words to try. */
+  readonly example: string
+}
+
+const HELP: Readonly<Record<Action, FaultHelp>> = {
+  partition: {
+    summary: 'cut the peers into groups: no peer of one reaches one of another',
+    more: 'Within a group everyone reaches everyone, and peers in no group stay as they are. ',
+    example: '"7001,7002|7003"',
+  },
+  isolate: { summary: 'cut one peer off: it and all others do not reach each other', example: '7003' },
+  'one-way': {
+    summary: 'lose what the first peer sends to the second',
+    more: 'What the second sends to the first arrives. ',
+    example: '7001 7002',
+  },
+  drop: { summary: 'lose a share of what two peers send to each other', example: '7001 7002 30%' },
+  delay: { summary: 'make what two peers send to each other late', example: '7001 7002 200ms' },
+  fail: {
+    summary: 'make a peer refuse peers and clients, as if it were gone',
+    more: 'Its process goes on; recover ends it. ',
+    example: '7003',
+  },
+  recover: { summary: 'let a peer that plays dead find its cluster again, and serve', example: '7003' },
+  heal: { summary: 'end everything that is simulated, at every peer', example: '' },
+  list: { summary: 'show what is being simulated where', example: '' },
+}
+
+const GENERAL =
+  'For peers started with --enable-faults, as those of `kvnode cluster` are. A peer is named by its port, ' +
+  'its address, its id or the beginning of its id. The command goes from here to every peer that has a ' +
+  'part in it. Failures add up until `kvctl fault heal`; a restarted peer has forgotten its own. A peer ' +
+  'that is cut off is called down about 3 s later.'
+
+/** By the name of the command: `fault:isolate` and so on. */
+export const FAULT_COMMANDS = Object.fromEntries(
+  (Object.keys(HELP) as Action[]).map((action) => [`fault:${action}`, faultCommand(action)]),
+)
+
+/** A command each: its help is about it alone. */
+function faultCommand(action: Action): typeof CtlCommand {
+  const { summary, more = '', example } = HELP[action]
+  return class extends CtlCommand {
+    static override summary = summary
+    static override description = more + GENERAL
+    static override usage = [`fault ${FAULT_USAGE[action]} [--peer HOST:PORT...] [--json] [--timeout MS]`]
+    static override args = {
+      // How many there have to be is said in words that fit the action.
+      words: Args.string({ multiple: true, ignoreStdin: true, hidden: true }),
+    }
+    static override examples = [`<%= config.bin %> fault ${action} ${example}`.trim()]
+
+    async run(): Promise<void> {
+      const { args, flags } = await this.parse(this.constructor as typeof CtlCommand)
+      const { parseFaultWords } = await import('./fault-words.ts')
+      const { injectFault, listFaults } = await import('./fault-actions.ts')
+      const command = parseFaultWords(action, (args.words ?? []) as unknown as readonly string[])
+      const asking = { peers: flags.peer, timeoutMs: flags.timeout, json: flags.json }
+      if (command === 'list') await listFaults(asking)
+      else await injectFault(command, asking)
+    }
   }
 }

@@ -9,7 +9,7 @@ export default class Repair extends CtlCommand {
     'to requests, and does no harm when it is run twice, or ended: the round goes on without this command,',
     "and 'kvctl tasks' shows it. Peers that are down take no part: they compare by themselves when they are",
     'back. The cluster does the same every few minutes without being asked.',
-    '\n\nExit code 3: some of it could not be compared or repaired.',
+    'Exit code 3: some of it could not be compared or repaired.',
   ].join(' ')
   static override flags = {
     keyspace: Flags.string({ description: 'only this keyspace; otherwise all', helpValue: 'NAME' }),

@@ -2,7 +2,10 @@ import * as Flags from '@oclif/core/flags'
 import { CtlCommand, keyHexFlag, keyspaceFlag } from './ctl-command.ts'
 
 export default class Ring extends CtlCommand {
-  static override summary = 'show which peers own which partitions, or where a key lives'
+  static override summary = 'show how many partitions each peer owns, which those are, or where a key lives'
+  static override description =
+    'The first owner of a partition is the one that is asked first; which peers own a key follows from its ' +
+    'partition. With --json always all partitions.'
   static override flags = {
     keyspace: keyspaceFlag,
     key: Flags.string({
@@ -10,8 +13,17 @@ export default class Ring extends CtlCommand {
       helpValue: 'KEY',
     }),
     'key-hex': keyHexFlag,
+    partitions: Flags.boolean({
+      description: 'show every partition with its owners, in order of preference',
+      default: false,
+      exclusive: ['key'],
+    }),
   }
-  static override examples = ['<%= config.bin %> ring', '<%= config.bin %> ring --key greeting']
+  static override examples = [
+    '<%= config.bin %> ring',
+    '<%= config.bin %> ring --partitions',
+    '<%= config.bin %> ring --key greeting',
+  ]
 
   async run(): Promise<void> {
     const { flags } = await this.parse(Ring)
@@ -19,7 +31,7 @@ export default class Ring extends CtlCommand {
     const { key } = flags
     await this.withClient(flags, (client) =>
       key === undefined
-        ? showRing(client.service, flags.json)
+        ? showRing(client.service, flags.partitions, flags.json)
         : showKeyLocation(client.service, flags.keyspace, key, flags['key-hex'], flags.json),
     )
   }

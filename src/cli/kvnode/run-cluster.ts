@@ -75,8 +75,10 @@ async function superviseCluster(
   options: ClusterOptions,
 ): Promise<void> {
   let isStopping = false
+  let stopped: readonly PeerProcess[] = []
   const stop = (): void => {
     isStopping = true
+    stopped = peers.filter((peer) => peer.exitCode === null)
     process.stdout.write('\nstopping …\n')
     for (const peer of peers) peer.stop()
   }
@@ -107,7 +109,8 @@ async function superviseCluster(
   stopListening()
   stopWatching()
   if (!isStopping) throw new KvError('UNAVAILABLE', 'every peer has ended')
-  process.exitCode = peers.every((peer) => peer.exitCode === 0) ? 0 : EXIT_UNAVAILABLE
+  // Of those that had ended before it was said when they did; this is about the stop.
+  process.exitCode = stopped.every((peer) => peer.exitCode === 0) ? 0 : EXIT_UNAVAILABLE
 }
 
 /**
