@@ -2,6 +2,7 @@
  * A whole peer in this process: the effects of this machine, the node on them, and its HTTP face. `kvnode
  * start` is this and signals.
  */
+import { existsSync } from 'node:fs'
 import { KvError } from '../base/error.ts'
 import { type Address, makeAddress, type NodeId, parseAddress, splitAddress } from '../base/ids.ts'
 import type { Log } from '../effects/log.ts'
@@ -11,11 +12,13 @@ import { DEFAULT_NODE_OPTIONS, type NodeOptions } from '../node/node-options.ts'
 import { openLevelStorage } from '../platform/level-storage.ts'
 import { createLog, type LogLevel } from '../platform/log.ts'
 import { createSystemMetrics } from '../platform/metrics.ts'
+import { tryPort } from '../platform/server.ts'
 import { createSystemClock } from '../platform/system-clock.ts'
 import { createSystemRandom } from '../platform/system-random.ts'
 import { createSystemNetwork } from '../platform/ws-network.ts'
 import { MAX_CLIENT_FRAME_BYTES, MAX_FRAME_BYTES } from '../wire/frame.ts'
 import type { KvService } from '../wire/requests.ts'
+import { advertisedHost } from './advertised-host.ts'
 import { HostNames } from './host-names.ts'
 import { createHttpFace, type HttpFace } from './http.ts'
 import { checkPeerOptions } from './peer-options.ts'
@@ -24,6 +27,8 @@ const DEFAULT_PORT = 7001
 const DEFAULT_HOST = '127.0.0.1'
 /** HTTP requests in flight get this long before a stopping peer goes on without them. */
 const HTTP_DRAIN_MS = 5_000
+
+const OTHER_HOST = 'others are told this host, because it listens at all; --advertise HOST:PORT names another'
 
 export interface CreatePeerOptions {
   /** Made when missing; held by one peer at a time. */
@@ -87,8 +92,12 @@ export async function createPeer(options: CreatePeerOptions): Promise<Peer> {
   const nodeOptions = nodeOptionsOf(options)
   const { signal } = options
   if (signal?.aborted) throw new KvError('UNAVAILABLE', 'the start was given up before it began')
+  // A directory that is there says more: it may be in use by the one who has the port.
+  if (!existsSync(options.dataDir)) await tryPort(nodeOptions.listen)
   const storage = await openLevelStorage(options.dataDir)
   const log = await createLog({ level: options.logLevel ?? 'warn' })
+  const { listen, advertiseHost } = nodeOptions
+  if (advertiseHost !== null) log.warn('peer.advertises', { host: advertiseHost, listen, hint: OTHER_HOST })
   const peer = new SystemPeer(nodeOptions, hostNamesOf(options), storage, log, options.onFatal)
   const giveUp = (): void => peer.giveUp()
   signal?.addEventListener('abort', giveUp)
@@ -208,6 +217,7 @@ function nodeOptionsOf(options: CreatePeerOptions): NodeOptions {
     ...DEFAULT_NODE_OPTIONS,
     listen: makeAddress(options.host ?? DEFAULT_HOST, options.port ?? DEFAULT_PORT),
     advertise: advertise === null ? null : parseAddress(advertise),
+    advertiseHost: advertise === null ? advertisedHost(options.host ?? DEFAULT_HOST) : null,
     join: (options.join ?? []).map(parseAddress),
     zone: options.zone ?? DEFAULT_NODE_OPTIONS.zone,
     weight: options.weight ?? DEFAULT_NODE_OPTIONS.weight,

@@ -18,7 +18,9 @@ export const PEER_OPTIONS = {
   }),
   advertise: optionalAddress({
     default: '',
-    help: 'address that others reach this peer by, when it is not the one it listens on',
+    help:
+      'address that others reach this peer by, when it is not the one it listens on; needed with --host ' +
+      '0.0.0.0 on a machine with several',
   }),
   allowHost: texts(/^(\*|[A-Za-z0-9._-]{1,253})$/, 'host names, or * for any', {
     default: [],

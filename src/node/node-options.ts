@@ -11,6 +11,8 @@ export interface NodeOptions {
   readonly listen: Address
   /** Where the others find it; null: where it listens. */
   readonly advertise: Address | null
+  /** The host of that, where the port is the one it listens at; null: the one of `listen`. */
+  readonly advertiseHost: string | null
   /** Peers of the cluster to join, when the directory belongs to none yet. None: a new cluster of one. */
   readonly join: readonly Address[]
   readonly zone: string
@@ -33,6 +35,7 @@ export interface NodeOptions {
 
 export const DEFAULT_NODE_OPTIONS: Omit<NodeOptions, 'listen'> = {
   advertise: null,
+  advertiseHost: null,
   join: [],
   zone: '',
   weight: 100,

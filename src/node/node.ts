@@ -4,7 +4,7 @@
  */
 import { assert, present } from '../base/assert.ts'
 import { KvError } from '../base/error.ts'
-import type { Address, NodeId } from '../base/ids.ts'
+import { type Address, makeAddress, type NodeId, splitAddress } from '../base/ids.ts'
 import type { MembershipDriver } from '../cluster/membership-driver.ts'
 import { answerLife, UNKNOWN_LIFE } from '../cluster/newest-life.ts'
 import { Pauses } from '../cluster/pauses.ts'
@@ -83,7 +83,9 @@ export class Node {
 
   /** Where others find it: the real port, once it listens. */
   get address(): Address {
-    return this.#options.advertise ?? this.#listener?.address ?? this.#options.listen
+    const { advertise, advertiseHost, listen } = this.#options
+    const own = this.#listener?.address ?? listen
+    return advertise ?? (advertiseHost === null ? own : makeAddress(advertiseHost, splitAddress(own).port))
   }
 
   /** Not before `start` has read the disk. */

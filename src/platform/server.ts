@@ -84,6 +84,19 @@ export async function startServer(
   }
 }
 
+/**
+ * Listens for a moment, and takes nothing: what would keep a peer from listening there shows before it has
+ * made anything.
+ * @throws INVALID_ARGUMENT as `startServer`
+ */
+export async function tryPort(address: Address): Promise<void> {
+  const { host, port } = splitAddress(address)
+  const server = createServer((_, response) => response.destroy())
+  await bind(server, host, port)
+  server.closeAllConnections()
+  await new Promise((resolve) => server.close(resolve))
+}
+
 async function bind(server: Server, host: string, port: number): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(bindError(error, host, port)))
