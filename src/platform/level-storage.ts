@@ -37,7 +37,7 @@ const SETTINGS = {
   cacheSize: 32 * 1024 * 1024,
 }
 const FORMAT_FILE = 'format'
-const HOLDER_FILE = 'holder.pid'
+export const HOLDER_FILE = 'holder.pid'
 const FORMAT_TEXT = /^kvnode data format (\d{1,9})\n$/
 const FILE_NAME = /^[a-z][a-z0-9.-]{0,63}$/
 const OWN_NAMES: ReadonlySet<string> = new Set([FORMAT_FILE, HOLDER_FILE, 'lock', 'database'])

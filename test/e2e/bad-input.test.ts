@@ -48,7 +48,9 @@ function assertRefused(finished: Finished, code: number, ...said: readonly strin
 test('unknown commands and flags, missing and superfluous words are named: exit code 2', async () => {
   const attempts: readonly [readonly string[], string][] = [
     [['fetch', 'x'], "unknown command 'fetch'"],
-    [['keyspace', 'make'], "unknown command 'keyspace make'"],
+    [['keyspace', 'make'], "unknown command 'keyspace make'; there are: create, drop, list"],
+    [['fault', 'bogus'], "unknown command 'fault bogus'; there are: delay, drop, fail, heal"],
+    [['fault', 'drop', 'A', 'B'], "'drop' is written: kvctl fault drop A B 30%"],
     [['get'], 'KEY'],
     [['get', 'a', 'b'], 'unexpected argument: b'],
     [['get', 'a', '--colour'], '--colour'],
@@ -123,9 +125,12 @@ test('bad options of a peer are named with what is allowed', async () => {
 
 test('a port that is taken is said, and the one who has it goes on', async () => {
   const port = peer.address.split(':')[1] as string
-  assertRefused(await kvnode('start', '--port', port, '--data', 'second'), 2, `port ${port}`, '--port')
+  const taken = 'is taken by a kvnode peer that runs already'
+  const second = await kvnode('start', '--port', port, '--data', 'second')
+  assertRefused(second, 2, `port ${port} on 127.0.0.1 ${taken}`, '--port')
+  assert.not(existsSync(join(directory, 'second')), 'nothing is made for a peer that cannot be')
   const cluster = await kvnode('cluster', '--port', port, '--data', 'third')
-  assertRefused(cluster, 2, `port ${port} is taken`, 'other ports: kvnode cluster --port ')
+  assertRefused(cluster, 2, `port ${port} ${taken}`, 'other ports: kvnode cluster --port ')
   assert.is.not(/--port (\d+)/.exec(cluster.stderr)?.[1], port, 'it names others')
   assert.is((await kvctl('put', 'still', 'here')).code, 0)
 })

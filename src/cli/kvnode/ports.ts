@@ -1,6 +1,8 @@
 /** The ports of a local cluster: found free before anything is started. */
 import { createServer } from 'node:net'
+import { join } from 'node:path'
 import { KvError } from '../../base/error.ts'
+import { makeAddress } from '../../base/ids.ts'
 import type { ClusterOptions } from '../../config/option-table.ts'
 import { AdvisedError } from '../failure.ts'
 import { clusterCommand } from './guide.ts'
@@ -25,9 +27,11 @@ export async function choosePorts(options: ClusterOptions): Promise<number[]> {
   const taken = await firstTaken(ports)
   if (taken === null) return ports
   const other = `${clusterCommand()} --port ${await otherPort(options)}`
+  const { portUser } = await import('./port-user.ts')
+  const user = await portUser(makeAddress(HOST, taken), join(options.data, String(taken)))
   throw new AdvisedError(
     'INVALID_ARGUMENT',
-    `port ${taken} is taken by another program`,
+    `port ${taken} is taken by ${user}`,
     `if that is an earlier cluster, stop it; other ports: ${other}`,
   )
 }

@@ -2,6 +2,7 @@
 import { join } from 'node:path'
 import { createPeer, type Peer } from '../../api/peer.ts'
 import { KvError, toKvError } from '../../base/error.ts'
+import { type Address, makeAddress, splitAddress } from '../../base/ids.ts'
 import type { PeerOptions } from '../../config/option-table.ts'
 import { AdvisedError } from '../failure.ts'
 import { onStopSignals, signalExitCode } from '../stop-signals.ts'
@@ -36,9 +37,10 @@ export async function runPeer(options: PeerOptions, events: PeerEvents): Promise
   const stopListening = onStopSignals(stop, (signal) => process.exit(signalExitCode(signal)))
   events.orphaned?.(stop)
   warnWhenExposed(options.host)
+  const dataDir = options.data === '' ? join('.kvnode', String(options.port)) : options.data
   try {
     peer = await createPeer({
-      dataDir: options.data === '' ? join('.kvnode', String(options.port)) : options.data,
+      dataDir,
       port: options.port,
       host: options.host,
       advertise: options.advertise === '' ? null : options.advertise,
@@ -58,17 +60,23 @@ export async function runPeer(options: PeerOptions, events: PeerEvents): Promise
     await end
   } catch (error) {
     const wasGivenUp = given.signal.aborted && toKvError(error).code === 'UNAVAILABLE'
-    if (!wasGivenUp) throw advised(error)
+    if (!wasGivenUp) throw await advised(error, makeAddress(options.host, options.port), dataDir)
   } finally {
     stopListening()
   }
 }
 
 /** The library knows no flags: an address that cannot be listened at was chosen with one. */
-function advised(error: unknown): unknown {
-  const { syscall } = (error instanceof KvError ? (error.cause ?? {}) : {}) as { readonly syscall?: unknown }
-  if (syscall !== 'listen' && syscall !== 'getaddrinfo') return error
-  const { code, message } = error as KvError
+async function advised(error: unknown, address: Address, dataDir: string): Promise<unknown> {
+  const cause = (error instanceof KvError ? (error.cause ?? {}) : {}) as Readonly<Record<string, unknown>>
+  if (cause.syscall !== 'listen' && cause.syscall !== 'getaddrinfo') return error
+  const { code } = error as KvError
+  const { host, port } = splitAddress(address)
+  let { message } = error as KvError
+  if (cause.code === 'EADDRINUSE') {
+    const { portUser } = await import('./port-user.ts')
+    message = `port ${port} on ${host} is taken by ${await portUser(address, dataDir)}`
+  }
   return new AdvisedError(
     code,
     message,
