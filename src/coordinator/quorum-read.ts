@@ -35,6 +35,7 @@ export class QuorumRead extends OwnerExchange {
   readonly #place: KeyPlace
   readonly #level: Level
   readonly #seenOnly: boolean
+  readonly #isDoubted: boolean
   readonly #done: Done<readonly Answer[]>
   #answers: Answer[] = []
   #candidates: NodeId[] = []
@@ -52,12 +53,14 @@ export class QuorumRead extends OwnerExchange {
     seenOnly: boolean,
     deadlineMs: number,
     done: Done<readonly Answer[]>,
+    isDoubted = false,
   ) {
     super(coordination, deadlineMs)
     this.#place = place
     this.#level = level
     this.#seenOnly = seenOnly
     this.#done = done
+    this.#isDoubted = isDoubted
   }
 
   start(): void {
@@ -97,8 +100,8 @@ export class QuorumRead extends OwnerExchange {
   protected override question(id: number, to: NodeId): PeerMessage {
     const { keyspace, key } = this.#place
     const asStandIn = this.#isStandIn(to)
-    const seenOnly = this.#seenOnly
-    return { type: 'read', id, number: this.number, keyspaceId: keyspace.id, key, seenOnly, asStandIn }
+    const fields = { keyspaceId: keyspace.id, key, seenOnly: this.#seenOnly, asStandIn }
+    return { type: 'read', id, number: this.number, ...fields, isDoubted: this.#isDoubted }
   }
 
   protected override took(from: NodeId, reply: PeerReply): void {
@@ -169,7 +172,13 @@ export class QuorumRead extends OwnerExchange {
       this.#whyNotHere = store.outage
       return this.missed(this.with.selfId)
     }
-    this.#take(this.with.selfId, bytes)
+    if (asStandIn || !this.#isDoubted || bytes === null) return this.#take(this.with.selfId, bytes)
+    const { number } = this
+    void store.isAsKept(keyspace.id, partition).then((isAsKept) => {
+      if (this.isOver || number !== this.number) return // It was begun anew.
+      if (isAsKept) this.#take(this.with.selfId, bytes)
+      else this.missed(this.with.selfId)
+    })
   }
 
   /**

@@ -48,15 +48,30 @@ export class Read {
   }
 
   start(): void {
-    const era = this.#with.eras.begin()
+    this.#ask(this.#with.eras.begin(), false)
+  }
+
+  #ask(era: Era, isDoubted: boolean): void {
+    const level = this.#level
     const answered: Done<readonly Answer[]> = (error, answers) => {
+      const isDoubtful = !isDoubted && answers?.some((each) => this.#isDoubtful(each, answers)) === true
+      if (isDoubtful) return this.#ask(era, true)
       if (error !== null) this.#done(error, null)
       else this.#mergeSafely(present(answers, 'a read without an error has answers'), era)
       this.#with.eras.end(era)
     }
-    const read = new QuorumRead(this.#with, this.#place, this.#level, false, this.#deadlineMs, answered)
+    const read = new QuorumRead(this.#with, this.#place, level, false, this.#deadlineMs, answered, isDoubted)
     this.#step = read
     read.start()
+  }
+
+  /**
+   * An old record that another owner has not as it is: one of the two missed something, or the key was purged
+   * and the disk of this one fell back. It is to be sure before what it has is shown or brought to others.
+   */
+  #isDoubtful({ record, bytes, isStandIn }: Answer, answers: readonly Answer[]): boolean {
+    if (isStandIn || record === null || !this.#with.store.isOld(record)) return false
+    return answers.some((other) => !other.isStandIn && !sameBytes(other.bytes, bytes))
   }
 
   restart(): void {

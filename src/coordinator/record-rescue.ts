@@ -145,7 +145,7 @@ export class RecordRescue {
 
   /** Null: it gave no answer that counts. */
   async #ask(owner: NodeId, number: number, keyspace: Keyspace, key: Bytes): Promise<Copy | null> {
-    const fields = { number, keyspaceId: keyspace.id, key, seenOnly: false, asStandIn: null }
+    const fields = { number, keyspaceId: keyspace.id, key, seenOnly: false, asStandIn: null, isDoubted: null }
     try {
       const { rpc } = this.#with
       const reply = await rpc.call(owner, 'data', ANSWER_TIMEOUT_MS, (id) => ({

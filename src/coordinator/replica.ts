@@ -28,12 +28,27 @@ export class Replica {
     if (refusal !== null) return this.#refuse(link, id, refusal)
     try {
       const record = this.#read(message)
+      if (message.isDoubted === true && this.#isOld(message, record)) return this.#verify(from, message, link)
       const isSent = link.send({ type: 'record', id, record }, record?.length ?? 0)
       if (!isSent) this.#refuse(link, id, 'overloaded')
     } catch (error) {
       if (!(error instanceof KvError)) throw error
       this.#refuse(link, id, 'failed') // Our copy is damaged or the disk away: another owner has it.
     }
+  }
+
+  /** Read once more when the hash tree says the same: the answer may be what no other owner has. */
+  #verify(from: NodeId, message: ReadMessage, link: PeerLink): void {
+    const { id, keyspaceId, key } = message
+    const partition = this.#with.ring().partitionOf(key)
+    void this.#with.store.isAsKept(keyspaceId, partition).then((isAsKept) => {
+      if (isAsKept) this.read(from, { ...message, isDoubted: false }, link)
+      else this.#refuse(link, id, 'failed')
+    })
+  }
+
+  #isOld({ key, asStandIn }: ReadMessage, record: Bytes | null): boolean {
+    return record !== null && asStandIn !== true && this.#with.store.isOld(decodeRecord(key, record))
   }
 
   replicate(from: NodeId, message: ReplicateMessage, link: PeerLink): void {

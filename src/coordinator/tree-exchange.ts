@@ -18,7 +18,7 @@ import type { Pauses } from '../cluster/pauses.ts'
 import type { Keyspace } from '../protocol/configuration.ts'
 import type { Era } from '../protocol/eras.ts'
 import { type Digest, FANOUT, FANOUT_BITS, LEAF_BITS, recordDigest } from '../protocol/hash-tree.ts'
-import { isBare } from '../store/record-codec.ts'
+import { decodeRecord, isBare } from '../store/record-codec.ts'
 import type { KeyDigest, Listing } from '../store/slice-listing.ts'
 import type { PeerMessage, PeerReply } from '../wire/peer-messages.ts'
 import { MAX_LISTED_KEYS } from '../wire/repair-messages.ts'
@@ -256,6 +256,7 @@ export class TreeExchange {
     const theirs = theirDigest === 0n ? null : await this.#obtain(keyspace, partition, key, theirDigest)
     if (theirs === undefined) return false
     const held = this.#readHere(keyspace, partition, key)
+    if (!(await this.#mayGo(keyspace, partition, key, held))) return false
     // Purged at both, if not at the same time.
     if (held !== undefined && hasNoValues(held) && hasNoValues(theirs)) return true
     if (theirs !== null && !(await this.#mergeHere(keyspace, partition, key, theirs))) return false
@@ -279,9 +280,22 @@ export class TreeExchange {
     return this.#fetch(keyspace, key)
   }
 
+  /** The peer has something else, or nothing: an old record is looked at before it goes there. */
+  async #mayGo(
+    keyspace: Keyspace,
+    partition: number,
+    key: Bytes,
+    held: Bytes | null | undefined,
+  ): Promise<boolean> {
+    const { store } = this.#with
+    if (held === null || held === undefined || !store.isOld(decodeRecord(key, held))) return true
+    return store.isAsKept(keyspace.id, partition)
+  }
+
   /** Undefined: the peer cannot read it. */
   async #fetch(keyspace: Keyspace, key: Bytes): Promise<Bytes | null | undefined> {
-    const question = { type: 'read', keyspaceId: keyspace.id, key, seenOnly: false, asStandIn: null } as const
+    const fields = { keyspaceId: keyspace.id, key, seenOnly: false, asStandIn: null }
+    const question = { type: 'read', ...fields, isDoubted: true } as const
     return (await this.#askOrFail('record', question))?.record
   }
 

@@ -191,8 +191,8 @@ export class Node {
   async #open(): Promise<Parts> {
     const effects = this.#effects
     const identity = await Identity.load(effects)
-    const { maxHintBytes, treeRebuildIntervalMs } = this.#options
-    const limits = { maxStandInBytes: maxHintBytes, rebuildIntervalMs: treeRebuildIntervalMs }
+    const { maxHintBytes, treeRebuildIntervalMs, purge } = this.#options
+    const limits = { maxStandInBytes: maxHintBytes, rebuildIntervalMs: treeRebuildIntervalMs, purge }
     const store = await Store.open(effects, { limits })
     try {
       const book = new AddressBook(effects)

@@ -60,7 +60,7 @@ export class HashTrees {
     this.counts.wrote(databaseKey, before, record)
     if (before !== null && record !== null && equalBytes(before, record)) return
     const digest = changeDigest(keyspaceId, userKey(databaseKey), counted(before), counted(record))
-    const tree = this.#treeOf(keyspaceId, partitionOf(databaseKey))
+    const tree = this.treeOf(keyspaceId, partitionOf(databaseKey))
     tree.toggle(sliceOf(keyHash, tree.leafBits), digest)
   }
 
@@ -106,7 +106,7 @@ export class HashTrees {
     while (!reader.isAtEnd) {
       const id = reader.uint32() as KeyspaceId
       const partition = reader.uint16()
-      const tree = trees.#treeOf(id, partition)
+      const tree = trees.treeOf(id, partition)
       const [records, keys, bytes] = [reader.number(), reader.number(), reader.number()]
       trees.counts.correct(id, partition, trees.counts.at(id, partition), { records, keys, bytes })
       for (let rest = reader.number(2 ** LEAF_BITS); rest > 0; rest--) {
@@ -117,7 +117,8 @@ export class HashTrees {
     return trees
   }
 
-  #treeOf(keyspaceId: KeyspaceId, partition: number): HashTree {
+  /** Made, empty, when there is none. */
+  treeOf(keyspaceId: KeyspaceId, partition: number): HashTree {
     let byPartition = this.#trees.get(keyspaceId)
     if (byPartition === undefined) {
       byPartition = new Map()

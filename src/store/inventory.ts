@@ -14,7 +14,7 @@ import { isMortal } from '../protocol/purge.ts'
 import { MalformedBytes } from './byte-cursor.ts'
 import type { Census } from './census.ts'
 import type { LostLeaves } from './completeness.ts'
-import { HashTrees, TREES_FILE } from './hash-trees.ts'
+import { HashTrees, TREES_FILE, type TreePlace } from './hash-trees.ts'
 import { keyspaceOf, partitionOf, userKey } from './keys.ts'
 import type { Life } from './life.ts'
 import { MortalPlaces } from './mortal-places.ts'
@@ -103,6 +103,14 @@ export class Inventory {
   /** What a tree says of records that were damaged is known to be wrong. */
   correct(keyspaceId: KeyspaceId, partition: number): void {
     this.#rebuild?.correct({ keyspaceId, partition })
+  }
+
+  /**
+   * Whether this partition is on disk as its tree says. What was made of this disk itself, or still is, has
+   * nothing better to be compared with.
+   */
+  async isAsKept(place: TreePlace): Promise<boolean> {
+    return this.#rebuild === null || this.#rebuild.isAsKept(place)
   }
 
   get counts(): Census {

@@ -12,12 +12,12 @@ const CHUNK_RECORDS = 500
 const CHUNK_BYTES = 256 * 1024
 
 export class RecordScan {
-  readonly #pace: ScanPace
+  readonly #pace: Pick<ScanPace, 'rest'>
   readonly #found: (databaseKey: Bytes, record: Bytes) => void
   #isStopped = false
   #running: Promise<boolean> = Promise.resolve(false)
 
-  constructor(pace: ScanPace, found: (databaseKey: Bytes, record: Bytes) => void) {
+  constructor(pace: Pick<ScanPace, 'rest'>, found: (databaseKey: Bytes, record: Bytes) => void) {
     this.#pace = pace
     this.#found = found
   }

@@ -1,4 +1,5 @@
 /** What a store takes at most, and how often it looks after itself. */
+import { DEFAULT_PURGE_RULE, type PurgeRule } from '../protocol/purge.ts'
 import { COMMIT_LIMITS, type CommitLimits } from './group-commit.ts'
 import { DEFAULT_MAX_STAND_IN_BYTES } from './stand-ins.ts'
 
@@ -7,6 +8,8 @@ export interface StoreLimits extends CommitLimits {
   readonly maxStandInBytes: number
   /** From one reading of the whole disk, to see whether trees are as kept, to the next. */
   readonly rebuildIntervalMs: number
+  /** From when on a record may have been purged since it was written. */
+  readonly purge: PurgeRule
 }
 
 /** Six hours. */
@@ -16,4 +19,5 @@ export const STORE_LIMITS: StoreLimits = {
   ...COMMIT_LIMITS,
   maxStandInBytes: DEFAULT_MAX_STAND_IN_BYTES,
   rebuildIntervalMs: DEFAULT_REBUILD_INTERVAL_MS,
+  purge: DEFAULT_PURGE_RULE,
 }

@@ -14,6 +14,7 @@ import { hash32 } from '../base/hash.ts'
 import { type ActorId, type KeyspaceId, parseStoreId, type StoreId } from '../base/ids.ts'
 import type { Effects } from '../effects/effects.ts'
 import type { Database } from '../effects/storage.ts'
+import { isOld, type PurgeRule } from '../protocol/purge.ts'
 import type { Dot, DotSet, KeyRecord } from '../protocol/record.ts'
 import { Actor } from './actor.ts'
 import { Answers } from './answers.ts'
@@ -74,11 +75,13 @@ export class Store {
   #isClosing = false
   #closed: Promise<void> | null = null
   readonly #answers: Answers
+  readonly #purge: PurgeRule
 
   private constructor(effects: StoreEffects, database: Database, life: Life, limits: StoreLimits) {
     const { metrics, clock, random } = effects
     const { storeId, cleanStop } = life
     this.#effects = effects
+    this.#purge = limits.purge
     this.#answers = new Answers(clock)
     this.#outage = new Outage(clock)
     this.#database = database
@@ -196,6 +199,16 @@ export class Store {
   readRecord(keyspaceId: KeyspaceId, partition: number, key: Bytes): KeyRecord | null {
     const record = this.read(keyspaceId, partition, key)
     return record === null ? null : this.#disk.decode(hash32(key), record)
+  }
+
+  /** So old that its key may have been purged since: then it goes to nobody before `isAsKept`. */
+  isOld(record: KeyRecord): boolean {
+    return isOld(record, this.#effects.clock.now(), this.#purge)
+  }
+
+  /** False: what this disk gives back of a partition is not what was written, or cannot be compared now. */
+  isAsKept(keyspaceId: KeyspaceId, partition: number): Promise<boolean> {
+    return this.#isOpen ? this.inventory.isAsKept({ keyspaceId, partition }) : Promise.resolve(false)
   }
 
   /** What the disk will hold once all that waits is on it. @throws as `read` */

@@ -26,6 +26,10 @@ import { ScanPace } from './scan-pace.ts'
 
 /** Trees that were kept while the peer was away say nothing of what became of the disk: looked at soon. */
 const FIRST_PASS_MS = 2000
+/** A tree that was made anew is believed for so long. */
+const BELIEVED_MS = 60_000
+/** Who waits to hear of a tree. */
+const MAX_WAITING = 1024
 
 export interface RebuildHost {
   readonly effects: Pick<Effects, 'clock' | 'log' | 'random'>
@@ -60,6 +64,11 @@ export interface RebuildProgress {
 
 export type MutableRebuild = { -readonly [K in keyof RebuildProgress]: RebuildProgress[K] }
 
+interface Doubt {
+  readonly place: TreePlace
+  readonly told: ((isAsKept: boolean) => void)[]
+}
+
 /** One tree, from a snapshot on. */
 interface Reading {
   readonly tree: HashTree
@@ -78,6 +87,11 @@ export class TreeRebuild {
   readonly #pace: ScanPace
   /** To be looked at before the schedule goes on. */
   readonly #wanted = new Map<string, TreePlace>()
+  /** Somebody waits to hear of these. */
+  readonly #doubted = new Map<string, Doubt>()
+  #waiting = 0
+  /** When those that came out as they were kept were read, monotonic ms. */
+  readonly #believed = new Map<string, number>()
   #pass: TreePlace[] = []
   #progress: MutableRebuild | null = null
   #scan: RecordScan | null = null
@@ -109,11 +123,39 @@ export class TreeRebuild {
     this.#pace.stop()
     await this.#scan?.stop()
     await this.#running
+    for (const [name] of this.#doubted) this.#tell(name, false)
+  }
+
+  /** Made anew before all others, unless that was done a moment ago. False: it was not as kept, or cannot. */
+  isAsKept(place: TreePlace): Promise<boolean> {
+    const name = nameOf(place)
+    const readMs = this.#believed.get(name) ?? Number.NEGATIVE_INFINITY
+    if (this.#host.effects.clock.monotonic() - readMs < BELIEVED_MS) return Promise.resolve(true)
+    if (this.#isStopped || this.#waiting >= MAX_WAITING) return Promise.resolve(false)
+    this.#waiting += 1
+    return new Promise((resolve) => {
+      const doubt = this.#doubted.get(name) ?? { place, told: [] }
+      doubt.told.push(resolve)
+      this.#doubted.set(name, doubt)
+      this.#wake()
+    })
+  }
+
+  /** Not while somebody waits. */
+  async #rest(): Promise<void> {
+    if (this.#doubted.size === 0) await this.#pace.rest()
+  }
+
+  #tell(name: string, isAsKept: boolean): void {
+    const told = this.#doubted.get(name)?.told ?? []
+    this.#doubted.delete(name)
+    this.#waiting -= told.length
+    for (const tell of told) tell(isAsKept)
   }
 
   /** Soon: what this tree says of its records is known to be wrong, so a difference is no loss. */
   correct(place: TreePlace): void {
-    this.#wanted.set(`${place.keyspaceId} ${place.partition}`, place)
+    this.#wanted.set(nameOf(place), place)
     this.#wake()
   }
 
@@ -124,9 +166,12 @@ export class TreeRebuild {
     let dueMs = clock.monotonic() + random.float() * firstMs
     while (!this.#isStopped) {
       const [wanted] = this.#wanted
+      const [doubted] = this.#doubted
       if (wanted !== undefined) {
         this.#wanted.delete(wanted[0])
         await this.#safely(wanted[1], true)
+      } else if (doubted !== undefined) {
+        await this.#check(doubted[0], doubted[1].place)
       } else if (this.#pass.length > 0) {
         await this.#safely(this.#pass.pop() as TreePlace, false)
         if (this.#pass.length > 0) continue
@@ -178,12 +223,24 @@ export class TreeRebuild {
     if (!isExpected && progress !== null) progress.done += 1
   }
 
+  async #check(name: string, place: TreePlace): Promise<void> {
+    this.#believed.delete(name)
+    // Of an empty partition nothing was kept: it is compared with nothing.
+    if (!this.#host.isDropped(place.keyspaceId)) this.#trees.treeOf(place.keyspaceId, place.partition)
+    try {
+      await this.#rebuild(place, false)
+    } catch (error) {
+      this.#host.effects.log.error('trees.not-rebuilt', { ...place, error })
+    }
+    this.#tell(name, this.#believed.has(name))
+  }
+
   async #rebuild(place: TreePlace, isExpected: boolean): Promise<void> {
     const reading = await new Promise<Reading | null>((resolve) => {
       this.#host.atBoundary(() => resolve(this.#read(place)))
     })
     if (reading === null || !(await reading.isComplete)) return
-    await this.#pace.rest()
+    await this.#rest()
     const { tree, kept, rebuilt, keptCount, counted, damagedLeaves } = reading
     const { keyspaceId, partition } = place
     if (this.#trees.find(keyspaceId, partition) !== tree) return // It was dropped.
@@ -199,7 +256,11 @@ export class TreeRebuild {
     }
     if (isExpected) return
     if (this.#progress !== null) this.#progress.differingLeaves += differing
-    if (leaves.length === 0) return
+    if (leaves.length === 0) {
+      this.#believed.set(nameOf(place), this.#host.effects.clock.monotonic())
+      return
+    }
+    this.#believed.delete(nameOf(place))
     this.#host.effects.log.error('trees.records-lost', { ...place, leaves: leaves.length })
     this.#host.lost({ ...place, leaves })
   }
@@ -214,7 +275,8 @@ export class TreeRebuild {
     const keptCount = this.#trees.counts.at(keyspaceId, partition)
     const counted = new Census()
     const damagedLeaves = new Set<number>()
-    const scan = new RecordScan(this.#pace, (databaseKey, record) => {
+    const pace = { rest: () => this.#rest() }
+    const scan = new RecordScan(pace, (databaseKey, record) => {
       const key = userKey(databaseKey)
       const keyHash = hash32(key)
       const leaf = sliceOf(keyHash, LEAF_BITS)
@@ -229,6 +291,10 @@ export class TreeRebuild {
     const isComplete = scan.run(this.#database, partitionRange(KIND.record, keyspaceId, partition))
     return { tree, kept, rebuilt, keptCount, counted, damagedLeaves, isComplete }
   }
+}
+
+function nameOf({ keyspaceId, partition }: TreePlace): string {
+  return `${keyspaceId} ${partition}`
 }
 
 export function isSound(keyHash: number, record: Bytes): boolean {

@@ -32,7 +32,8 @@ export const REFUSALS = [
 export const dataRequests = {
   /**
    * What does your disk hold of this key? `seenOnly`: leave out the values. `asStandIn`: what it keeps for
-   * owners that are away.
+   * owners that are away. `isDoubted`: another owner has not the same; an old record is to be compared with
+   * the hash tree first.
    */
   read: [
     60,
@@ -43,6 +44,7 @@ export const dataRequests = {
       key: field.key,
       seenOnly: bool,
       asStandIn: optional(bool),
+      isDoubted: optional(bool),
     },
   ],
   /**

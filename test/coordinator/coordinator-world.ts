@@ -122,6 +122,8 @@ export interface Outcome<T> {
 export type ReplyBody = PeerReply extends infer R ? (R extends PeerReply ? Omit<R, 'id'> : never) : never
 
 export interface WorldOptions {
+  /** Every record may have been purged since it was written. */
+  readonly isAllOld?: boolean
   /** Of every partition, by preference. Default n0, n1, n2: this peer is the first owner. */
   readonly owners?: readonly NodeId[]
   readonly limits?: Partial<CoordinatorLimits>
@@ -219,7 +221,10 @@ export class CoordinatorWorld {
     const { effects } = sim.host('10.0.0.1').boot()
     const disk = new FailingDisk()
     let store: Store | null = null
-    const opening = Store.open({ ...effects, storage: disk.over(effects.storage) }).then((opened) => {
+    // What tests write is as old as their clock says.
+    const purge = { ...PURGE_RULE, purgeAfterMs: options.isAllOld === true ? 0 : Number.POSITIVE_INFINITY }
+    const open = Store.open({ ...effects, storage: disk.over(effects.storage) }, { limits: { purge } })
+    const opening = open.then((opened) => {
       store = opened
     })
     await sim.scheduler.run(1_000)

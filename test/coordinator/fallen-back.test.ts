@@ -2,6 +2,8 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { present } from '../../src/base/assert.ts'
 import { type Bytes, text, utf8 } from '../../src/base/bytes.ts'
+import { hash32 } from '../../src/base/hash.ts'
+import { LEAF_BITS, sliceOf } from '../../src/protocol/hash-tree.ts'
 import { partitionOf } from '../../src/protocol/ring.ts'
 import { createSimulation, type SimPeer, type Simulation } from '../../src/simulator/simulation.ts'
 import { KIND, userKey } from '../../src/store/keys.ts'
@@ -67,6 +69,60 @@ async function assertStaysAway(simulation: Simulation, peers: Peers): Promise<vo
     [true, true, true],
   )
 }
+
+const NEVER_MS = 1e9
+
+test('noticed by the first quorum read that meets it: the old value is not shown', async () => {
+  const [simulation, peers] = await fallenBack(NEVER_MS)
+  const [a, , c] = peers
+  const kv = simulation.client({ peers: [a.address] })
+  const isAnswered = await simulation.settle(
+    kv.get('k', { r: 'all' }).then(
+      ({ values }) => values.length === 0,
+      ({ code }: { code: string }) => code === 'UNAVAILABLE',
+    ),
+  )
+  assert.ok(isAnswered, 'all of them had to be asked, and one had to catch up first')
+  assert.is(storeOf(c).damage.lostLeaves, 1)
+  const isOver = () => storeOf(c).completeness.cause === null
+  assert.ok(await simulation.until(isOver, NOTICED_MS), 'caught up')
+  await assertStaysAway(simulation, peers)
+  await simulation.stop()
+})
+
+test('noticed by its own read', async () => {
+  const [simulation, peers] = await fallenBack(NEVER_MS)
+  const [, , c] = peers
+  const kv = simulation.client({ peers: [c.address], pinned: true })
+  assert.equal((await simulation.settle(kv.get('k'))).values, [])
+  assert.is(storeOf(c).damage.lostLeaves, 1)
+  await simulation.run(60_000)
+  await assertStaysAway(simulation, peers)
+  await simulation.stop()
+})
+
+test('noticed by an exchange about another key of the same leaf', async () => {
+  const [simulation, peers] = await fallenBack(NEVER_MS)
+  const [a, b, c] = peers
+  const leaf = sliceOf(hash32(utf8('k')), LEAF_BITS)
+  const partition = partitionOf(utf8('k'), PARTITIONS)
+  const isBeside = (name: string) =>
+    sliceOf(hash32(utf8(name)), LEAF_BITS) === leaf && partitionOf(utf8(name), PARTITIONS) === partition
+  let beside = ''
+  for (let i = 0; beside === ''; i++) if (isBeside(`beside ${i}`)) beside = `beside ${i}`
+  const kv = simulation.client({ peers: [a.address] })
+  await simulation.settle(kv.put(beside, 'v', { w: 'all' }))
+  const [key] = present(find(simulation, b, beside), 'it is there')
+  simulation.world.host(b.host).disk.rot(key, null)
+  b.crash('process')
+  b.start()
+  const isBack = () => find(simulation, b, beside) !== null
+  assert.ok(await simulation.until(isBack, 600_000), 'its tree, made of the disk, told')
+  assert.is(storeOf(c).damage.lostLeaves, 1)
+  await simulation.run(60_000)
+  await assertStaysAway(simulation, [a, b, c])
+  await simulation.stop()
+})
 
 for (const isCut of [true, false]) {
   const when = isCut ? 'while it is alone' : 'while it is with the others'

@@ -34,6 +34,20 @@ test('a key that nobody ever wrote is not found, and has no context', async () =
   assert.equal(told.reply, { values: [], context: null, owners: 2, standIns: 0 })
 })
 
+test('an old record that owners differ about is asked for once more, with doubt', async () => {
+  const world = await CoordinatorWorld.open({ isAllOld: true })
+  const told = world.get()
+  world.reply(N1, recordReply(OLD))
+  const [first] = world.asked('read')
+  assert.is(first?.isDoubted, false)
+  const again = world.asked('read').slice(1)
+  assert.ok(again.length > 0 && again.every(({ isDoubted }) => isDoubted === true))
+  assert.not(told.isDone)
+  world.reply(N1, refusal('failed'))
+  world.reply(N2, recordReply(null))
+  assert.equal(told.reply?.values, [], 'who is not sure of it has no say')
+})
+
 test('a deleted key is not found, and its context covers the deletion', async () => {
   const deleted = record([value(dot('a', 3), null)])
   const world = await CoordinatorWorld.open()

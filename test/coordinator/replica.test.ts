@@ -27,7 +27,7 @@ type ReplicateMessage = Extract<PeerMessage, { type: 'replicate' }>
 const HELD = record([value(dot('a', 1)), value(dot('b', 1))])
 const bytes = (recordReply(HELD) as { readonly record: Uint8Array }).record
 
-const NOT_AS_STAND_IN = { seenOnly: false, asStandIn: false }
+const NOT_AS_STAND_IN = { seenOnly: false, asStandIn: false, isDoubted: null }
 
 function read(fields: Partial<ReadMessage> = {}): ReadMessage {
   return { type: 'read', id: 5, number: 1, keyspaceId: DEFAULT.id, key: KEY, ...NOT_AS_STAND_IN, ...fields }
@@ -45,6 +45,18 @@ test('a read is answered with the bytes on disk', async () => {
   await world.seed(HELD)
   world.serve(read())
   assert.equal(world.answers.at(-1), { type: 'record', id: 5, record: bytes })
+})
+
+test('an old record that is doubted is sent when the disk is as its tree says', async () => {
+  const world = await CoordinatorWorld.open({ isAllOld: true })
+  await world.seed(HELD)
+  world.serve(read({ isDoubted: true }))
+  assert.equal(world.answers, [])
+  await world.settle()
+  assert.equal(world.answers, [{ type: 'record', id: 5, record: bytes }])
+  world.serve(read({ isDoubted: true, seenOnly: true }))
+  await world.settle()
+  assert.is(world.answers.length, 2)
 })
 
 test('a record for which the link has no room is refused: there is an answer in any case', async () => {
