@@ -142,9 +142,9 @@ export class Inventory {
     this.#heldRecords = heldRecords
   }
 
-  /** For the marker of a clean stop: the checksum of what was saved. Null while it is not exact. */
+  /** For a clean stop's marker, at the end: the checksum of what was saved. Null while it is not exact. */
   async save(): Promise<string | null> {
-    if (!this.isExact) return null
+    if (!this.isExact || this.#rebuild?.isCorrect === false) return null
     const bytes = this.#trees.encode()
     await this.#host.effects.storage.writeFile(TREES_FILE, bytes)
     return checksum(bytes)

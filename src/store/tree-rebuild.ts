@@ -96,6 +96,8 @@ export class TreeRebuild {
   #progress: MutableRebuild | null = null
   #scan: RecordScan | null = null
   #isStopped = false
+  /** A tree that is known to be wrong was not made anew. */
+  #hasErrors = false
   #wake: () => void = () => undefined
   #running: Promise<void> = Promise.resolve()
 
@@ -142,8 +144,8 @@ export class TreeRebuild {
   }
 
   /** Not while somebody waits. */
-  async #rest(): Promise<void> {
-    if (this.#doubted.size === 0) await this.#pace.rest()
+  #rest(): Promise<void> {
+    return this.#doubted.size === 0 ? this.#pace.rest() : Promise.resolve()
   }
 
   #tell(name: string, isAsKept: boolean): void {
@@ -151,6 +153,11 @@ export class TreeRebuild {
     this.#doubted.delete(name)
     this.#waiting -= told.length
     for (const tell of told) tell(isAsKept)
+  }
+
+  /** After the end: no tree is known to be wrong. */
+  get isCorrect(): boolean {
+    return !this.#hasErrors && this.#wanted.size === 0
   }
 
   /** Soon: what this tree says of its records is known to be wrong, so a difference is no loss. */
@@ -218,6 +225,7 @@ export class TreeRebuild {
       await this.#rebuild(place, isExpected)
     } catch (error) {
       this.#host.effects.log.error('trees.not-rebuilt', { ...place, error })
+      this.#hasErrors ||= isExpected
       if (progress !== null) progress.failure = 'the disk could not be read; the log says more'
     }
     if (!isExpected && progress !== null) progress.done += 1
@@ -239,7 +247,10 @@ export class TreeRebuild {
     const reading = await new Promise<Reading | null>((resolve) => {
       this.#host.atBoundary(() => resolve(this.#read(place)))
     })
-    if (reading === null || !(await reading.isComplete)) return
+    if (reading === null || !(await reading.isComplete)) {
+      this.#hasErrors ||= isExpected
+      return
+    }
     await this.#rest()
     const { tree, kept, rebuilt, keptCount, counted, damagedLeaves } = reading
     const { keyspaceId, partition } = place
