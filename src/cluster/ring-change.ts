@@ -253,7 +253,7 @@ export class RingChange {
     const before = new Set(configuration.layouts[0].members)
     const joining =
       configuration.phase === 'stable'
-        ? [...this.#joining.keys()]
+        ? this.#presentJoiners().map(({ nodeId }) => nodeId)
         : targetLayout(configuration).members.filter((nodeId) => !before.has(nodeId))
     return `join of ${this.#names(joining)}`
   }

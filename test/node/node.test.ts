@@ -230,6 +230,8 @@ test('who gave up joining is in no status any more, and its address is free for 
   assert.match(warnings.join('; '), /10\.0\.0\.3:7000 is down and was no member yet/)
   third.host.disk.wipe()
   await wait()
+  const { layout } = await world.settle(first.node.service.status())
+  assert.match(layout.pending ?? '', /^join of 10\.0\.0\.3:7000 waits/, 'for nobody who is gone')
   third.crash('process')
   await world.pass(80_000)
   assert.equal(await seen(), [[], []], 'dead for a while')
