@@ -41,7 +41,7 @@ const GENERAL =
   'For peers started with --enable-faults, as those of `kvnode cluster` are. A peer is named by its port, ' +
   'its address, its id or the beginning of its id. The command goes from here to every peer that has a ' +
   'part in it. Failures add up until `kvctl fault heal`; a restarted peer has forgotten its own. A peer ' +
-  'that is cut off is called down about 3 s later.'
+  'that is cut off is called down 2 to 5 s later.'
 
 /** By the name of the command: `fault:isolate` and so on. */
 export const FAULT_COMMANDS = Object.fromEntries(
