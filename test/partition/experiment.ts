@@ -29,6 +29,8 @@ export interface Scenario {
   cut(network: PartitionNetwork): Promise<readonly string[]>
   /** How many peers, itself included, each peer believes to be up once it has noticed. */
   readonly up: readonly number[]
+  /** Whether writers reach owners in common. Default false. */
+  readonly sidesMeet?: boolean
   /** The peers that are written through meanwhile. */
   readonly writers: readonly number[]
 }
@@ -77,7 +79,7 @@ class Experiment {
   readonly #keys: readonly string[]
   /** Of the old keys, before the cut. */
   readonly #contexts = new Map<string, string>()
-  readonly #ledger = new Ledger()
+  readonly #ledger: Ledger
 
   constructor(
     scenario: Scenario,
@@ -89,6 +91,7 @@ class Experiment {
     this.#network = network
     this.#reader = reader
     this.#print = print
+    this.#ledger = new Ledger(scenario.sidesMeet ?? false)
     this.#plans = scenario.writers.map((_, place) => writesOf(place, keys))
     this.#keys = [...new Set(this.#plans.flat().map(({ key }) => key))]
   }

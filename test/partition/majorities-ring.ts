@@ -15,4 +15,5 @@ await runScript({
   },
   up: [5, 5, 5, 5, 5],
   writers: [0, 2],
+  sidesMeet: true,
 })

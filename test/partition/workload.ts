@@ -28,13 +28,19 @@ export function writesOf(place: number, count: number): readonly Write[] {
 
 /** The outcome of every write, by key. */
 export class Ledger {
-  /** Values that no write has seen, so none may be missing anywhere. */
+  /** None may be missing anywhere, unless another write has seen it. */
   readonly #acknowledged = new Map<string, Set<string>>()
   /** Values that may be there or not. */
   readonly #possible = new Map<string, Set<string>>()
   /** Old keys that somebody replaced or deleted for certain. */
   readonly #replaced = new Set<string>()
+  readonly #sidesMeet: boolean
   #count = 0
+
+  /** @param sidesMeet writers reach owners in common, so one may have seen, and replaced, what the other wrote */
+  constructor(sidesMeet: boolean) {
+    this.#sidesMeet = sidesMeet
+  }
 
   /** Acknowledged writes. */
   get count(): number {
@@ -60,13 +66,23 @@ export class Ledger {
   /** Why this is not what a key must hold; null: it is. */
   fault(key: string, values: readonly string[]): string | null {
     const needed = this.#acknowledged.get(key) ?? new Set()
-    for (const value of needed) if (!values.includes(value)) return `lost '${value}'`
+    for (const value of needed) {
+      if (!values.includes(value) && !this.#isReplaced(key, values)) return `lost '${value}'`
+    }
     for (const value of values) {
       if (needed.has(value) || (this.#possible.get(key)?.has(value) ?? false)) continue
       if (value === OLD_VALUE && key.startsWith('old') && !this.#replaced.has(key)) continue
       return `'${value}' is back, or was never written`
     }
     return null
+  }
+
+  /**
+   * A write without a context replaces what it finds, so another one of the same key may stand in its place.
+   * Old keys are written with the context of before the cut, and replace nothing of anybody else's.
+   */
+  #isReplaced(key: string, values: readonly string[]): boolean {
+    return this.#sidesMeet && key.startsWith('new') && values.length > 0
   }
 
   /** What is wrong at owners, in words. */
