@@ -1,5 +1,6 @@
 /** A member's answers to the questions of a fence (`protocol/purge.ts`), its own included. */
 import type { FenceAnswer } from '../protocol/fence-round.ts'
+import type { Store } from '../store/store.ts'
 import type { PurgeRequest } from '../wire/purge-messages.ts'
 import type { Coordination } from './coordination.ts'
 
@@ -22,13 +23,20 @@ export class FenceMember {
   /** @throws UNAVAILABLE when the disk is away */
   async answer({ step, era, round, lives }: FenceQuestion): Promise<FenceAnswer> {
     const { eras, store } = this.#with
-    // A stand-in record that was let go must be gone through any crash before it is said to be.
+    const before = tallyOf(store)
+    // A stand-in record that was let go must be gone through any crash before it is said to be. Of one that is
+    // let go while the disk works this is not known: it counts as kept.
     if (step === 'survey') await store.harden()
     const agrees =
       step === 'survey' || (step === 'enter' ? eras.enter(era, round) : eras.close(era, round, lives))
     const { nonce, generation } = this.#life
-    const { takenCount: taken, total } = store.standIns
+    const kept = Math.max(before.kept, tallyOf(store).kept)
     const unfinished = eras.unfinishedBelow(era)
-    return { nonce, generation, era: eras.current, agrees, kept: total.records, taken, unfinished }
+    return { nonce, generation, era: eras.current, agrees, kept, taken: before.taken, unfinished }
   }
+}
+
+/** `taken` is told as of before: what comes while the disk works differs from it when the era is closed. */
+function tallyOf({ standIns }: Store) {
+  return { kept: standIns.total.records, taken: standIns.takenCount }
 }
