@@ -140,10 +140,13 @@ export class HintedHandoff {
     walk.endedMs = clock.monotonic()
   }
 
-  /** True when a record may be meant for somebody who is up, or is no owner any more. */
+  /** True when a record may be meant for somebody who is up, or is no owner any more, or cannot be read. */
   #hasWork(): boolean {
-    const targets = [...this.#with.store.standIns.counts().keys()]
-    if (targets.length === 0 || !this.#with.hasRing()) return false
+    const { standIns } = this.#with.store
+    const targets = [...standIns.counts().keys()]
+    if (!this.#with.hasRing()) return false
+    if (standIns.isInexact) return true
+    if (targets.length === 0) return false
     return this.#ringIsNew || targets.some((target) => this.#with.isAlive(target))
   }
 

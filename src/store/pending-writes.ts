@@ -24,6 +24,11 @@ const BUCKETS = 4096
  */
 export class PendingWrites<W extends Keyed> {
   readonly #buckets = new Array<W[] | undefined>(BUCKETS).fill(undefined)
+  #count = 0
+
+  get isEmpty(): boolean {
+    return this.#count === 0
+  }
 
   find(keyHash: number, databaseKey: Bytes): W | null {
     const bucket = this.#buckets[bucketOf(keyHash)]
@@ -36,12 +41,10 @@ export class PendingWrites<W extends Keyed> {
   set(write: W): void {
     const index = bucketOf(write.keyHash)
     const bucket = this.#buckets[index]
-    if (bucket === undefined) {
-      this.#buckets[index] = [write]
-      return
-    }
-    const place = placeOf(bucket, write.keyHash, write.key)
-    if (place < 0) bucket.push(write)
+    const place = bucket === undefined ? -1 : placeOf(bucket, write.keyHash, write.key)
+    if (place < 0) this.#count += 1
+    if (bucket === undefined) this.#buckets[index] = [write]
+    else if (place < 0) bucket.push(write)
     else bucket[place] = write
   }
 
@@ -50,12 +53,14 @@ export class PendingWrites<W extends Keyed> {
     const bucket = this.#buckets[bucketOf(write.keyHash)]
     const place = bucket?.indexOf(write) ?? -1
     if (bucket === undefined || place < 0) return
+    this.#count -= 1
     const last = bucket.pop() as W
     if (last !== write) bucket[place] = last
   }
 
   clear(): void {
     this.#buckets.fill(undefined)
+    this.#count = 0
   }
 }
 

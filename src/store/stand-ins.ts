@@ -6,9 +6,10 @@
  * owners that have it, and with the last one the record goes.
  *
  * Invariants: what was acknowledged stays until every owner it is meant for has it on disk (a full store
- * takes no more, it drops nothing). Dots are minted here under a name of its own, which is given up when a
- * record that holds a dot of it goes: a vector says "every dot of this actor on this key up to n", and this
- * store no longer knows them.
+ * takes no more, it drops nothing). One that cannot be read any more can reach nobody: it goes into
+ * quarantine, and counts until it is there on disk. Dots are minted here under a name of its own, which is
+ * given up when a record that holds a dot of it goes: a vector says "every dot of this actor on this key up
+ * to n", and this store no longer knows them.
  *
  * Source: hinted handoff, DeCandia et al., "Dynamo", 2007, section 4.6.
  */
@@ -24,7 +25,7 @@ import type { DotSet, KeyRecord } from '../protocol/record.ts'
 import { Actor } from './actor.ts'
 import { type DotClashes, NAMES_ANOTHER } from './dot-clashes.ts'
 import type { CommitOperation, Committed, GroupCommit } from './group-commit.ts'
-import { KIND, keyspaceOf, kindRange, standInKey, userKey } from './keys.ts'
+import { KIND, type Kind, keyspaceOf, kindRange, standInKey, userKey, withKind } from './keys.ts'
 import { type Minted, mintDot, type NewValue, putUnder } from './minting.ts'
 import { PendingWrites } from './pending-writes.ts'
 import { decodeSeeded, encodeSeeded, verifyRecord } from './record-codec.ts'
@@ -67,7 +68,7 @@ export interface StandInHost {
   /** @throws with nothing written: OVERLOADED, UNAVAILABLE, NOT_FOUND */
   admit(keyspaceId: KeyspaceId, sizeBytes: number): void
   readonly clashes: DotClashes
-  readonly commit: Pick<GroupCommit<StandInWrite>, 'filling' | 'add' | 'replace'>
+  readonly commit: Pick<GroupCommit<CommitOperation>, 'filling' | 'add' | 'replace'>
 }
 
 type Place = Pick<Keyspace, 'id' | 'durability'>
@@ -86,6 +87,11 @@ export class StandIns {
   readonly #maxBytes: number
   readonly #pending = new PendingWrites<StandInWrite>()
   #tally = new StandInTally()
+  /** Of what is on disk, while that is counted anew. */
+  #recount: StandInTally | null = null
+  /** Some of what is counted cannot be read, or went into quarantine. */
+  #isInexact = false
+  #quarantined = 0
   #actor: Actor
   #takenCount = 0
 
@@ -102,18 +108,7 @@ export class StandIns {
   async load(database: Database): Promise<void> {
     this.#pending.clear()
     this.renewActor()
-    const tally = new StandInTally()
-    const iterator = database.iterator(kindRange(KIND.standIn))
-    try {
-      for (;;) {
-        const entries = await iterator.nextv(CHUNK_RECORDS)
-        if (entries.length === 0) break
-        for (const [key, value] of entries) this.#count(tally, key, value)
-      }
-    } finally {
-      await iterator.close()
-    }
-    this.#tally = tally
+    await this.#countAnew(database)
   }
 
   /** Under whose name dots are minted here; another one than the store's. */
@@ -132,6 +127,19 @@ export class StandIns {
 
   get total(): StandInCount {
     return this.#tally.total
+  }
+
+  /** In quarantine: those that could not be read, and those from before a loss. */
+  get quarantined(): number {
+    return this.#quarantined
+  }
+
+  /**
+   * A walk along all slices is needed: it puts aside what cannot be read, and ends with counts that are
+   * exact.
+   */
+  get isInexact(): boolean {
+    return this.#isInexact
   }
 
   /** How often anything was taken in, in this life of the process. */
@@ -202,10 +210,14 @@ export class StandIns {
   }
 
   /**
-   * The next ones on disk behind a key of the database (null: from the first), in its order.
+   * The next ones on disk behind a key of the database (null: from the first), in its order. What cannot be
+   * read is put aside.
    * @throws as `read`
    */
   async slice(after: Bytes | null, maxRecords: number, maxBytes: number): Promise<StandInSlice> {
+    // All that was put aside is on disk, or it would be pending.
+    if (after === null && this.#isInexact && this.#pending.isEmpty)
+      await this.#countAnew(this.#host.database())
     const { gte, lt } = kindRange(KIND.standIn)
     const range = after === null ? { gte, lt } : { gt: after, lt }
     const iterator = this.#host.database().iterator(range)
@@ -220,6 +232,7 @@ export class StandIns {
         for (const [databaseKey, value] of entries) {
           const standIn = this.#decodedEntry(databaseKey, value)
           if (standIn !== null) standIns.push(standIn)
+          else this.#putAside(databaseKey)
           records += 1
           bytes += value.length
           next = databaseKey
@@ -260,6 +273,8 @@ export class StandIns {
   /** Their keyspace was dropped; they are gone from the disk. */
   dropped(keyspaceId: KeyspaceId): void {
     this.#tally.drop(keyspaceId)
+    this.#recount = null
+    this.#isInexact ||= this.#quarantined > 0
   }
 
   #slot({ id, durability }: Place, partition: number, key: Bytes, sizeBytes: number): Slot {
@@ -289,13 +304,14 @@ export class StandIns {
     try {
       return read()
     } catch (error) {
+      this.#isInexact = true
       this.#host.effects.log.error('store.stand-in-damaged', { error })
       const message = "nothing was written: this peer's stand-in record cannot be read; try another peer"
       throw new KvError('UNAVAILABLE', message, { cause: error })
     }
   }
 
-  /** One that cannot be read is left alone: it may be the only trace of a write. */
+  /** Null: it cannot be read. */
   #decodedEntry(databaseKey: Bytes, value: Bytes): StandInRecord | null {
     const key = userKey(databaseKey)
     try {
@@ -307,10 +323,59 @@ export class StandIns {
     }
   }
 
-  #count(tally: StandInTally, databaseKey: Bytes, value: Bytes): void {
-    const standIn = this.#decodedEntry(databaseKey, value)
-    const counted = { targets: [], bytes: databaseKey.length + value.length }
-    tally.replaced(keyspaceOf(databaseKey), null, standIn === null ? counted : countedOf(standIn))
+  /** Into quarantine, as it is: it may be the only trace of a write. What fails is tried in the next walk. */
+  #putAside(databaseKey: Bytes): void {
+    this.#isInexact = true
+    const keyHash = hash32(userKey(databaseKey))
+    if (this.#pending.find(keyHash, databaseKey) !== null) return // Another one comes in its place.
+    const value = this.#host.database().getSync(databaseKey)
+    if (value === undefined || isReadable(keyHash, value)) return
+    try {
+      this.#host.admit(keyspaceOf(databaseKey), value.length)
+    } catch (error) {
+      if (!(error instanceof KvError)) throw error
+      return this.#host.effects.log.info('store.stand-in-not-put-aside', { error })
+    }
+    // It may have held dots of ours: they are not to be covered unseen.
+    this.renewActor()
+    const { commit } = this.#host
+    const place = withKind(KIND.quarantinedStandIn, databaseKey)
+    const isOneMore = this.#host.database().getSync(place) === undefined
+    const added: Committed = (error) => {
+      if (error === null && isOneMore) this.#quarantined += 1
+    }
+    commit.add({ key: place, value, batch: 0 }, true, added, 0)
+    const removal: StandInWrite = { key: databaseKey, value: null, batch: 0, keyHash, standIn: null }
+    this.#pending.set(removal)
+    commit.add(removal, true, ignore, 0)
+  }
+
+  /**
+   * What a damaged record was counted as is not known, so all are counted. What is written meanwhile changes
+   * both counts; nothing is pending at the start.
+   */
+  async #countAnew(database: Database): Promise<void> {
+    const tally = new StandInTally()
+    this.#recount = tally
+    let isInexact = false
+    let quarantined = 0
+    try {
+      await eachEntry(database, KIND.quarantinedStandIn, () => {
+        quarantined += 1
+      })
+      await eachEntry(database, KIND.standIn, (key, value) => {
+        const standIn = this.#decodedEntry(key, value)
+        if (standIn === null) isInexact = true
+        const counted = { targets: [], bytes: key.length + value.length }
+        tally.replaced(keyspaceOf(key), null, standIn === null ? counted : countedOf(standIn))
+      })
+      if (this.#recount !== tally) return // The database was opened anew, or a keyspace is gone.
+      this.#tally = tally
+      this.#quarantined = quarantined
+      this.#isInexact = isInexact
+    } finally {
+      if (this.#recount === tally) this.#recount = null
+    }
   }
 
   #mintAnew() {
@@ -337,6 +402,7 @@ export class StandIns {
     const before = held === null ? null : countedOf({ databaseKey, ...held })
     const after = standIn === null ? null : countedOf({ databaseKey, ...standIn })
     this.#tally.replaced(keyspaceId, before, after)
+    this.#recount?.replaced(keyspaceId, before, after)
     if (pending !== null && pending.batch === this.#host.commit.filling) {
       pending.standIn = standIn
       return this.#host.commit.replace(pending, value, sync, done, detail)
@@ -351,6 +417,33 @@ function countedOf(standIn: StandInValue & { readonly databaseKey: Bytes }): Cou
   const { targets, record, databaseKey } = standIn
   const bytes = targets.reduce((sum, target) => sum + target.length, databaseKey.length + record.length)
   return { targets, bytes }
+}
+
+/** As they are now. */
+async function eachEntry(
+  database: Database,
+  kind: Kind,
+  found: (databaseKey: Bytes, value: Bytes) => void,
+): Promise<void> {
+  const iterator = database.iterator(kindRange(kind))
+  try {
+    for (;;) {
+      const entries = await iterator.nextv(CHUNK_RECORDS)
+      if (entries.length === 0) return
+      for (const [key, value] of entries) found(key, value)
+    }
+  } finally {
+    await iterator.close()
+  }
+}
+
+function isReadable(keyHash: number, value: Bytes): boolean {
+  try {
+    decodeStandIn(keyHash, value)
+    return true
+  } catch {
+    return false // What is wrong was said when it was found.
+  }
 }
 
 /** Sorted. */

@@ -218,6 +218,50 @@ test('a dropped keyspace takes what was kept for its keys with it', async () => 
   assert.equal((await only(world, store)).keyspaceId, OTHER.id)
 })
 
+test('one that cannot be read goes into quarantine, and counts until it is there', async () => {
+  const world = new World('damaged')
+  const store = await world.open()
+  for (const name of ['a', 'b', 'c']) put(store, name, { targets: [A, B], key: utf8(name) })
+  await world.settle()
+  const { standIns } = await world.result(store.standIns.slice(null, 10, 1e6))
+  const { databaseKey } = standIns[1] as StandInRecord
+  const rotten = Uint8Array.of(1, 2, 3, 4, 5, 6, 7)
+  world.disk.rot(databaseKey, rotten)
+  assert.is((await world.result(store.standIns.slice(null, 10, 1e6))).standIns.length, 2)
+  assert.is(store.standIns.total.records, 3, 'it is not known to be in quarantine on disk')
+  assert.ok(store.standIns.isInexact)
+  await world.settle()
+  await world.result(store.standIns.slice(null, 10, 1e6))
+  const { total, quarantined, isInexact } = store.standIns
+  assert.equal([total.records, quarantined, isInexact], [2, 1, false])
+  assert.equal(countsOf(store), { a: 2, b: 2 })
+  put(store, 'new', { targets: [A], key: utf8('b') })
+  await world.settle()
+  assert.equal(countsOf(store), { a: 3, b: 2 })
+  world.crash()
+  const again = await world.open()
+  assert.equal([again.standIns.total.records, again.standIns.quarantined], [3, 1])
+})
+
+test('one that was damaged while its peer was away counts until it is in quarantine', async () => {
+  for (let steps = 0; steps < 12; steps++) {
+    const world = new World(`away ${steps}`)
+    const store = await world.open()
+    put(store, 'a', { targets: [A] })
+    await world.settle()
+    const { standIns } = await world.result(store.standIns.slice(null, 10, 1e6))
+    world.crash()
+    world.disk.rot((standIns[0] as StandInRecord).databaseKey, Uint8Array.of(1, 2, 3, 4, 5, 6, 7))
+    const damaged = await world.open()
+    assert.ok(damaged.standIns.isInexact)
+    void damaged.standIns.slice(null, 10, 1e6).catch(() => undefined)
+    for (let i = 0; i < steps; i++) await world.step()
+    world.crash()
+    const { total, quarantined } = (await world.open()).standIns
+    assert.is(total.records + quarantined, 1)
+  }
+})
+
 test('its bytes come back as they were, and damage shows', () => {
   const targets = fc.uniqueArray(fc.stringMatching(/^[A-Za-z0-9_-]{1,21}$/), { minLength: 1, maxLength: 7 })
   fc.assert(
