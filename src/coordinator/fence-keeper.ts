@@ -66,7 +66,7 @@ export class FenceKeeper {
     if (ring.number !== number) return 'the configuration changed meanwhile'
     if (ring.configuration.phase !== 'stable') return 'the ring is being changed'
     const away = this.#members().find((nodeId) => !this.#with.isAlive(nodeId))
-    return away === undefined ? null : `peer ${away} is down`
+    return away === undefined ? null : `peer ${away} is down; start it again with its data directory`
   }
 
   /** Fulfils when nothing of it goes on. Answers to what was asked must still come, or their ends. */
@@ -93,19 +93,19 @@ export class FenceKeeper {
       this.#askAll(number, { step, era, round, lives })
     const survey = await ask('survey', 0, [])
     const found = surveyed(survey)
-    if ('obstacle' in found) throw obstacle(found.obstacle)
+    if ('obstacle' in found) throw noPurge(found.obstacle)
     const { era, lives } = found
     const deadlineMs = clock.monotonic() + DRAIN_LIMIT_MS
     for (let pauseMs = FIRST_DRAIN_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LAST_DRAIN_PAUSE_MS)) {
       const answers = [...(await ask('enter', era, []))]
       const other = answers.find(([, { agrees }]) => !agrees)
-      if (other !== undefined) throw obstacle(`peer ${other[0]} is in era ${other[1].era} already`)
+      if (other !== undefined) throw noPurge(`peer ${other[0]} is in era ${other[1].era} already`)
       if (answers.every(([, { unfinished }]) => unfinished === 0)) break
-      if (clock.monotonic() > deadlineMs) throw obstacle('older work does not end')
+      if (clock.monotonic() > deadlineMs) throw noPurge('older work does not end')
       await this.#pauses.pause(pauseMs)
     }
     const failure = closed(survey, await ask('close', era, lives))
-    if (failure !== null) throw obstacle(failure)
+    if (failure !== null) throw noPurge(failure)
     return era
   }
 
@@ -131,12 +131,12 @@ export class FenceKeeper {
     const reply = await rpc.call(nodeId, 'control', CALL_TIMEOUT_MS, (id) => ({ ...message, id }))
     if (reply.type === 'fenceDone') return reply
     const why = reply.type === 'refused' ? reply.reason : reply.type
-    throw obstacle(`peer ${nodeId} does not take part now: ${why}`)
+    throw noPurge(`peer ${nodeId} does not take part now: ${why}`)
   }
 
   #checkPossible(number: number): void {
     const why = this.findObstacle(number)
-    if (why !== null) throw obstacle(why)
+    if (why !== null) throw noPurge(why)
   }
 
   #members(): NodeId[] {
@@ -145,6 +145,6 @@ export class FenceKeeper {
   }
 }
 
-function obstacle(why: string): KvError {
+export function noPurge(why: string): KvError {
   return new KvError('UNAVAILABLE', `deleted keys cannot be purged now: ${why}`)
 }

@@ -24,8 +24,8 @@ export class FenceMember {
   async answer({ step, era, round, lives }: FenceQuestion): Promise<FenceAnswer> {
     const { eras, store } = this.#with
     const before = tallyOf(store)
-    // A stand-in record that was let go must be gone through any crash before it is said to be. Of one that is
-    // let go while the disk works this is not known: it counts as kept.
+    // A stand-in record that was let go must be gone through any crash before it is said to be. Of one that
+    // is let go while the disk works this is not known: it counts as kept.
     if (step === 'survey') await store.harden()
     const agrees =
       step === 'survey' || (step === 'enter' ? eras.enter(era, round) : eras.close(era, round, lives))

@@ -7,6 +7,7 @@
  * without any are never read. Reading takes a small share of the time, however much there is to read.
  */
 import type { Bytes } from '../base/bytes.ts'
+import { KvError } from '../base/error.ts'
 import type { NodeId } from '../base/ids.ts'
 import { Pauses } from '../cluster/pauses.ts'
 import type { Keyspace } from '../protocol/configuration.ts'
@@ -25,6 +26,21 @@ export interface DueKey {
   readonly digest: Digest
   readonly isBare: boolean
   readonly owners: readonly NodeId[]
+}
+
+/** How much one look gives. */
+export interface LookLimit {
+  readonly keys: number
+  /** Of the keys together. */
+  readonly bytes: number
+}
+
+/** Gathered by one look. */
+interface Gathered {
+  readonly number: number
+  readonly limit: LookLimit
+  readonly due: DueKey[]
+  bytes: number
 }
 
 /** Read between two pauses, about. */
@@ -56,6 +72,8 @@ export class PurgeLook {
   readonly #pauses: Pauses
   /** By place, on the monotonic clock; of those with nothing new. */
   readonly #dueMs = new Map<string, number>()
+  /** Which keyspace the next look begins with: the first ones must not have all the room. */
+  #turn = 0
   #isAnotherRing = true
   #isStopped = false
   /** Since the last pause. */
@@ -81,28 +99,41 @@ export class PurgeLook {
   }
 
   /**
-   * One at a time. @param maxCount the rest is found by the next look; 0: only what is new is looked through
-   * @throws UNAVAILABLE when the disk cannot be read
+   * One at a time. @param number of the configuration whose owners it is about
+   * @param limit the rest is found by the next look; null: only what is new is looked through
+   * @throws UNAVAILABLE when the disk cannot be read, or the configuration is another one
    */
-  async findDue(maxCount: number): Promise<DueKey[]> {
+  async findDue(number: number, limit: LookLimit | null): Promise<readonly DueKey[]> {
     const { clock, selfId, store } = this.#with
+    this.#checkNumber(number)
     if (this.#isAnotherRing) this.#beginAnew()
     this.#beganMs = clock.monotonic()
-    const due: DueKey[] = []
-    const { keyspaces } = this.#with.ring().configuration
+    const gathered: Gathered = { number, limit: limit ?? { keys: 0, bytes: 0 }, due: [], bytes: 0 }
     const { places } = store.mortals
-    for (const keyspace of keyspaces) {
+    for (const keyspace of this.#keyspaces()) {
       for (const partition of places.partitions(keyspace.id)) {
-        if (this.#isStopped) return due
+        if (this.#isStopped) return gathered.due
         const dueMs = this.#dueMs.get(placeName(keyspace, partition)) ?? 0
-        const isDue = maxCount > 0 && dueMs <= clock.monotonic()
+        const isDue = limit !== null && dueMs <= clock.monotonic()
         if (!isDue && !places.isNew(keyspace.id, partition)) continue
         if (!this.#with.ring().isOwner(selfId, keyspace, partition)) continue
         this.#recordCount += RECORDS_TO_BEGIN
-        await this.#lookThrough(keyspace, partition, due, maxCount)
+        await this.#lookThrough(keyspace, partition, gathered)
       }
     }
-    return due
+    return gathered.due
+  }
+
+  #keyspaces(): readonly Keyspace[] {
+    const { keyspaces } = this.#with.ring().configuration
+    this.#turn = keyspaces.length === 0 ? 0 : (this.#turn + 1) % keyspaces.length
+    return [...keyspaces.slice(this.#turn), ...keyspaces.slice(0, this.#turn)]
+  }
+
+  /** Owners of two configurations are not to be taken for those of one. */
+  #checkNumber(number: number): void {
+    if (this.#with.ring().number === number) return
+    throw new KvError('UNAVAILABLE', 'deleted keys cannot be purged now: the configuration changed meanwhile')
   }
 
   /** What this peer does not own any more it does not follow. */
@@ -119,7 +150,7 @@ export class PurgeLook {
     this.#holds.retain(places)
   }
 
-  async #lookThrough(keyspace: Keyspace, partition: number, due: DueKey[], maxCount: number): Promise<void> {
+  async #lookThrough(keyspace: Keyspace, partition: number, gathered: Gathered): Promise<void> {
     const { store } = this.#with
     const { places } = store.mortals
     const seen = this.#begin(keyspace, partition)
@@ -129,8 +160,8 @@ export class PurgeLook {
       await store.mortals.read(
         keyspace.id,
         partition,
-        (key, record) => this.#found(seen, key, record, due, maxCount),
-        (count) => this.#goOn(count),
+        (key, record) => this.#found(seen, key, record, gathered),
+        (count) => this.#goOn(count, gathered.number),
       )
     } catch (error) {
       places.add(keyspace.id, partition)
@@ -153,7 +184,7 @@ export class PurgeLook {
     return { keyspace, place, owners, nowMs, purgeable: [], mortals: 0, dueMs }
   }
 
-  #found(seen: Seen, key: Bytes, record: Bytes, due: DueKey[], maxCount: number): void {
+  #found(seen: Seen, key: Bytes, record: Bytes, gathered: Gathered): void {
     const { keyspace, place, owners, nowMs, purgeable } = seen
     const dueAt = (ms: number): void => {
       seen.dueMs = Math.min(seen.dueMs, ms)
@@ -168,7 +199,9 @@ export class PurgeLook {
     const heldSinceMs = this.#holds.since(place, digest) ?? nowMs
     const heldEnoughMs = bare ? nowMs : heldSinceMs + this.#rule.purgeAfterMs
     dueAt(heldEnoughMs)
-    if (heldEnoughMs > nowMs || due.length >= maxCount) return
+    const { due, limit } = gathered
+    if (heldEnoughMs > nowMs || due.length >= limit.keys || gathered.bytes >= limit.bytes) return
+    gathered.bytes += key.length
     due.push({ keyspace, key, digest, isBare: bare, owners })
   }
 
@@ -183,7 +216,8 @@ export class PurgeLook {
   }
 
   /** After some records. */
-  async #goOn(recordCount: number): Promise<boolean> {
+  async #goOn(recordCount: number, number: number): Promise<boolean> {
+    this.#checkNumber(number)
     this.#recordCount += recordCount
     if (this.#recordCount < RECORDS_AT_ONCE) return !this.#isStopped
     const { clock } = this.#with
@@ -191,6 +225,7 @@ export class PurgeLook {
     await this.#pauses.pause(clamp(PAUSE_FACTOR * tookMs, SHORTEST_PAUSE_MS, LONGEST_PAUSE_MS))
     this.#recordCount = 0
     this.#beganMs = clock.monotonic()
+    this.#checkNumber(number)
     return !this.#isStopped
   }
 }

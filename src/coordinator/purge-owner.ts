@@ -69,10 +69,20 @@ export class PurgeOwner {
     })
   }
 
-  /** What is held now of each key. @throws KvError when the disk is away */
-  async step(keyspace: Keyspace, { step, era, keys, digests }: PurgeQuestion): Promise<Digest[]> {
+  /**
+   * What is held now of each key. @param number of the configuration whose owners are asked
+   * @throws KvError when the disk is away, or the configuration is another one by now, or about to be
+   */
+  async step(
+    number: number,
+    keyspace: Keyspace,
+    { step, era, keys, digests }: PurgeQuestion,
+  ): Promise<Digest[]> {
     // What is said to be held must be held through any crash from now on.
     await this.#with.store.harden()
+    if (this.#number !== number || this.#with.ring().configuration.phase !== 'stable') {
+      throw new KvError('UNAVAILABLE', 'the ring is being changed: nothing is purged meanwhile')
+    }
     const answers = keys.map(async (key, i) => {
       const digest = digests[i] ?? DISAGREES
       try {
@@ -116,7 +126,7 @@ export class PurgeOwner {
     if (this.#atWork >= MAX_AT_WORK) return this.#refuse(link, id, 'overloaded')
     this.#atWork += 1
     try {
-      const held = await this.step(keyspace, message)
+      const held = await this.step(message.number, keyspace, message)
       link.send({ type: 'purgeDone', id, digests: held }, 8 * held.length)
     } finally {
       this.#atWork -= 1

@@ -6,7 +6,6 @@
  */
 import { KvError } from '../base/error.ts'
 import type { NodeId } from '../base/ids.ts'
-import { Pauses } from '../cluster/pauses.ts'
 import type { Counter, Metrics } from '../effects/metrics.ts'
 import type { Random } from '../effects/random.ts'
 import type { Keyspace } from '../protocol/configuration.ts'
@@ -14,9 +13,11 @@ import type { Era } from '../protocol/eras.ts'
 import type { Digest } from '../protocol/hash-tree.ts'
 import type { HoldLedger } from '../protocol/hold-ledger.ts'
 import type { PurgeRule } from '../protocol/purge.ts'
+import type { PeerReply } from '../wire/peer-messages.ts'
 import { MAX_PURGED_KEYS } from '../wire/purge-messages.ts'
+import { BackgroundJob } from './background-job.ts'
 import type { Coordination } from './coordination.ts'
-import { FENCE_LIMIT_MS, type FenceKeeper } from './fence-keeper.ts'
+import { FENCE_LIMIT_MS, type FenceKeeper, noPurge } from './fence-keeper.ts'
 import { Pace } from './pace.ts'
 import { type DueKey, PurgeLook } from './purge-look.ts'
 import { DISAGREES, type PurgeOwner, type PurgeQuestion } from './purge-owner.ts'
@@ -28,11 +29,16 @@ const CALL_TIMEOUT_MS = 10_000
 /** Purged behind one fence. */
 const MAX_BATCH_KEYS = 16_384
 /** Found in one look; the rest is found by the next. */
-const MAX_CANDIDATES = 8 * MAX_BATCH_KEYS
+const LOOK_LIMIT = { keys: 8 * MAX_BATCH_KEYS, bytes: 16 * 1024 * 1024 }
+/** Until an owner that has too much to do is asked again, and how often. */
+const BUSY_PAUSE_MS = 250
+const MAX_BUSY_ANSWERS = 20
+/** When so many looks in a row could purge nothing, it is said to people. */
+const PATIENCE_LOOKS = 3
 
 interface Candidate extends DueKey {
-  /** What each owner said that it holds. */
-  readonly held: Map<NodeId, Digest>
+  /** What each owner said that it holds, beside `owners`. */
+  readonly held: Digest[]
 }
 
 export class Purger {
@@ -43,12 +49,14 @@ export class Purger {
   readonly #owner: PurgeOwner
   readonly #keeper: FenceKeeper
   readonly #pace: Pace
-  readonly #pauses: Pauses
+  readonly #background: BackgroundJob
   readonly #strippedCount: Counter
   readonly #erasedCount: Counter
   readonly #fenceCount: Counter
-  #isStopped = false
-  #running: Promise<void> = Promise.resolve()
+  readonly #holds: HoldLedger
+  /** Looks in a row after which nothing could be purged, and why after the last one. */
+  #waits = 0
+  #why = ''
 
   constructor(
     coordination: Coordination,
@@ -65,7 +73,8 @@ export class Purger {
     this.#owner = owner
     this.#keeper = keeper
     this.#pace = new Pace(coordination.clock)
-    this.#pauses = new Pauses(coordination.clock)
+    this.#background = new BackgroundJob(coordination.clock, () => this.#step())
+    this.#holds = holds
     const { metrics } = effects
     this.#strippedCount = metrics.counter(
       'kv_purge_stripped_keys',
@@ -84,16 +93,19 @@ export class Purger {
   }
 
   start(): void {
-    this.#running = this.#run()
+    this.#background.start(this.#restMs())
   }
 
   /** Fulfils when nothing of it goes on. Answers to what was asked must still come, or their ends. */
   async stop(): Promise<void> {
-    this.#isStopped = true
     this.#look.stop()
     this.#pace.stop()
-    this.#pauses.stop()
-    await Promise.all([this.#running, this.#keeper.stop(), this.#owner.stop()])
+    await Promise.all([this.#background.stop(), this.#keeper.stop(), this.#owner.stop()])
+  }
+
+  /** Why nothing has been purged here for a while, for people; null: it was, or nothing waits. */
+  get complaint(): string | null {
+    return this.#waits >= PATIENCE_LOOKS && this.#holds.size > 0 ? this.#why : null
   }
 
   /** This peer may own other partitions now. */
@@ -101,41 +113,39 @@ export class Purger {
     this.#look.configurationChanged()
   }
 
-  async #run(): Promise<void> {
+  #restMs(): number {
     const lookMs = Math.max(SHORTEST_LOOK_MS, Math.min(LONGEST_LOOK_MS, this.#rule.purgeAfterMs / 2))
-    while (!this.#isStopped) {
-      await this.#pauses.pause(lookMs * (0.75 + this.#random.float() / 2))
-      if (this.#isStopped || !this.#with.hasRing()) continue
-      try {
-        const obstacle = this.#keeper.findObstacle(this.#with.ring().number)
-        if (obstacle !== null) this.#with.log.info('purge.waits', { why: obstacle })
-        const due = await this.#look.findDue(obstacle === null ? MAX_CANDIDATES : 0)
-        const candidates = due.map((key) => ({ ...key, held: new Map() }))
-        for (let i = 0; i < candidates.length && !this.#isStopped; i += MAX_BATCH_KEYS) {
-          await this.#purge(candidates.slice(i, i + MAX_BATCH_KEYS))
-        }
-      } catch (error) {
-        if (!(error instanceof KvError)) throw error
-        this.#with.log.info('purge.waits', { why: error.message })
-      }
-    }
+    return lookMs * (0.75 + this.#random.float() / 2)
   }
 
-  async #purge(candidates: readonly Candidate[]): Promise<void> {
+  /** @returns ms to the next look */
+  async #step(): Promise<number> {
+    if (!this.#with.hasRing()) return this.#restMs()
     const { number } = this.#with.ring()
+    try {
+      const obstacle = this.#keeper.findObstacle(number)
+      const due = await this.#look.findDue(number, obstacle === null ? LOOK_LIMIT : null)
+      if (obstacle !== null) throw noPurge(obstacle)
+      const candidates = due.map((key) => ({ ...key, held: key.owners.map(() => DISAGREES) }))
+      for (let i = 0; i < candidates.length && !this.#background.isStopped; i += MAX_BATCH_KEYS) {
+        await this.#purge(number, candidates.slice(i, i + MAX_BATCH_KEYS))
+      }
+      this.#waits = 0
+    } catch (error) {
+      if (!(error instanceof KvError)) throw error
+      this.#waits += 1
+      this.#why = error.message
+      this.#with.log.info('purge.waits', { why: error.message })
+    }
+    return this.#restMs()
+  }
+
+  async #purge(number: number, candidates: readonly Candidate[]): Promise<void> {
+    const ofBare = candidates.filter(({ isBare }) => isBare)
+    const ofHeld = candidates.filter(({ isBare }) => !isBare)
     const [bare, held] = await Promise.all([
-      this.#together(
-        number,
-        'bare',
-        0,
-        candidates.filter(({ isBare }) => isBare),
-      ),
-      this.#together(
-        number,
-        'hold',
-        0,
-        candidates.filter(({ isBare }) => !isBare),
-      ),
+      this.#together(number, 'bare', 0, ofBare),
+      this.#together(number, 'hold', 0, ofHeld),
     ])
     if (bare.length + held.length === 0) return
     const era = await this.#fence(number)
@@ -182,9 +192,7 @@ export class Purger {
       }
     })
     await Promise.all(asked)
-    return candidates.filter(({ owners, held }) => {
-      return owners.every((owner) => (held.get(owner) ?? DISAGREES) !== DISAGREES)
-    })
+    return candidates.filter(({ held }) => held.every((digest) => digest !== DISAGREES))
   }
 
   /** One owner; when it does not answer it does not agree. */
@@ -197,17 +205,20 @@ export class Purger {
     some: readonly Candidate[],
   ): Promise<void> {
     const keys = some.map(({ key }) => key)
-    const digests = some.map(({ digest, held }) => (step === 'erase' ? (held.get(owner) ?? 0n) : digest))
+    const digests = some.map(({ owners, digest, held }) => {
+      return step === 'erase' ? (held[owners.indexOf(owner)] as Digest) : digest
+    })
     let answers: readonly Digest[] = []
     try {
       const bytes = keys.reduce((sum, key) => sum + key.length + 10, 0)
-      const ask = () => this.#ask(owner, number, keyspace, { step, era, keys, digests }, bytes)
-      answers = await this.#pace.run(ask, () => bytes)
+      answers = await this.#ask(owner, number, keyspace, { step, era, keys, digests }, bytes)
     } catch (error) {
       if (!(error instanceof KvError)) throw error
       this.#with.log.debug('purge.not-answered', { owner, step, why: error.message })
     }
-    for (const [i, { held }] of some.entries()) held.set(owner, answers[i] ?? DISAGREES)
+    for (const [i, { owners, held }] of some.entries()) {
+      held[owners.indexOf(owner)] = answers[i] ?? DISAGREES
+    }
   }
 
   async #ask(
@@ -218,11 +229,24 @@ export class Purger {
     bytes: number,
   ): Promise<readonly Digest[]> {
     const { selfId, rpc } = this.#with
-    if (this.#with.ring().number !== number) throw new KvError('UNAVAILABLE', 'the configuration changed')
-    if (owner === selfId) return this.#owner.step(keyspace, question)
-    const message = { type: 'purge', number, keyspaceId: keyspace.id, ...question } as const
-    const reply = await rpc.call(owner, 'data', CALL_TIMEOUT_MS, (id) => ({ ...message, id }), bytes)
-    if (reply.type === 'purgeDone') return reply.digests
-    throw new KvError('UNAVAILABLE', `peer ${owner} does not answer: ${reply.type}`)
+    for (let busy = 0; ; busy++) {
+      const reply = await this.#pace.run(
+        async (): Promise<readonly Digest[] | PeerReply> => {
+          if (this.#with.ring().number !== number) throw noPurge('the configuration changed meanwhile')
+          if (owner === selfId) return this.#owner.step(number, keyspace, question)
+          const message = { type: 'purge', number, keyspaceId: keyspace.id, ...question } as const
+          return rpc.call(owner, 'data', CALL_TIMEOUT_MS, (id) => ({ ...message, id }), bytes)
+        },
+        () => bytes,
+      )
+      if (!('type' in reply)) return reply
+      if (reply.type === 'purgeDone') return reply.digests
+      const isBusy = reply.type === 'refused' && reply.reason === 'overloaded'
+      if (!isBusy || busy >= MAX_BUSY_ANSWERS || this.#background.isStopped) {
+        throw noPurge(`peer ${owner} does not answer: ${reply.type}`)
+      }
+      this.#pace.slowDown()
+      await this.#background.pauses.pause(BUSY_PAUSE_MS)
+    }
   }
 }

@@ -9,7 +9,6 @@ import type { KeyspaceId, NodeId } from '../base/ids.ts'
 import { VERSION } from '../base/version.ts'
 import type { MembershipDriver } from '../cluster/membership-driver.ts'
 import type { Rpc } from '../cluster/rpc.ts'
-import type { CatchUp } from '../coordinator/catch-up.ts'
 import type { Coordinator } from '../coordinator/coordinator.ts'
 import { type Configuration, readLayout, targetLayout } from '../protocol/configuration.ts'
 import { createKeyspace, dropKeyspace, keyspaceDifferences } from '../protocol/configuration-change.ts'
@@ -42,13 +41,20 @@ import type {
 } from '../wire/requests.ts'
 import type { RepairRequest, RepairStart, TaskList } from '../wire/tasks.ts'
 import type { ClusterTasks } from './cluster-tasks.ts'
-import { askReport, dataWarnings, type PeerReport, reportOf } from './peer-reports.ts'
+import {
+  askReport,
+  type Complaints,
+  dataWarnings,
+  type PeerReport,
+  purgeWarnings,
+  reportOf,
+} from './peer-reports.ts'
 
 export interface ServiceParts {
   readonly selfId: NodeId
   readonly coordinator: Coordinator
   readonly store: Store
-  readonly catchUp: CatchUp
+  complaints(): Complaints
   readonly rpc: Rpc
   readonly membership: MembershipDriver
   readonly tasks: ClusterTasks
@@ -205,9 +211,9 @@ export class LocalService implements KvService {
 
   /** Of all that are up. Null: it did not answer in time. */
   async #reports(ids: readonly NodeId[]): Promise<ReadonlyMap<NodeId, PeerReport | null>> {
-    const { selfId, membership, store, catchUp, rpc } = this.#parts
+    const { selfId, membership, store, rpc } = this.#parts
     const reports = ids.map(async (nodeId) => {
-      if (nodeId === selfId) return reportOf(store, catchUp.report)
+      if (nodeId === selfId) return reportOf(store, this.#parts.complaints())
       return membership.isAlive(nodeId) ? await askReport(rpc, nodeId) : null
     })
     const answers = await Promise.all(reports)
@@ -232,6 +238,7 @@ export class LocalService implements KvService {
     const why = whyDown(this.#parts.activeFaults())
     if (pending !== null) warnings.push(pending)
     for (const [nodeId, report] of reports) warnings.push(...dataWarnings(this.#addressOf(nodeId), report))
+    warnings.push(...purgeWarnings(reports.values()))
     const { members } = this.#parts.ring().configuration
     for (const { id, address, state, catchingUp, quarantined } of peers) {
       const isMember = members.some(({ nodeId }) => nodeId === id)

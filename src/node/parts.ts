@@ -43,7 +43,7 @@ import { ClusterTasks } from './cluster-tasks.ts'
 import { DroppedKeyspaces } from './dropped-keyspaces.ts'
 import type { Identity } from './identity.ts'
 import { LifeClaims } from './life-claims.ts'
-import { LocalService } from './local-service.ts'
+import { LocalService, type ServiceParts } from './local-service.ts'
 import type { NodeOptions } from './node-options.ts'
 import { PeerTasks } from './peer-tasks.ts'
 import { PeerTraffic, type TrafficParts } from './peer-traffic.ts'
@@ -108,9 +108,10 @@ export function assembleParts(around: Surroundings): Parts {
   const { purger, purgeOwner } = assemblePurging(around, coordination)
   const finder = new ClusterFinder({ effects, options, identity, book, ...cluster })
   const tasks = new PeerTasks(coordination, antiEntropy, handoff, catchUp)
-  const service = serviceOf(around, cluster, { coordinator, catchUp, tasks })
+  const complaints = () => ({ catchingUp: catchUp.report, purgeWaits: purger.complaint })
+  const service = serviceOf(around, cluster, { coordinator, complaints, tasks })
   trafficParts = {
-    ...{ log: effects.log, rpc, store, membership, configuration, coordinator, catchUp, finder, tasks },
+    ...{ log: effects.log, rpc, store, membership, configuration, coordinator, complaints, finder, tasks },
     replica: new Replica(coordination),
     treeReplica: new TreeReplica(coordination),
     ...{ purgeOwner, eras },
@@ -201,7 +202,7 @@ function catchUpOf(coordination: Coordination, { configuration, membership }: Cl
 function serviceOf(
   around: Surroundings,
   { rpc, membership, configuration }: Cluster,
-  { tasks, ...data }: Pick<Parts, 'coordinator' | 'catchUp'> & { readonly tasks: PeerTasks },
+  { tasks, ...data }: Pick<ServiceParts, 'coordinator' | 'complaints'> & { readonly tasks: PeerTasks },
 ): LocalService {
   const { effects, identity, store } = around
   const selfId = identity.nodeId

@@ -8,8 +8,18 @@ const INQUIRY_TIMEOUT_MS = 1000
 
 export type PeerReport = Omit<Extract<PeerReply, { type: 'report' }>, 'type' | 'id'>
 
-/** @param catchingUp how far it has come since it lost data, in words; null: it lacks nothing */
-export function reportOf(store: Store, catchingUp: string | null): PeerReport {
+/** What a peer says about itself, in words; null: there is nothing to say. */
+export interface Complaints {
+  /** How far it has come since it lost data. */
+  readonly catchingUp: string | null
+  /** Why nothing has been purged for a while. */
+  readonly purgeWaits: string | null
+}
+
+const NO_COMPLAINTS: Complaints = { catchingUp: null, purgeWaits: null }
+const MAX_WORDS = 1000
+
+export function reportOf(store: Store, { catchingUp, purgeWaits }: Complaints = NO_COMPLAINTS): PeerReport {
   const { keys, bytes } = store.inventory.counts.total
   const hintsFor = [...store.standIns.counts()].map(([nodeId, count]) => ({ nodeId, ...count }))
   const hints = store.standIns.total.records
@@ -26,12 +36,14 @@ export function reportOf(store: Store, catchingUp: string | null): PeerReport {
     quarantined,
     ...disk,
     dotClashes: store.clashes.count,
+    hintsQuarantined: store.standIns.quarantined,
+    purgeWaits: purgeWaits?.slice(0, MAX_WORDS) ?? null,
   }
 }
 
 /** Sentences for people about a disk that is away, and about data that is not what was written. */
 export function dataWarnings(address: string, report: PeerReport | null): string[] {
-  const { damaged, restored, lostLeaves, dotClashes, outage } = report ?? {}
+  const { damaged, restored, lostLeaves, dotClashes, outage, hintsQuarantined } = report ?? {}
   const warnings: string[] = []
   if ((outage ?? null) !== null) warnings.push(`${address} can neither read nor write: ${outage}`)
   if ((damaged ?? 0) > 0) {
@@ -46,6 +58,12 @@ export function dataWarnings(address: string, report: PeerReport | null): string
     const what = `the disk of ${address} lost records that it had on it (${lostLeaves} leaves of hash trees)`
     warnings.push(`${what}: owners that still have them bring them back; replace that disk`)
   }
+  if ((hintsQuarantined ?? 0) > 0) {
+    const what = `${address} has ${hintsQuarantined} hints in quarantine, damaged or from before it lost data`
+    warnings.push(
+      `${what}: a write that no other peer has is only there; keep that directory, look at the disk`,
+    )
+  }
   if ((dotClashes ?? 0) > 0) {
     const what = `${address} met ${dotClashes} values under the name of another value`
     warnings.push(
@@ -53,6 +71,11 @@ export function dataWarnings(address: string, report: PeerReport | null): string
     )
   }
   return warnings
+}
+
+/** Peers mostly wait for the same: each reason once. */
+export function purgeWarnings(reports: Iterable<PeerReport | null>): string[] {
+  return [...new Set([...reports].flatMap((report) => report?.purgeWaits ?? []))]
 }
 
 /** Null when it does not answer in time. */

@@ -6,7 +6,6 @@ import type { LinksHandler, SelfFacts } from '../cluster/links.ts'
 import type { MembershipDriver } from '../cluster/membership-driver.ts'
 import type { PeerLink } from '../cluster/peer-link.ts'
 import type { Rpc } from '../cluster/rpc.ts'
-import type { CatchUp } from '../coordinator/catch-up.ts'
 import type { Coordinator } from '../coordinator/coordinator.ts'
 import type { PurgeOwner } from '../coordinator/purge-owner.ts'
 import type { Replica } from '../coordinator/replica.ts'
@@ -27,7 +26,7 @@ import type { PutRequest } from '../wire/requests.ts'
 import type { AddressBook } from './address-book.ts'
 import type { ClusterFinder } from './cluster-finder.ts'
 import type { LifeClaims } from './life-claims.ts'
-import { reportOf } from './peer-reports.ts'
+import { type Complaints, reportOf } from './peer-reports.ts'
 import type { PeerTasks } from './peer-tasks.ts'
 
 export interface TrafficParts {
@@ -39,7 +38,7 @@ export interface TrafficParts {
   readonly coordinator: Coordinator
   readonly replica: Replica
   readonly treeReplica: TreeReplica
-  readonly catchUp: CatchUp
+  complaints(): Complaints
   readonly purgeOwner: PurgeOwner
   readonly eras: Eras
   readonly finder: ClusterFinder
@@ -155,7 +154,7 @@ export class PeerTraffic implements LinksHandler {
         if (parts.replica.refusesForward(from, message.id, message.number, link)) return
         return this.#coordinate(parts, message.id, message, link)
       case 'inquire':
-        link.send({ type: 'report', id: message.id, ...reportOf(parts.store, parts.catchUp.report) }, 0)
+        link.send({ type: 'report', id: message.id, ...reportOf(parts.store, parts.complaints()) }, 0)
         return
       default: {
         const { id, ...question } = message

@@ -32,7 +32,10 @@ export function surveyed(answers: FenceAnswers): Survey {
   let highest: Era = 0
   const lives: LifeOf[] = []
   for (const [nodeId, { kept, era, generation }] of answers) {
-    if (kept > 0) return { obstacle: `peer ${nodeId} keeps ${kept} records for others` }
+    if (kept > 0) {
+      const advice = "'kvctl hints' says for whom: these must be up, and take them"
+      return { obstacle: `peer ${nodeId} keeps ${kept} records for others; ${advice}` }
+    }
     highest = Math.max(highest, era)
     lives.push({ nodeId, generation })
   }

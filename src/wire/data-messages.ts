@@ -92,6 +92,8 @@ export const dataReplies = {
    * leaves of hash trees whose records are gone.
    * `dotClashes`: values met under a dot that names another value.
    * `outage`: why it can neither read nor write now.
+   * `hintsQuarantined`: stand-in records that could not be read, or are from before a loss.
+   * `purgeWaits`: why nothing has been purged for a while.
    */
   report: [
     69,
@@ -109,6 +111,8 @@ export const dataReplies = {
       lostLeaves: optional(uint()),
       dotClashes: optional(uint()),
       outage: optional(string(1024)),
+      hintsQuarantined: optional(uint()),
+      purgeWaits: optional(string(1024)),
     },
   ],
 } as const satisfies MessageTable

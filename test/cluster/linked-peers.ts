@@ -24,6 +24,8 @@ export const NO_DAMAGE = {
   lostLeaves: null,
   dotClashes: null,
   outage: null,
+  hintsQuarantined: null,
+  purgeWaits: null,
 }
 
 export class LinkedWorld {

@@ -5,6 +5,7 @@ import { type Bytes, text, utf8 } from '../../src/base/bytes.ts'
 import type { NodeOptions } from '../../src/node/node-options.ts'
 import { partitionOf } from '../../src/protocol/ring.ts'
 import { findUnequal } from '../../src/simulator/checker/trees.ts'
+import type { SimDisk } from '../../src/simulator/sim-disk.ts'
 import { createSimulation, type SimPeer, type Simulation } from '../../src/simulator/simulation.ts'
 import { KIND, userKey } from '../../src/store/keys.ts'
 
@@ -133,5 +134,67 @@ test('a disk that comes back from a copy brings nothing back that was purged sin
   assert.equal((await simulation.settle(kv.get('k', { r: 'all' }))).values, [])
   await simulation.stop()
 })
+
+test('a damaged stand-in record ends no purging: it goes into quarantine, and status says so', async () => {
+  const simulation = createSimulation({
+    ...{ seed: 'damaged', peers: 4, partitionCount: PARTITIONS, formed: true, node: { purge: RULE } },
+  })
+  await simulation.start()
+  const { peers } = simulation
+  const d = present(peers[3], 'the last one')
+  const kv = simulation.client()
+  await simulation.settle(kv.put('gone', 'v', { w: 'all' }))
+  d.crash()
+  await simulation.run(6000)
+  for (let i = 0; i < 12; i++) await simulation.settle(kv.put(`h${i}`, 'v', { w: 2 }))
+  await simulation.run(1000)
+  const damaged = present(
+    peers.find(({ host }) => damageStandIn(simulation.world.host(host).disk)),
+    'a stand-in',
+  )
+  d.start()
+  await simulation.run(10_000)
+  await simulation.settle(kv.delete('gone', { w: 'all' }))
+  await simulation.run(60_000)
+  assert.equal(allTraces(simulation, 'gone'), [0, 0, 0, 0])
+  const { warnings } = await simulation.settle(present(peers[0]?.node, 'it runs').service.status())
+  assert.equal(warnings.length, 1)
+  assert.match(warnings[0] ?? '', `${damaged.address} has 1 hints in quarantine`)
+  await simulation.stop()
+})
+
+test('who waits for a purge for long is told in the status why, and what to do', async () => {
+  const [simulation, [a, , c]] = await cluster('waits')
+  const kv = simulation.client({ peers: [a.address] })
+  await simulation.settle(kv.delete('k', { w: 'all' }))
+  c.crash()
+  const told = async () => {
+    const { warnings } = await simulation.settle(present(a.node, 'it runs').service.status())
+    return warnings.filter((warning) => warning.includes('purged'))
+  }
+  await simulation.run(7000)
+  assert.equal(await told(), [])
+  await simulation.run(20_000)
+  const [why, ...others] = await told()
+  assert.match(why ?? '', /peer .* is down; start it again/)
+  assert.equal(others, [])
+  c.start()
+  await simulation.run(ENOUGH_MS)
+  assert.equal(await told(), [])
+  await simulation.stop()
+})
+
+/** The first one, if there is any. */
+function damageStandIn(disk: SimDisk): boolean {
+  for (const place = disk.newest.begin; place.valid; place.next()) {
+    const key = place.key as Bytes
+    if (key[0] !== KIND.standIn) continue
+    const value = Uint8Array.from(place.value as Bytes)
+    value[value.length - 3] = (value.at(-3) as number) ^ 64
+    disk.rot(key, value)
+    return true
+  }
+  return false
+}
 
 test.run()

@@ -17,12 +17,12 @@ test('after an unclean stop it says that it is counting, until it has counted', 
     first.put(keyspace, 7, utf8(`key ${i}`), EMPTY_DOTS, value, (error) => assert.is(error, null))
   }
   await world.settle()
-  assert.equal([reportOf(first, null).keys, reportOf(first, null).isCounting], [500, false])
+  assert.equal([reportOf(first).keys, reportOf(first).isCounting], [500, false])
   world.crash()
   const second = await world.open()
-  assert.ok(reportOf(second, null).isCounting)
+  assert.ok(reportOf(second).isCounting)
   await world.settle()
-  assert.equal([reportOf(second, null).keys, reportOf(second, null).isCounting], [500, false])
+  assert.equal([reportOf(second).keys, reportOf(second).isCounting], [500, false])
 })
 
 test('a disk that is away is told, and is a warning that names the peer', async () => {
@@ -30,13 +30,13 @@ test('a disk that is away is told, and is a warning that names the peer', async 
   let isFull = false
   const world = new World(8, { fail: () => (isFull ? failure : null) })
   const store = await world.open()
-  assert.equal(dataWarnings('10.0.0.1:7001', reportOf(store, null)), [])
+  assert.equal(dataWarnings('10.0.0.1:7001', reportOf(store)), [])
   isFull = true
   const keyspace = { id: 1 as KeyspaceId, durability: 'disk' } as const
   const value = { value: utf8('v'), contentType: null, writeId: 'w', expiresAtMs: null }
   store.put(keyspace, 7, utf8('key'), EMPTY_DOTS, value, () => undefined)
   for (let i = 0; i < 10; i++) await world.step()
-  const [warning] = dataWarnings('10.0.0.1:7001', reportOf(store, null))
+  const [warning] = dataWarnings('10.0.0.1:7001', reportOf(store))
   assert.match(warning ?? '', /^10\.0\.0\.1:7001 can neither read nor write: its disk is full/)
 })
 

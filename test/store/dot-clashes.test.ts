@@ -52,7 +52,7 @@ test('is an alarm, and every store keeps the same one of the two', async () => {
     assert.equal(contents(store.readRecord(KEYSPACE.id, PARTITION, KEY)), ['second'])
     assert.is(alarms(world), 1)
     assert.is(store.clashes.count, 1)
-    const report = reportOf(store, null)
+    const report = reportOf(store)
     assert.is(report.dotClashes, 1)
     assert.match(dataWarnings('here:1', report).join(), /here:1 met 1 value.* was a data directory copied\?/)
     await merge(world, store, recordOf('second'), null)
