@@ -88,7 +88,7 @@ export class Purger {
     metrics.gauge(
       'kv_purge_waiting_keys',
       'Deleted and expired keys here that wait to be purged',
-      () => holds.size,
+      () => holds.foundCount,
     )
   }
 
@@ -105,7 +105,7 @@ export class Purger {
 
   /** Why nothing has been purged here for a while, for people; null: it was, or nothing waits. */
   get complaint(): string | null {
-    return this.#waits >= PATIENCE_LOOKS && this.#holds.size > 0 ? this.#why : null
+    return this.#waits >= PATIENCE_LOOKS && this.#holds.foundCount > 0 ? this.#why : null
   }
 
   /** This peer may own other partitions now. */
