@@ -177,8 +177,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'src/coordinator/purger.ts',
-        text: 'return owners.every((owner) => (held',
-        instead: 'return owners.some((owner) => (held',
+        text: 'held.every((digest) => digest',
+        instead: 'held.some((digest) => digest',
       },
     ],
   },
@@ -187,8 +187,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'src/protocol/fence-round.ts',
-        text: '    if (kept > 0) return',
-        instead: '    if (kept < 0) return',
+        text: '    if (kept > 0) {',
+        instead: '    if (kept < 0) {',
       },
       {
         file: 'src/protocol/fence-round.ts',
