@@ -37,7 +37,9 @@ export class Ledger {
   readonly #sidesMeet: boolean
   #count = 0
 
-  /** @param sidesMeet writers reach owners in common, so one may have seen, and replaced, what the other wrote */
+  /**
+   * @param sidesMeet writers reach owners in common, so one may have seen, and replaced, what the other wrote
+   */
   constructor(sidesMeet: boolean) {
     this.#sidesMeet = sidesMeet
   }
