@@ -163,13 +163,18 @@ export class Write {
     return seen
   }
 
-  /** @param replaced null: what this store holds */
-  #mintOver(replaced: DotSet | null): void {
+  /**
+   * @param replaced null: what this store holds
+   * @param isSure what is beside that on this disk was compared with what was written
+   */
+  #mintOver(replaced: DotSet | null, isSure = false): void {
     const { keyspace, partition, key } = this.#place
     const held = this.#copies.newest(keyspace.id, partition, key)
     const context = replaced ?? held?.seen ?? EMPTY_DOTS
     const twin = held?.values.find((value) => value.writeId === this.#request.writeId)
     const siblings = held === null ? 0 : countSurvivors(held, context)
+    const isDoubtful = held !== null && siblings > 0 && !this.#standsIn && this.#with.store.isOld(held)
+    if (isDoubtful && !isSure) return this.#verify(replaced)
     if (siblings >= WARN_SIBLINGS) this.#with.log.warn('key.siblings', { keyspace: keyspace.name, siblings })
     if (held !== null && twin !== undefined) return this.#replicateAgain(held, twin.dot)
     if (siblings >= MAX_SIBLINGS && this.#request.context !== null) {
@@ -180,6 +185,18 @@ export class Write {
       )
     }
     this.#mint(held, context)
+  }
+
+  /** An old value would go along to all owners: it may have been purged since, and this disk fell back. */
+  #verify(replaced: DotSet | null): void {
+    const { keyspace, partition } = this.#place
+    void this.#with.store.isAsKept(keyspace.id, partition).then((isAsKept) => {
+      const why = "nothing was written: this peer's copy of the key is in doubt; try another peer"
+      const obstacle = this.#with.stalls.hasJustStalled ? stalled() : this.#shortage()
+      if (!isAsKept) this.#finish(new KvError('UNAVAILABLE', why), null)
+      else if (obstacle !== null) this.#finish(obstacle, null)
+      else this.#attempt(() => this.#mintOver(replaced, true))
+    })
   }
 
   #mint(held: KeyRecord | null, context: DotSet): void {

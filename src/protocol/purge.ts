@@ -48,8 +48,9 @@
  * held was put into quarantine before it spoke to anyone, comes back from there only as what others hold, and
  * what has been purged since stays there for an operator. A disk that gives back an older record while its
  * peer runs: the same, for the leaf it is in, once that is found (`store/suspects.ts`). Every reading of the
- * disk finds it, and so does the first quorum read, or exchange, in which owners differ about an old record:
- * its holder compares the partition with the hash tree before the record goes on (`isOld`). A context from
+ * disk finds it, and so does the first quorum read, or exchange, in which owners differ about an old record,
+ * and the first put that would take an old value along: its holder compares the partition with the hash tree
+ * before the record goes on (`isOld`). A context from
  * before the purge: it covers dots that nobody holds any more; a put with it keeps the new dot, which it
  * cannot cover, because no dot is minted twice, and an actor's own vector entry says "all up to n that I
  * minted for this key", of which what was purged was superseded. A put on the same key meanwhile changes the
@@ -58,8 +59,8 @@
  *
  * What disks are trusted with: that what a peer erased, synced, does not come back without its peer noticing.
  * Hash trees tell, but they are in memory: after a crash they are made from the disk itself, which then may
- * give back what it likes. And a put through a peer whose disk fell back, blind or with a context, takes the
- * old value along as a sibling, until the loss is found; so does work that had read it before.
+ * give back what it likes. A reading is believed for a minute, and work that read an old record before its
+ * loss was found goes on.
  *
  * Source: hold and statements follow Riak's and Cassandra's experience that grace periods alone revive keys;
  * eras are Fraser's epoch-based reclamation ("Practical lock-freedom", 2004, section 5.2.3), with messages
@@ -109,13 +110,12 @@ export function isPurgeable(record: KeyRecord, nowMs: number, rule: PurgeRule): 
 }
 
 /**
- * It shows values, all of them so old that they may have been deleted and purged since. Half of what a purge
- * waits is left for clocks that differ.
+ * One of its values is so old that it may have been deleted and purged since; others may have been merged
+ * with it later. Half of what a purge waits is left for clocks that differ.
  */
 export function isOld({ values }: KeyRecord, nowMs: number, { purgeAfterMs }: PurgeRule): boolean {
   const sinceMs = nowMs - purgeAfterMs / 2
-  const isAny = values.some(({ value }) => value !== null)
-  return isAny && values.every(({ timestamp }) => timestampMs(timestamp) <= sinceMs)
+  return values.some(({ value, timestamp }) => value !== null && timestampMs(timestamp) <= sinceMs)
 }
 
 /** What a record tells without its values. */

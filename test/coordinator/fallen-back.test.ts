@@ -43,8 +43,8 @@ async function fallenBack(treeRebuildIntervalMs: number): Promise<[Simulation, P
   })
   await simulation.start()
   const peers = simulation.peers as unknown as Peers
-  const [, , c] = peers
-  const kv = simulation.client()
+  const [, b, c] = peers
+  const kv = simulation.client({ peers: [b.address], pinned: true })
   await simulation.settle(kv.put('k', 'v', { w: 'all' }))
   for (let i = 0; i < 200; i++) await simulation.settle(kv.put(`other ${i}`, 'v', { w: 'all' }))
   const [key, old] = present(find(simulation, c, 'k'), 'it is there')
@@ -98,6 +98,22 @@ test('noticed by its own read', async () => {
   assert.is(storeOf(c).damage.lostLeaves, 1)
   await simulation.run(60_000)
   await assertStaysAway(simulation, peers)
+  await simulation.stop()
+})
+
+test('noticed by the put that would take it along', async () => {
+  const [simulation, peers] = await fallenBack(NEVER_MS)
+  const [a, , c] = peers
+  const kv = simulation.client({ peers: [a.address], pinned: true })
+  await simulation.settle(kv.put('k', 'new', { w: 'all' }))
+  const { context } = await simulation.settle(kv.get('k', { r: 'one' }))
+  const here = simulation.client({ peers: [c.address], pinned: true })
+  const put = here.put('k', 'newer', { context: present(context, 'it was read'), timeoutMs: 5000 })
+  await simulation.settle(put.catch(() => undefined))
+  assert.is(storeOf(c).damage.lostLeaves, 1)
+  await simulation.run(60_000)
+  const found = await simulation.settle(kv.get('k', { r: 'all' }))
+  assert.not(found.values.some(({ value }) => text(value) === 'v'))
   await simulation.stop()
 })
 
