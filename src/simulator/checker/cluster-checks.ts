@@ -12,6 +12,7 @@ import type { SimOperation } from '../sim-database.ts'
 import type { WorldObserver } from '../sim-world.ts'
 import type { Simulation } from '../simulation.ts'
 import { type ConfigurationChecker, createConfigurationChecker } from './configurations.ts'
+import { createDepartureChecker } from './departures.ts'
 import { createDotLedger, type DotLedger } from './dot-ledger.ts'
 import { createDurabilityChecker } from './durability.ts'
 import { createHandOverChecker } from './hand-overs.ts'
@@ -74,6 +75,7 @@ class Checks implements ClusterChecks {
   readonly votes = createVotesChecker()
   readonly purges: PurgeChecker = createPurgeChecker(this.dots, () => this.#nowMs)
   readonly #durability = createDurabilityChecker(this.purges.purged)
+  readonly #departures = createDepartureChecker(this.purges.purged, () => this.#simulation?.nowMs ?? 0)
   readonly #hosts = new Map<NodeId, string>()
   readonly #handOvers = createHandOverChecker((nodeId) => this.#hosts.get(nodeId) ?? null)
   readonly #names = new Map<number, string>()
@@ -85,6 +87,7 @@ class Checks implements ClusterChecks {
     createVisibilityChecker(this.dots, this.purges.purged),
     createSessionChecker(this.purges.purged),
     this.purges,
+    this.#departures,
   ]
 
   readonly disks: WorldObserver = {
@@ -101,6 +104,7 @@ class Checks implements ClusterChecks {
         this.#durability.letGo(host, place, removed)
         this.purges.forgotten(host, place, removed, true)
         const { isStandIn, isPutAside } = removed
+        this.#departures.letGo(host, place, isStandIn)
         if (isStandIn && !isPutAside) this.#handOvers.letGo(host, place, this.#ownersOf(removed))
       })
       this.#eachRecord(operations, (stored) => {
@@ -109,6 +113,7 @@ class Checks implements ClusterChecks {
         if (place === null) return
         this.#handOvers.durable(host, place, stored)
         this.purges.durable(host, place, stored)
+        this.#departures.durable(host, place, stored)
       })
     },
     onLost: (host, operations) => {
@@ -195,6 +200,7 @@ class Checks implements ClusterChecks {
     this.#durability.replaced(host, world.scheduler.nowMs)
     this.#handOvers.replaced(host)
     this.purges.replaced(host)
+    this.#departures.replaced(host)
     for (const place = world.host(host).disk.newest.begin; place.valid; place.next()) {
       const [key, value] = [place.key as Bytes, place.value as Bytes]
       const stored = decodeStored(key, value)
@@ -202,6 +208,7 @@ class Checks implements ClusterChecks {
       if (stored === null || keyPlace === null) continue
       this.#durability.durable(host, keyPlace, stored)
       this.#handOvers.durable(host, keyPlace, stored)
+      this.#departures.durable(host, keyPlace, stored)
     }
   }
 
@@ -222,6 +229,7 @@ class Checks implements ClusterChecks {
     this.#guarded(() => {
       checkEqualRoots(peers.flatMap((peer) => checkTrees(peer, world.host(peer.host).disk.newest) ?? []))
     })
+    this.#guarded(() => this.#departures.judge())
     world.scheduler.after(TREES_INTERVAL_MS, this.#lookAtTrees)
   }
 }
