@@ -63,6 +63,18 @@ const MAX_REMEMBERED = 4
 /** Operations under way at once, for each client; past it the load waits. */
 const MAX_UNDER_WAY = 64
 
+/** Chances. */
+interface Mix {
+  /** Of a write to be a delete. */
+  readonly deletes: number
+  /** Of a put to live for a while only. */
+  readonly mortals: number
+  /** Of a write to name no context. */
+  readonly contextless: number
+  /** Of a context to be any that the client remembers, not the newest. */
+  readonly oldContexts: number
+}
+
 export interface LoadPlace {
   readonly keyspace: KeyspaceFacts
   readonly key: string
@@ -83,6 +95,7 @@ export class Load {
   readonly #prng: Prng
   readonly #keyspaceIds: ReadonlyMap<string, KeyspaceId>
   readonly #clusterSeed: number
+  readonly #mix: Mix
   readonly #memories: readonly Memory[]
   #nextIndex = 0
   #underWay = 0
@@ -96,6 +109,7 @@ export class Load {
     this.#prng = options.prng
     this.#keyspaceIds = new Map(keyspaces.map(({ name, id }) => [name, id]))
     this.#clusterSeed = hashText32(options.clusterId)
+    this.#mix = drawMix(options.prng)
     this.#memories = clients.map(() => new Map())
     this.places = Array.from({ length: keyCount }, (_, i) => {
       return { keyspace: facts[i % facts.length] as KeyspaceFacts, key: `key-${i}` }
@@ -155,8 +169,9 @@ export class Load {
     const context = this.#contextFor(client, placeOf(keyspace.name, key))
     const w = pick(prng, WRITE_LEVELS)
     const index = this.#nextIndex++
-    const value = chance(prng, 0.15) ? null : `value-${index}`
-    const ttlMs = value !== null && chance(prng, 0.1) ? Math.round(between(prng, 500, 20_000)) : null
+    const value = chance(prng, this.#mix.deletes) ? null : `value-${index}`
+    const ttlMs =
+      value !== null && chance(prng, this.#mix.mortals) ? Math.round(between(prng, 500, 20_000)) : null
     const operation: WriteOperation = {
       index,
       client,
@@ -245,8 +260,8 @@ export class Load {
    */
   #contextFor(client: number, place: Place): string | null {
     const known = this.#memories[client]?.get(place) ?? []
-    if (chance(this.#prng, 0.5) || known.length === 0) return null
-    return chance(this.#prng, 0.8) ? (known.at(-1) ?? null) : pick(this.#prng, known)
+    if (chance(this.#prng, this.#mix.contextless) || known.length === 0) return null
+    return chance(this.#prng, this.#mix.oldContexts) ? pick(this.#prng, known) : (known.at(-1) ?? null)
   }
 
   #decode(keyspace: string, key: string, context: string | null): DotSet | null {
@@ -259,6 +274,16 @@ export class Load {
     if (context === null) return
     const memory = this.#memories[client] as Memory
     memory.set(place, [...(memory.get(place) ?? []), context].slice(-MAX_REMEMBERED))
+  }
+}
+
+/** Of a run: what one of them makes often another one makes seldom. */
+function drawMix(prng: Prng): Mix {
+  return {
+    deletes: pick(prng, [0.05, 0.15, 0.4]),
+    mortals: pick(prng, [0, 0.1, 0.3]),
+    contextless: pick(prng, [0.2, 0.5, 0.8]),
+    oldContexts: pick(prng, [0.2, 0.6]),
   }
 }
 

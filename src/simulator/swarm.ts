@@ -102,6 +102,10 @@ const MEAN_INTERVAL_MS: Readonly<Record<FaultClass, number>> = {
 /** How likely a seed is to take a class. */
 const CLASS_CHANCE = 0.4
 
+/** Over before anyone notices. */
+const SHORT_ABSENCE_MS = 3_000
+const FOLLOW_UP_CHANCE = 0.4
+
 /** Ordered by time. At least one class strikes at least once when the duration allows it. */
 export function createSwarm(options: SwarmOptions): readonly Fault[] {
   const prng = createPrng(options.seed).fork('swarm')
@@ -118,10 +122,32 @@ function strikes(name: FaultClass, storminess: number, options: SwarmOptions, pr
   const faults: Fault[] = []
   let atMs = Math.min(exponential(prng, meanMs), options.durationMs * prng.float())
   while (atMs < options.durationMs) {
-    faults.push(draw(name, Math.round(atMs), options, prng))
+    const fault = draw(name, Math.round(atMs), options, prng)
+    faults.push(fault, ...followUp(fault, options, prng))
     atMs += exponential(prng, meanMs) + 1
   }
   return faults
+}
+
+/**
+ * Often the next one goes before somebody who is away is back, and stays away beyond that: what was kept for
+ * the first may be with the second.
+ */
+function followUp(fault: Fault, { hosts }: SwarmOptions, prng: Prng): Fault[] {
+  switch (fault.class) {
+    case 'crash':
+    case 'powerLoss':
+    case 'pause': {
+      const others = hosts.filter((host) => host !== fault.host)
+      const isNoticed = fault.forMs > SHORT_ABSENCE_MS && others.length > 0
+      if (!isNoticed || !chance(prng, FOLLOW_UP_CHANCE)) return []
+      const waitMs = Math.round(fault.forMs * prng.float())
+      const forMs = fault.forMs - waitMs + Math.round(exponential(prng, 10_000))
+      return [{ class: fault.class, atMs: fault.atMs + waitMs, forMs, host: pick(prng, others) }]
+    }
+    default:
+      return []
+  }
 }
 
 function draw(name: FaultClass, atMs: number, { hosts, clients }: SwarmOptions, prng: Prng): Fault {
