@@ -197,4 +197,43 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
   },
+  {
+    // Whoever is down owns nothing of the key: it cannot hold what the tombstone replaced.
+    name: 'a fence that asks only who is up',
+    edits: [
+      {
+        file: 'src/coordinator/fence-keeper.ts',
+        text: '    const away = this.#members().find((nodeId) => !this.#with.isAlive(nodeId))\n',
+        instead: '    const away = undefined\n',
+      },
+      {
+        file: 'src/coordinator/fence-keeper.ts',
+        text: '    const members = this.#members()\n',
+        instead: '    const members = this.#members().filter((nodeId) => this.#with.isAlive(nodeId))\n',
+      },
+    ],
+  },
+  {
+    // What nobody will see any more need not be kept.
+    name: 'expiry pruned inside the record',
+    edits: [
+      {
+        file: 'src/store/minting.ts',
+        text: '  const whole = putValue(held, context,',
+        instead:
+          '  const living = held?.values.filter(({ expiresAtMs: at }) => at === null || at > nowMs) ?? []\n' +
+          '  const pruned = held === null ? null : { seen: held.seen, values: living }\n' +
+          '  const whole = putValue(pruned, context,',
+      },
+      {
+        file: 'src/coordinator/read.ts',
+        text: '    const merged = answers.flatMap(({ record }) => record ?? []).reduce(mergeRecords)\n',
+        instead:
+          '    const whole = answers.flatMap(({ record }) => record ?? []).reduce(mergeRecords)\n' +
+          '    const nowMs = this.#with.clock.now()\n' +
+          '    const values = whole.values.filter(({ expiresAtMs: at }) => at === null || at > nowMs)\n' +
+          '    const merged = { seen: whole.seen, values }\n',
+      },
+    ],
+  },
 ]

@@ -1,8 +1,7 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { utf8 } from '../../src/base/bytes.ts'
-import type { ActorId, KeyspaceId, NodeId } from '../../src/base/ids.ts'
-import { parseActorId, parseClusterId, parseNodeId } from '../../src/base/ids.ts'
+import type { NodeId } from '../../src/base/ids.ts'
+import { parseClusterId, parseNodeId } from '../../src/base/ids.ts'
 import { firstConfiguration } from '../../src/protocol/configuration-change.ts'
 import { EMPTY_DOTS, unionDotSets } from '../../src/protocol/dvv.ts'
 import type { Dot, DotSet, DottedValue } from '../../src/protocol/record.ts'
@@ -10,133 +9,11 @@ import { createConfigurationChecker } from '../../src/simulator/checker/configur
 import { createDotLedger } from '../../src/simulator/checker/dot-ledger.ts'
 import { createDurabilityChecker } from '../../src/simulator/checker/durability.ts'
 import { createHandOverChecker } from '../../src/simulator/checker/hand-overs.ts'
-import { createPurgeChecker } from '../../src/simulator/checker/purges.ts'
 import { createSessionChecker } from '../../src/simulator/checker/sessions.ts'
-import type { StoredRecord } from '../../src/simulator/checker/stored-record.ts'
 import { checkEqualRoots } from '../../src/simulator/checker/trees.ts'
-import { Violation } from '../../src/simulator/checker/violation.ts'
-import { createVisibilityChecker } from '../../src/simulator/checker/visibility.ts'
-import type { KeyspaceFacts, ReadOperation, WriteOperation } from '../../src/simulator/history.ts'
+import { ACTOR, bare, dot, LWW, OTHER, only, Story, stored, upTo, violates } from './checker-story.ts'
 
 const test = suite('checkers')
-
-const ACTOR = parseActorId('00000000000000aa')
-const OTHER = parseActorId('00000000000000bb')
-const SIBLINGS: KeyspaceFacts = { name: 'siblings', conflicts: 'siblings', isSloppy: false, owners: 3 }
-const LWW: KeyspaceFacts = { name: 'lww', conflicts: 'lww', isSloppy: false, owners: 3 }
-
-function dot(n: number, actor: ActorId = ACTOR): Dot {
-  return { actor, n }
-}
-
-/** All dots of ACTOR up to n. */
-function upTo(n: number): DotSet {
-  return { vector: new Map([[ACTOR, n]]), loose: [] }
-}
-
-function only(...loose: Dot[]): DotSet {
-  return { vector: new Map(), loose }
-}
-
-function stored(at: Dot, value: string | null, more: Partial<DottedValue> = {}, key = 'k'): StoredRecord {
-  const dotted: DottedValue = {
-    dot: at,
-    value: value === null ? null : utf8(value),
-    contentType: null,
-    writeId: `id-${value}`,
-    timestamp: at.n,
-    expiresAtMs: null,
-    ...more,
-  }
-  const record = { seen: { vector: new Map([[at.actor, at.n]]), loose: [] }, values: [dotted] }
-  return { keyspaceId: 1 as KeyspaceId, key: utf8(key), record, isStandIn: false, standInFor: [] }
-}
-
-/** A little history on one key, told step by step; every write's value is on a disk under the dots named. */
-class Story {
-  readonly ledger = createDotLedger()
-  readonly checker = createVisibilityChecker(this.ledger)
-  readonly #keyspace: KeyspaceFacts
-  #nowMs = 0
-
-  constructor(keyspace: KeyspaceFacts = SIBLINGS) {
-    this.#keyspace = keyspace
-  }
-
-  begin(value: string | null, dots: readonly Dot[], context: DotSet | null = null, w = 2): WriteOperation {
-    const write: WriteOperation = {
-      index: this.#nowMs,
-      client: 0,
-      keyspace: this.#keyspace,
-      key: 'k',
-      startMs: this.#nowMs++,
-      value,
-      expires: false,
-      context,
-      w,
-      outcome: 'pending',
-      code: null,
-      endMs: null,
-      reply: null,
-      disksTold: w,
-    }
-    for (const each of dots) this.ledger.record('host', stored(each, value))
-    this.checker.writeStarted?.(write)
-    return write
-  }
-
-  end(write: WriteOperation, reply: DotSet | null): void {
-    write.outcome = reply === null ? 'unknown' : 'ok'
-    write.reply = reply
-    write.endMs = this.#nowMs++
-    this.checker.writeEnded?.(write)
-  }
-
-  /** A write and its acknowledgement. */
-  put(value: string | null, at: Dot, reply: DotSet, context: DotSet | null = null, w = 2): void {
-    this.end(this.begin(value, [at], context, w), reply)
-  }
-
-  beginRead(r = 2, isBound = true): ReadOperation {
-    const read: ReadOperation = {
-      index: this.#nowMs,
-      client: 0,
-      keyspace: this.#keyspace,
-      key: 'k',
-      startMs: this.#nowMs++,
-      r,
-      isBound,
-      endMs: null,
-      values: null,
-      seen: null,
-    }
-    this.checker.readStarted?.(read)
-    return read
-  }
-
-  endRead(read: ReadOperation, values: readonly string[], seen: DotSet): void {
-    read.values = values
-    read.seen = seen
-    read.endMs = this.#nowMs++
-    this.checker.readEnded?.(read)
-  }
-
-  read(values: readonly string[], seen: DotSet, r = 2): void {
-    this.endRead(this.beginRead(r), values, seen)
-  }
-}
-
-function violates(run: () => void, invariant: number, message: RegExp): void {
-  try {
-    run()
-  } catch (error) {
-    assert.instance(error, Violation)
-    assert.is((error as Violation).invariant, invariant)
-    assert.match((error as Violation).message, message)
-    return
-  }
-  assert.unreachable('nothing was found')
-}
 
 test('1: a dot that names two values is found, on any disk and also across keys', () => {
   const ledger = createDotLedger()
@@ -342,92 +219,6 @@ test('7: a client that is told less than before is found, another one is not', (
   const write = { ...new Story().begin('x', [dot(3)]), client: 1, outcome: 'ok' as const, reply: upTo(3) }
   checker.writeEnded?.(write)
   violates(() => tell(1, upTo(2)), 7, /client 1/)
-})
-
-const K = 'siblings/k'
-const RECORD = { isStandIn: false, isPutAside: false }
-
-/** Of a tombstone that replaced what the first dots were of. */
-function bare(n: number): StoredRecord {
-  const { record, ...rest } = stored(dot(n), null)
-  return { ...rest, record: { ...record, values: [] } }
-}
-
-/** Disks a and b hold a tombstone, and had a value before. */
-function purging() {
-  const dots = createDotLedger()
-  const checker = createPurgeChecker(dots, () => 1_000_000)
-  const write = (host: string, what: StoredRecord): void => {
-    dots.record(host, what)
-    checker.written(host, K, what)
-    checker.durable(host, K, what)
-  }
-  const forget = (host: string, more: Partial<typeof RECORD> = {}): void => {
-    for (const isDurable of [false, true]) checker.forgotten(host, K, { ...RECORD, ...more }, isDurable)
-  }
-  for (const host of ['a', 'b']) {
-    write(host, stored(dot(1), 'x'))
-    write(host, stored(dot(2), null))
-  }
-  return { checker, write, forget }
-}
-
-test('3: a purge in both steps is fine, and what is new may be written over what is left of one', () => {
-  const { checker, write, forget } = purging()
-  for (const host of ['a', 'b']) write(host, bare(2))
-  forget('a')
-  write('b', stored(dot(3), 'y'))
-  write('a', stored(dot(3), 'y'))
-  assert.equal(checker.counts, { stripped: 2, erased: 1, expired: 0 })
-  assert.ok(checker.purged(K).vector.get(ACTOR) === 2)
-})
-
-test('3: a value that is purged alive, or is forgotten with its record, is found', () => {
-  const { write, forget } = purging()
-  write('a', stored(dot(3), 'y'))
-  violates(() => write('a', bare(3)), 3, /purged a value .* which is alive/)
-  violates(() => forget('b'), 3, /forgets siblings\/k, which has values/)
-})
-
-test('3: a value may be purged when it has expired, whatever the clocks say', () => {
-  const { checker, write } = purging()
-  for (const host of ['a', 'b']) write(host, stored(dot(3), 'y', { expiresAtMs: 1_600_000 }))
-  for (const host of ['a', 'b']) write(host, bare(3))
-  assert.is(checker.counts.expired, 2)
-  write('b', stored(dot(4), 'z', { expiresAtMs: 1_800_000 }))
-  violates(() => write('b', bare(4)), 3, /which is alive/)
-})
-
-test('3: what a purged record had replaced must be on no disk, nor be kept for others', () => {
-  const { write } = purging()
-  write('c', stored(dot(1), 'x'))
-  violates(() => write('a', bare(2)), 3, /while c holds .* which was replaced/)
-  const other = purging()
-  other.write('c', { ...stored(dot(1), 'x'), isStandIn: true })
-  violates(() => other.write('a', bare(2)), 3, /while c keeps for others/)
-})
-
-test('3: what was purged must not be written anywhere, or brought back to a disk, or be read', () => {
-  const { checker, write, forget } = purging()
-  for (const host of ['a', 'b']) write(host, bare(2))
-  forget('a')
-  violates(() => write('c', stored(dot(1), 'x')), 3, /is to hold .* which was purged/)
-  violates(() => write('a', bare(2)), 3, /is brought back/)
-  const read: ReadOperation = { ...new Story().beginRead(2) }
-  checker.readStarted?.(read)
-  read.values = ['x']
-  violates(() => checker.readEnded?.(read), 3, /found x, which was purged/)
-})
-
-test("3: what is put into quarantine is not purged, and a disk that was exchanged is in nobody's way", () => {
-  const { checker, write, forget } = purging()
-  forget('b', { isPutAside: true })
-  assert.equal(checker.counts, { stripped: 0, erased: 0, expired: 0 })
-  write('c', stored(dot(1), 'x'))
-  checker.replaced('c')
-  write('a', bare(2))
-  forget('a')
-  violates(() => write('c', stored(dot(1), 'x')), 3, /which was purged/)
 })
 
 test('6: two contents of one configuration number are found, and one that goes back', () => {

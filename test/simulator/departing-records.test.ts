@@ -1,0 +1,139 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { EMPTY_DOTS, unionDotSets } from '../../src/protocol/dvv.ts'
+import type { DotSet } from '../../src/protocol/record.ts'
+import { createDepartureChecker } from '../../src/simulator/checker/departures.ts'
+import { createDotLedger } from '../../src/simulator/checker/dot-ledger.ts'
+import { createPurgeChecker } from '../../src/simulator/checker/purges.ts'
+import type { StoredRecord } from '../../src/simulator/checker/stored-record.ts'
+import type { ReadOperation, WriteOperation } from '../../src/simulator/history.ts'
+import { ACTOR, bare, dot, OTHER, only, Story, stored, upTo, violates } from './checker-story.ts'
+
+const test = suite('what leaves records')
+
+const K = 'siblings/k'
+const RECORD = { isStandIn: false, isPutAside: false }
+
+/** Disks a and b hold a tombstone, and had a value before. */
+function purging() {
+  const dots = createDotLedger()
+  const checker = createPurgeChecker(dots, () => 1_000_000)
+  const write = (host: string, what: StoredRecord): void => {
+    dots.record(host, what)
+    checker.written(host, K, what)
+    checker.durable(host, K, what)
+  }
+  const forget = (host: string, more: Partial<typeof RECORD> = {}): void => {
+    for (const isDurable of [false, true]) checker.forgotten(host, K, { ...RECORD, ...more }, isDurable)
+  }
+  for (const host of ['a', 'b']) {
+    write(host, stored(dot(1), 'x'))
+    write(host, stored(dot(2), null))
+  }
+  return { checker, write, forget }
+}
+
+/** A disk that had x under the first dot of `k`, and then holds y under the second. */
+function departing(context: DotSet | null, outcome: WriteOperation['outcome'], isPurged = false) {
+  const place = 'siblings/k'
+  const checker = createDepartureChecker(
+    () => (isPurged ? upTo(1) : EMPTY_DOTS),
+    () => 1000,
+  )
+  const write = new Story().begin('y', [dot(2)], context)
+  checker.writeStarted?.(write)
+  write.outcome = outcome
+  write.reply = outcome === 'ok' ? unionDotSets(context ?? EMPTY_DOTS, only(dot(2))) : null
+  checker.durable('a', place, stored(dot(1), 'x', { expiresAtMs: 1 }))
+  checker.durable('a', place, stored(dot(2), 'y'))
+  return { checker, write }
+}
+
+test('2: a value that leaves a record though nothing replaced it is found, expired or not', () => {
+  const judged = (...of: Parameters<typeof departing>) => departing(...of).checker.judge()
+  violates(() => judged(EMPTY_DOTS, 'ok'), 2, /a value that was to expire .* and no write replaced it/)
+  violates(() => judged(null, 'nothing'), 2, /no write replaced it/)
+  judged(upTo(1), 'ok')
+  judged(null, 'unknown')
+  judged(EMPTY_DOTS, 'ok', true)
+})
+
+test('2: a write may be stored once more under another name, in place of itself', () => {
+  const checker = createDepartureChecker(
+    () => EMPTY_DOTS,
+    () => 1000,
+  )
+  const again = stored(dot(1, OTHER), 'x')
+  const seen = unionDotSets(again.record.seen, upTo(1))
+  checker.durable('a', 'siblings/k', stored(dot(1), 'x'))
+  checker.durable('a', 'siblings/k', { ...again, record: { ...again.record, seen } })
+  checker.judge()
+})
+
+test('2: while a write is under way that may have replaced what left a record, the verdict waits', () => {
+  const { checker, write } = departing(null, 'pending')
+  checker.judge()
+  write.outcome = 'ok'
+  write.reply = only(dot(2))
+  violates(() => checker.judge(), 2, /no write replaced it/)
+})
+
+test('3: a purge in both steps is fine, and what is new may be written over what is left of one', () => {
+  const { checker, write, forget } = purging()
+  for (const host of ['a', 'b']) write(host, bare(2))
+  forget('a')
+  write('b', stored(dot(3), 'y'))
+  write('a', stored(dot(3), 'y'))
+  assert.equal(checker.counts, { stripped: 2, erased: 1, expired: 0 })
+  assert.ok(checker.purged(K).vector.get(ACTOR) === 2)
+})
+
+test('3: a value that is purged alive, or is forgotten with its record, is found', () => {
+  const { write, forget } = purging()
+  write('a', stored(dot(3), 'y'))
+  violates(() => write('a', bare(3)), 3, /purged a value .* which is alive/)
+  violates(() => forget('b'), 3, /forgets siblings\/k, which has values/)
+})
+
+test('3: a value may be purged when it has expired, whatever the clocks say', () => {
+  const { checker, write } = purging()
+  for (const host of ['a', 'b']) write(host, stored(dot(3), 'y', { expiresAtMs: 1_600_000 }))
+  for (const host of ['a', 'b']) write(host, bare(3))
+  assert.is(checker.counts.expired, 2)
+  write('b', stored(dot(4), 'z', { expiresAtMs: 1_800_000 }))
+  violates(() => write('b', bare(4)), 3, /which is alive/)
+})
+
+test('3: what a purged record had replaced must be on no disk, nor be kept for others', () => {
+  const { write } = purging()
+  write('c', stored(dot(1), 'x'))
+  violates(() => write('a', bare(2)), 3, /while c holds .* which was replaced/)
+  const other = purging()
+  other.write('c', { ...stored(dot(1), 'x'), isStandIn: true })
+  violates(() => other.write('a', bare(2)), 3, /while c keeps for others/)
+})
+
+test('3: what was purged must not be written anywhere, or brought back to a disk, or be read', () => {
+  const { checker, write, forget } = purging()
+  for (const host of ['a', 'b']) write(host, bare(2))
+  forget('a')
+  violates(() => write('c', stored(dot(1), 'x')), 3, /is to hold .* which was purged/)
+  violates(() => write('a', bare(2)), 3, /is brought back/)
+  const read: ReadOperation = { ...new Story().beginRead(2) }
+  checker.readStarted?.(read)
+  read.values = ['x']
+  violates(() => checker.readEnded?.(read), 3, /found x, which was purged/)
+})
+
+test("3: what is put into quarantine is not purged, and a disk that was exchanged is in nobody's way", () => {
+  const { checker, write, forget } = purging()
+  forget('b', { isPutAside: true })
+  assert.equal(checker.counts, { stripped: 0, erased: 0, expired: 0 })
+  write('c', stored(dot(1), 'x'))
+  checker.replaced('c')
+  write('a', bare(2))
+  forget('a')
+  violates(() => write('c', stored(dot(1), 'x')), 3, /which was purged/)
+})
+
+test.run()
