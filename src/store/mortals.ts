@@ -88,14 +88,12 @@ export class Mortals {
     const iterator = this.#host.database().iterator(options)
     try {
       for (;;) {
-        const chunk = await iterator.nextv(CHUNK_RECORDS)
+        const chunk = await iterator.nextv(CHUNK_RECORDS).catch(unreadable)
         for (const [databaseKey, record] of chunk) {
           if (isMortal(record)) found(userKey(databaseKey), record)
         }
         if (chunk.length === 0 || !(await goOn(chunk.length))) return
       }
-    } catch (error) {
-      throw new KvError('UNAVAILABLE', "this peer's records cannot be read now", { cause: error })
     } finally {
       await iterator.close()
     }
@@ -112,4 +110,8 @@ export class Mortals {
     const { lt } = partitionRange(KIND.record, keyspaceId, end - 1)
     return this.#host.storage.reclaim(gte, lt)
   }
+}
+
+function unreadable(cause: unknown): never {
+  throw new KvError('UNAVAILABLE', "this peer's records cannot be read now", { cause })
 }

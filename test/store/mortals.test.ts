@@ -174,6 +174,27 @@ test('only what may be purged some day is listed, and its partition is known', a
   assert.is(count, 3)
 })
 
+test('only the disk makes reading unavailable: what fails with a record comes out as it is', async () => {
+  const world = new World('fails')
+  const store = await world.open()
+  put(store, null)
+  await world.settle()
+  const read = (found: () => void, goOn: () => Promise<boolean>): Promise<unknown> =>
+    world.result(store.mortals.read(KEYSPACE.id, PARTITION, found, goOn).catch((error: unknown) => error))
+  const bug = new TypeError('a bug')
+  const fails = (): never => {
+    throw bug
+  }
+  assert.is(await read(fails, async () => true), bug)
+  assert.is(await read(() => undefined, fails), bug)
+  const closes = async (): Promise<boolean> => {
+    await store.close()
+    return true
+  }
+  const error = (await read(() => undefined, closes)) as KvError
+  assert.equal([error.code, error.message], ['UNAVAILABLE', "this peer's records cannot be read now"])
+})
+
 test('where there are any is known again after a stop, clean or not', async () => {
   const world = new World('known')
   const storage = world.openStorage()
