@@ -110,20 +110,30 @@ export class LifeClaims {
   }
 
   async #refute(claims: readonly ClaimedLife[]): Promise<void> {
-    const { effects, identity, address } = this.#parts
+    const { effects, identity } = this.#parts
     const others = this.#parts.others()
     const claimed = Math.max(...claims.map(({ generation }) => generation))
     const fields = { claimed, at: claims.map((claim) => claim.address) }
     if (others === null || !others.every((nodeId) => this.#vouchers.has(nodeId))) {
       effects.log.warn('node.claim_in_doubt', { ...fields, advice: 'it is believed of members not met yet' })
-      if (!this.#isRenamed) this.#parts.renewActors()
-      this.#isRenamed = true
+      this.#rename()
       return
     }
     await identity.rise(claimed)
     if (this.#isStopped) return
-    if (claims.some((claim) => claim.address !== address)) this.#parts.renewActors()
+    this.#rename()
     this.#parts.risen(identity.generation)
     effects.log.warn('node.claim_refuted', { ...fields, generation: identity.generation })
+  }
+
+  /**
+   * Also when the claimed life is said to be where this one is: an earlier one of this place may have gone on
+   * from the same clean stop. Once is enough, whoever else turns up: nobody learns the new names but by a
+   * clean stop of this life. More often would do harm: each actor is an entry more in the vectors of all keys
+   * that are written.
+   */
+  #rename(): void {
+    if (!this.#isRenamed) this.#parts.renewActors()
+    this.#isRenamed = true
   }
 }

@@ -88,6 +88,18 @@ test('a life that nobody has is taken back, whatever it is said to be and whoeve
   assert.ok(first.node.membership.view(third.node.nodeId)?.address === third.address)
 })
 
+test('from the first claim of a newer life on writes are named anew, wherever it is said to be', async () => {
+  const { world, peers } = await cluster('renamed')
+  const [first, , third] = peers
+  for (let generation = 10; generation < 13; generation++) {
+    await lie(world, first, third, { generation, address: third.address })
+    await world.pass(5_000)
+  }
+  assert.ok(world.logged.filter((event) => event === 'node.claim_refuted').length > 1)
+  const renamed = world.logged.filter((event) => event === 'store.actor-renewed')
+  assert.is(renamed.length, 1, 'each new name makes every key that is written larger')
+})
+
 test('no lie takes the last number that a peer can rise to', async () => {
   const { world, peers } = await cluster('greatest')
   const [first, , third] = peers
