@@ -177,7 +177,9 @@ export class Router implements ConnectionOwner, CallOwner {
     }
     const answered = (answer: Answer): void => {
       try {
-        if (answer.type === 'topologyDone') this.#topology = new Topology(answer.configuration, answer.peers)
+        if (answer.type === 'topologyDone') {
+          this.#topology = new Topology(answer.configuration, answer.peers, this.#topology)
+        }
       } finally {
         finish()
       }

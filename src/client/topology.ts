@@ -1,5 +1,5 @@
 /** What a client knows of the cluster: which peers there are, which are up, and who owns a key. */
-import type { Bytes } from '../base/bytes.ts'
+import { type Bytes, equalBytes } from '../base/bytes.ts'
 import type { Address, NodeId } from '../base/ids.ts'
 import { createRing, type Ring } from '../protocol/ring.ts'
 import { decodeConfiguration } from '../wire/configuration-codec.ts'
@@ -11,14 +11,17 @@ interface KnownPeer {
 }
 
 export class Topology {
+  readonly #configuration: Bytes
   readonly #ring: Ring
   readonly #peers: ReadonlyMap<NodeId, KnownPeer>
   /** By list of owners: the ring keeps one for each partition. */
   readonly #addresses = new Map<readonly NodeId[], readonly Address[]>()
 
-  /** @throws MalformedMessage */
-  constructor(configuration: Bytes, peers: readonly KnownPeer[]) {
-    this.#ring = createRing(decodeConfiguration(configuration))
+  /** @param before mostly it is the peers that change, and the ring stays. @throws MalformedMessage */
+  constructor(configuration: Bytes, peers: readonly KnownPeer[], before: Topology | null = null) {
+    const isSame = before !== null && equalBytes(before.#configuration, configuration)
+    this.#configuration = isSame ? before.#configuration : configuration
+    this.#ring = isSame ? before.#ring : createRing(decodeConfiguration(configuration))
     this.#peers = new Map(peers.map((peer) => [peer.nodeId, peer]))
   }
 
