@@ -162,6 +162,8 @@ class SimSnapshot extends AbstractSnapshot {
   }
 }
 
+type SimEntry = [Bytes | undefined, Bytes | undefined]
+
 class SimIterator extends AbstractIterator<SimDatabase, Bytes, Bytes> {
   readonly #options: IteratorOptions
   readonly #tree: SimTree
@@ -174,20 +176,35 @@ class SimIterator extends AbstractIterator<SimDatabase, Bytes, Bytes> {
     this.#cursor = new Cursor(this.#tree, options)
   }
 
-  async _next(): Promise<[Bytes | undefined, Bytes | undefined] | undefined> {
-    if (!this.#cursor.valid) return undefined
-    const { keys, values } = this.#options
-    const entry: [Bytes | undefined, Bytes | undefined] = [
-      keys ? given(this.#cursor.key) : undefined,
-      values ? given(this.#cursor.value) : undefined,
-    ]
-    this.#cursor.advance()
-    return entry
+  async _next(): Promise<SimEntry | undefined> {
+    return this.#take()
+  }
+
+  /** As the inherited one, without a promise for each entry. */
+  async _nextv(size: number): Promise<SimEntry[]> {
+    const entries: SimEntry[] = []
+    while (entries.length < size) {
+      const entry = this.#take()
+      if (entry === undefined) break
+      entries.push(entry)
+    }
+    return entries
   }
 
   _seek(target: Bytes): void {
     this.#cursor = new Cursor(this.#tree, this.#options)
     this.#cursor.seek(target)
+  }
+
+  #take(): SimEntry | undefined {
+    if (!this.#cursor.valid) return undefined
+    const { keys, values } = this.#options
+    const entry: SimEntry = [
+      keys ? given(this.#cursor.key) : undefined,
+      values ? given(this.#cursor.value) : undefined,
+    ]
+    this.#cursor.advance()
+    return entry
   }
 }
 

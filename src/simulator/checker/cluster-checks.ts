@@ -54,15 +54,16 @@ const LOOK_INTERVAL_MS = 50
 /** Reading all disks takes longer than anything else here. */
 const TREES_INTERVAL_MS = 5000
 
-/** A batch is looked at when it is written and when it is durable. */
-const decoded = new WeakMap<SimOperation, StoredRecord | null>()
+/** What a batch says about records. */
+interface Batch {
+  readonly records: readonly Placed<StoredRecord>[]
+  readonly removed: readonly Placed<RemovedKey>[]
+}
 
-function decodeOnce(operation: SimOperation): StoredRecord | null {
-  const known = decoded.get(operation)
-  if (known !== undefined) return known
-  const stored = operation.type === 'put' ? decodeStored(operation.key, operation.value) : null
-  decoded.set(operation, stored)
-  return stored
+interface Placed<T> {
+  readonly stored: T
+  /** Null while the keyspace is not known. */
+  readonly place: Place | null
 }
 
 export function createClusterChecks(): ClusterChecks {
@@ -79,6 +80,8 @@ class Checks implements ClusterChecks {
   readonly #hosts = new Map<NodeId, string>()
   readonly #handOvers = createHandOverChecker((nodeId) => this.#hosts.get(nodeId) ?? null)
   readonly #names = new Map<number, string>()
+  /** Each is looked at when it is written and when it is durable. */
+  readonly #batches = new WeakMap<readonly SimOperation[], Batch>()
   #ring: Ring | null = null
   #simulation: Simulation | null = null
 
@@ -92,28 +95,30 @@ class Checks implements ClusterChecks {
 
   readonly disks: WorldObserver = {
     onWrite: (host, operations) => {
-      this.#eachRemoved(operations, (place, removed) => this.purges.forgotten(host, place, removed, false))
-      this.#eachRecord(operations, (stored) => {
-        const place = this.#placeOfStored(stored)
-        this.dots.record(host, stored)
-        if (place !== null) this.purges.written(host, place, stored)
+      this.#guarded(() => {
+        const { records, removed } = this.#read(operations)
+        for (const { place, stored } of removed) {
+          if (place !== null) this.purges.forgotten(host, place, stored, false)
+        }
+        for (const { place, stored } of records) {
+          this.dots.record(host, stored)
+          if (place !== null) this.purges.written(host, place, stored)
+        }
       })
     },
     onDurable: (host, operations) => {
-      this.#eachRemoved(operations, (place, removed) => {
-        this.#durability.letGo(host, place, removed)
-        this.purges.forgotten(host, place, removed, true)
-        const { isStandIn, isPutAside } = removed
-        this.#departures.letGo(host, place, isStandIn)
-        if (isStandIn && !isPutAside) this.#handOvers.letGo(host, place, this.#ownersOf(removed))
-      })
-      this.#eachRecord(operations, (stored) => {
-        const place = this.#placeOfStored(stored)
-        this.#durability.durable(host, place, stored)
-        if (place === null) return
-        this.#handOvers.durable(host, place, stored)
-        this.purges.durable(host, place, stored)
-        this.#departures.durable(host, place, stored)
+      this.#guarded(() => {
+        const { records, removed } = this.#read(operations)
+        for (const { place, stored } of removed) {
+          if (place !== null) this.#gone(host, place, stored)
+        }
+        for (const { place, stored } of records) {
+          this.#durability.durable(host, place, stored)
+          if (place === null) continue
+          this.#handOvers.durable(host, place, stored)
+          this.purges.durable(host, place, stored)
+          this.#departures.durable(host, place, stored)
+        }
       })
     },
     onLost: (host, operations) => {
@@ -171,22 +176,26 @@ class Checks implements ClusterChecks {
     return keyspace === null || ring === null ? [] : ring.allOwners(keyspace, ring.partitionOf(key))
   }
 
-  #eachRecord(operations: readonly SimOperation[], tell: (stored: StoredRecord) => void): void {
-    this.#guarded(() => {
-      for (const operation of operations) {
-        const stored = decodeOnce(operation)
-        if (stored !== null) tell(stored)
-      }
-    })
+  #gone(host: string, place: Place, removed: RemovedKey): void {
+    this.#durability.letGo(host, place, removed)
+    this.purges.forgotten(host, place, removed, true)
+    const { isStandIn, isPutAside } = removed
+    this.#departures.letGo(host, place, isStandIn)
+    if (isStandIn && !isPutAside) this.#handOvers.letGo(host, place, this.#ownersOf(removed))
   }
 
-  #eachRemoved(operations: readonly SimOperation[], tell: (place: Place, removed: RemovedKey) => void): void {
-    this.#guarded(() => {
-      for (const removed of removedKeys(operations)) {
-        const place = this.#placeOfStored(removed)
-        if (place !== null) tell(place, removed)
-      }
+  #read(operations: readonly SimOperation[]): Batch {
+    const known = this.#batches.get(operations)
+    if (known !== undefined) return known
+    const place = <T extends StoredKey>(stored: T): Placed<T> => {
+      return { stored, place: this.#placeOfStored(stored) }
+    }
+    const records = operations.flatMap((operation) => {
+      return (operation.type === 'put' && decodeStored(operation.key, operation.value)) || []
     })
+    const batch = { records: records.map(place), removed: removedKeys(operations).map(place) }
+    this.#batches.set(operations, batch)
+    return batch
   }
 
   /** Wall-clock ms, about. */
