@@ -7,6 +7,7 @@ import type { Order, Result, RunSettings } from './messages.ts'
 const MAX_SHRINK_RUNS = 200
 /** A shortened run fails at about the same time; past this it is taken for one that does not. */
 const SHRINK_PATIENCE_MS = 60_000
+const STACK_FRAMES = 50
 
 process.on('message', (order: Order) => {
   perform(order).then(
@@ -23,6 +24,8 @@ process.on('message', (order: Order) => {
 process.on('disconnect', () => process.exit())
 
 async function perform(order: Order): Promise<Result> {
+  // A simulated peer refuses much, and nobody reads where: stacks are a twentieth of the time.
+  Error.stackTraceLimit = order.type === 'run' && order.log ? STACK_FRAMES : 0
   if (order.type === 'run') {
     const before = process.cpuUsage()
     const report = await run(order.seed, order.settings, order.log ? { log: print } : {})
