@@ -11,6 +11,8 @@ export class Deadlines<T> {
   readonly #clock: Clock
   readonly #expired: (item: T) => void
   readonly #slots = new Map<number, T[]>()
+  /** Slots that hold anything, ascending: timeouts are mostly alike, so a new one belongs at the end. */
+  readonly #order: number[] = []
   #timer: Timer | null = null
   /** What the timer waits for. */
   #armedSlot = Number.POSITIVE_INFINITY
@@ -24,8 +26,10 @@ export class Deadlines<T> {
     const nowMs = this.#clock.monotonic()
     const slot = slotAt(nowMs + Math.max(0, timeoutMs)) + 1
     const items = this.#slots.get(slot)
-    if (items === undefined) this.#slots.set(slot, [item])
-    else items.push(item)
+    if (items === undefined) {
+      this.#slots.set(slot, [item])
+      this.#order.splice(this.#order.findLastIndex((other) => other < slot) + 1, 0, slot)
+    } else items.push(item)
     if (slot < this.#armedSlot) this.#arm(slot, nowMs)
   }
 
@@ -33,6 +37,7 @@ export class Deadlines<T> {
   stop(): void {
     this.#disarm()
     this.#slots.clear()
+    this.#order.length = 0
   }
 
   #arm(slot: number, nowMs: number): void {
@@ -51,17 +56,14 @@ export class Deadlines<T> {
     this.#disarm()
     const nowMs = this.#clock.monotonic()
     const current = slotAt(nowMs)
-    const due: T[] = []
-    let next = Number.POSITIVE_INFINITY
-    for (const [slot, items] of this.#slots) {
-      if (slot > current) {
-        next = Math.min(next, slot)
-        continue
-      }
+    const firstLater = this.#order.findIndex((slot) => slot > current)
+    const due = this.#order.splice(0, firstLater < 0 ? this.#order.length : firstLater).flatMap((slot) => {
+      const items = this.#slots.get(slot) ?? []
       this.#slots.delete(slot)
-      for (const item of items) due.push(item)
-    }
-    if (next !== Number.POSITIVE_INFINITY) this.#arm(next, nowMs)
+      return items
+    })
+    const next = this.#order[0]
+    if (next !== undefined) this.#arm(next, nowMs)
     for (const item of due) this.#expired(item)
   }
 }
