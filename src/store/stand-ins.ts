@@ -215,9 +215,19 @@ export class StandIns {
    * @throws as `read`
    */
   async slice(after: Bytes | null, maxRecords: number, maxBytes: number): Promise<StandInSlice> {
-    // All that was put aside is on disk, or it would be pending.
-    if (after === null && this.#isInexact && this.#pending.isEmpty)
-      await this.#countAnew(this.#host.database())
+    try {
+      // All that was put aside is on disk, or it would be pending.
+      if (after === null && this.#isInexact && this.#pending.isEmpty)
+        await this.#countAnew(this.#host.database())
+      return await this.#slice(after, maxRecords, maxBytes)
+    } catch (error) {
+      if (error instanceof KvError) throw error
+      const what = 'what this peer keeps for others cannot be read now'
+      throw new KvError('UNAVAILABLE', what, { cause: error })
+    }
+  }
+
+  async #slice(after: Bytes | null, maxRecords: number, maxBytes: number): Promise<StandInSlice> {
     const { gte, lt } = kindRange(KIND.standIn)
     const range = after === null ? { gte, lt } : { gt: after, lt }
     const iterator = this.#host.database().iterator(range)
@@ -292,8 +302,11 @@ export class StandIns {
   }
 
   #onDisk(keyHash: number, databaseKey: Bytes): StandInValue | null {
-    const value = this.#host.database().getSync(databaseKey)
-    return value === undefined ? null : this.#readable(() => decodeStandIn(keyHash, value))
+    const database = this.#host.database()
+    return this.#readable(() => {
+      const value = database.getSync(databaseKey)
+      return value === undefined ? null : decodeStandIn(keyHash, value)
+    })
   }
 
   #decoded(keyHash: number, record: Bytes): KeyRecord {

@@ -324,4 +324,27 @@ test('through crashes, whatever was acknowledged stays for everyone who has not 
   )
 })
 
+test('a disk that cannot be walked along says so with an error of ours, and can be walked along later', async () => {
+  const world = new World('unreadable')
+  const storage = world.openStorage()
+  const open = storage.openDatabase.bind(storage)
+  let isFailing = false
+  storage.openDatabase = async () => {
+    const database = await open()
+    const iterator = database.iterator.bind(database)
+    const failing = () => Promise.reject(new Error('IO error: read'))
+    const wrapped = (options: object) => Object.assign(iterator(options), isFailing ? { nextv: failing } : {})
+    return Object.assign(database, { iterator: wrapped })
+  }
+  const store = await world.result(Store.open(world.effects(storage)))
+  put(store, 'v', { targets: [A] })
+  await world.settle()
+  isFailing = true
+  const error = await world.result(store.standIns.slice(null, 10, 1e6).catch((reason: unknown) => reason))
+  assert.ok(error instanceof KvError, String(error))
+  assert.is(error.code, 'UNAVAILABLE')
+  isFailing = false
+  assert.is((await world.result(store.standIns.slice(null, 10, 1e6))).standIns.length, 1)
+})
+
 test.run()
