@@ -13,6 +13,7 @@ import { hash32 } from '../base/hash.ts'
 import type { KeyspaceId } from '../base/ids.ts'
 import type { Database } from '../effects/storage.ts'
 import { mergeRecords } from '../protocol/dvv.ts'
+import type { Committed } from './group-commit.ts'
 import {
   type KeyRange,
   KIND,
@@ -25,6 +26,13 @@ import {
 } from './keys.ts'
 import { decodeSeeded, encodeSeeded } from './record-codec.ts'
 import { includesRecord } from './record-merge.ts'
+
+/** What is to be written for one that goes into quarantine. */
+export interface Admission {
+  readonly entry: { readonly key: Bytes; readonly value: Bytes }
+  /** To be told what became of the write: only what is on disk counts. */
+  readonly written: Committed
+}
 
 const CHUNK_RECORDS = 1000
 const CHUNK_BYTES = 1024 * 1024
@@ -60,23 +68,24 @@ export class Quarantine {
     return records
   }
 
-  /**
-   * One more, damaged; not when there is nothing left of it, or something of its key is here already.
-   * @returns what is to be written for that
-   */
-  add(databaseKey: Bytes, record: Bytes): { readonly key: Bytes; readonly value: Bytes }[] {
+  /** One more, damaged. @returns null: there is nothing left of it, or something of its key is here already */
+  add(databaseKey: Bytes, record: Bytes): Admission | null {
     const key = withKind(KIND.quarantined, databaseKey)
-    if (record.length === 0 || this.#database().getSync(key) !== undefined) return []
-    this.#size += 1
-    return [{ key, value: record }]
+    if (record.length === 0 || this.#database().getSync(key) !== undefined) return null
+    return { entry: { key, value: record }, written: this.#countedOne }
   }
 
-  /** One more, sound. @returns what is to be written for that */
-  unite(databaseKey: Bytes, record: Bytes): { readonly key: Bytes; readonly value: Bytes } {
+  /** One more, sound. */
+  unite(databaseKey: Bytes, record: Bytes): Admission {
     const key = withKind(KIND.quarantined, databaseKey)
     const before = this.#database().getSync(key)
-    if (before === undefined) this.#size += 1
-    return { key, value: united(before, record, hash32(userKey(databaseKey))) }
+    const value = united(before, record, hash32(userKey(databaseKey)))
+    return { entry: { key, value }, written: before === undefined ? this.#countedOne : () => undefined }
+  }
+
+  /** What failed may be there all the same; then it is counted when the database was opened anew. */
+  readonly #countedOne: Committed = (error) => {
+    if (error === null) this.#size += 1
   }
 
   /** The one of a key; null: none. @throws UNAVAILABLE while the database is not open */

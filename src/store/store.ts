@@ -286,8 +286,8 @@ export class Store {
       }
       // The record may have held dots of ours that the other one lacks: they are not to be covered unseen.
       if (this.#actor.counter > 0) this.renewActor()
-      const aside = record === null ? this.quarantine.add(databaseKey, before) : []
-      for (const write of aside) this.#commit.add({ ...write, batch: 0 }, true, () => undefined, 0)
+      const aside = record === null ? this.quarantine.add(databaseKey, before) : null
+      if (aside !== null) this.#commit.add({ ...aside.entry, batch: 0 }, true, aside.written, 0)
       this.#writer.enqueue(slot, record && decodeSeeded(keyHash, record), record, restored, 0)
     } catch (error) {
       if (!(error instanceof KvError)) throw error

@@ -75,7 +75,8 @@ async function move(host: SuspectsHost, keyspaceId: KeyspaceId, keys: readonly B
     const before = database.getSync(databaseKey)
     if (before === undefined || !isSound(keyHash, before)) continue
     // Into the same batch as the record's end, or one before it.
-    host.commit.add({ ...host.quarantine.unite(databaseKey, before), batch: 0 }, true, () => undefined, 0)
+    const aside = host.quarantine.unite(databaseKey, before)
+    host.commit.add({ ...aside.entry, batch: 0 }, true, aside.written, 0)
     const slot = { sync: true, keyHash, databaseKey: copyBytes(databaseKey), pending: null, before }
     const moved = new Promise<void>((resolve, reject) => {
       const done = (error: KvError | null): void => (error === null ? resolve() : reject(error))
