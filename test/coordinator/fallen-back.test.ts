@@ -1,55 +1,29 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { present } from '../../src/base/assert.ts'
-import { type Bytes, text, utf8 } from '../../src/base/bytes.ts'
+import { text, utf8 } from '../../src/base/bytes.ts'
 import { hash32 } from '../../src/base/hash.ts'
 import { LEAF_BITS, sliceOf } from '../../src/protocol/hash-tree.ts'
 import { partitionOf } from '../../src/protocol/ring.ts'
-import { createSimulation, type SimPeer, type Simulation } from '../../src/simulator/simulation.ts'
-import { KIND, userKey } from '../../src/store/keys.ts'
-import type { Store } from '../../src/store/store.ts'
+import type { SimPeer, Simulation } from '../../src/simulator/simulation.ts'
+import { findEntry, PARTITIONS, type Peers, storeOf, threePeers } from './three-peers.ts'
 
 const test = suite('a disk that gives back an older record of a key that was purged')
 
-const PARTITIONS = 16
 const RULE = { purgeAfterMs: 4000, expiryGraceMs: 2000 }
 const NOTICED_MS = 90_000
-
-type Peers = [SimPeer, SimPeer, SimPeer]
-type Entry = [key: Bytes, value: Bytes]
-
-function storeOf(peer: SimPeer): Store {
-  return present(peer.node, 'it runs').store
-}
-
-function find(simulation: Simulation, peer: SimPeer, name: string): Entry | null {
-  const { disk } = simulation.world.host(peer.host)
-  for (const place = disk.newest.begin; place.valid; place.next()) {
-    const key = place.key as Bytes
-    if (key[0] === KIND.record && text(userKey(key)) === name) return [key, place.value as Bytes]
-  }
-  return null
-}
 
 /** 'k' was purged by all; then the last one's disk gives back what it held before it was deleted. */
 async function fallenBack(treeRebuildIntervalMs: number): Promise<[Simulation, Peers]> {
   const node = { purge: RULE, treeRebuildIntervalMs }
-  const simulation = createSimulation({
-    seed: 'older',
-    peers: 3,
-    partitionCount: PARTITIONS,
-    formed: true,
-    node,
-  })
-  await simulation.start()
-  const peers = simulation.peers as unknown as Peers
+  const [simulation, peers] = await threePeers('older', node)
   const [, b, c] = peers
   const kv = simulation.client({ peers: [b.address], pinned: true })
   await simulation.settle(kv.put('k', 'v', { w: 'all' }))
   for (let i = 0; i < 200; i++) await simulation.settle(kv.put(`other ${i}`, 'v', { w: 'all' }))
-  const [key, old] = present(find(simulation, c, 'k'), 'it is there')
+  const [key, old] = present(findEntry(simulation, c, 'k'), 'it is there')
   await simulation.settle(kv.delete('k', { w: 'all' }))
-  const isPurged = () => peers.every((peer) => find(simulation, peer, 'k') === null)
+  const isPurged = () => peers.every((peer) => findEntry(simulation, peer, 'k') === null)
   assert.ok(await simulation.until(isPurged, 60_000), 'it is purged')
   simulation.world.host(c.host).disk.rot(key, old)
   return [simulation, peers]
@@ -65,7 +39,7 @@ async function assertStaysAway(simulation: Simulation, peers: Peers): Promise<vo
   const found = await simulation.settle(kv.get('k', { r: 'all' }))
   assert.equal(found.values, [])
   assert.equal(
-    peers.map((peer) => find(simulation, peer, 'k') === null),
+    peers.map((peer) => findEntry(simulation, peer, 'k') === null),
     [true, true, true],
   )
 }
@@ -128,11 +102,11 @@ test('noticed by an exchange about another key of the same leaf', async () => {
   for (let i = 0; beside === ''; i++) if (isBeside(`beside ${i}`)) beside = `beside ${i}`
   const kv = simulation.client({ peers: [a.address] })
   await simulation.settle(kv.put(beside, 'v', { w: 'all' }))
-  const [key] = present(find(simulation, b, beside), 'it is there')
+  const [key] = present(findEntry(simulation, b, beside), 'it is there')
   simulation.world.host(b.host).disk.rot(key, null)
   b.crash('process')
   b.start()
-  const isBack = () => find(simulation, b, beside) !== null
+  const isBack = () => findEntry(simulation, b, beside) !== null
   assert.ok(await simulation.until(isBack, 600_000), 'its tree, made of the disk, told')
   assert.is(storeOf(c).damage.lostLeaves, 1)
   await simulation.run(60_000)

@@ -1,55 +1,28 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { present } from '../../src/base/assert.ts'
-import { type Bytes, text, utf8 } from '../../src/base/bytes.ts'
+import { utf8 } from '../../src/base/bytes.ts'
 import { partitionOf } from '../../src/protocol/ring.ts'
-import { findUnequal } from '../../src/simulator/checker/trees.ts'
-import { createSimulation, type SimPeer, type Simulation } from '../../src/simulator/simulation.ts'
-import { KIND, userKey } from '../../src/store/keys.ts'
-import type { Store } from '../../src/store/store.ts'
+import type { SimPeer, Simulation } from '../../src/simulator/simulation.ts'
+import { areEqual, findEntry, PARTITIONS, type Peers, storeOf, threePeers } from './three-peers.ts'
 
 const test = suite('records that a disk lost while its peer ran')
 
-const PARTITIONS = 16
-
-type Peers = [SimPeer, SimPeer, SimPeer]
-
-async function cluster(seed: string): Promise<[Simulation, Peers]> {
-  const node = { treeRebuildIntervalMs: 20_000 }
-  const simulation = createSimulation({ seed, peers: 3, partitionCount: PARTITIONS, formed: true, node })
-  await simulation.start()
-  return [simulation, simulation.peers as unknown as Peers]
-}
-
-function storeOf(peer: SimPeer): Store {
-  return present(peer.node, 'it runs').store
-}
-
-function loseRecord(simulation: Simulation, peer: SimPeer, name: string): void {
-  const { disk } = simulation.world.host(peer.host)
-  for (const place = disk.newest.begin; place.valid; place.next()) {
-    const key = place.key as Bytes
-    if (key[0] === KIND.record && text(userKey(key)) === name) return disk.rot(key, null)
-  }
-  throw new Error(`${peer.host} holds no ${name}`)
-}
+const NODE = { treeRebuildIntervalMs: 20_000 }
 
 function lacks(peer: SimPeer, name: string): boolean {
   const { id } = present(peer.node?.configuration?.keyspaces[0], 'there is the default keyspace')
   return !storeOf(peer).completeness.isComplete(id, partitionOf(utf8(name), PARTITIONS))
 }
 
-function areEqual(simulation: Simulation): boolean {
-  return findUnequal(simulation.peers, ({ host }) => simulation.world.host(host).disk.newest) === null
-}
-
 /** As they come together: the two others are cut off until the peer has noticed. */
 async function noticed(seed: string): Promise<[Simulation, Peers, () => void]> {
-  const [simulation, peers] = await cluster(seed)
+  const [simulation, peers] = await threePeers(seed, NODE)
   const [, , c] = peers
   const kv = simulation.client()
   for (let i = 0; i < 20; i++) await simulation.settle(kv.put(`key ${i}`, `value ${i}`, { w: 'all' }))
-  loseRecord(simulation, c, 'key 7')
+  const [key] = present(findEntry(simulation, c, 'key 7'), 'it is there')
+  simulation.world.host(c.host).disk.rot(key, null)
   const heal = simulation.world.paths.add({
     touches: (from, to) => (from === c.host) !== (to === c.host),
     cut: true,

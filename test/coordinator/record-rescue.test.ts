@@ -1,41 +1,30 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { present } from '../../src/base/assert.ts'
-import { type Bytes, text, utf8 } from '../../src/base/bytes.ts'
+import { text, utf8 } from '../../src/base/bytes.ts'
 import { partitionOf } from '../../src/protocol/ring.ts'
-import { findUnequal } from '../../src/simulator/checker/trees.ts'
-import { createSimulation, type SimPeer, type Simulation } from '../../src/simulator/simulation.ts'
-import { KIND, userKey } from '../../src/store/keys.ts'
-import type { Store } from '../../src/store/store.ts'
+import type { SimPeer, Simulation } from '../../src/simulator/simulation.ts'
+import { userKey } from '../../src/store/keys.ts'
+import {
+  areEqual,
+  damaged,
+  entries,
+  findEntry,
+  PARTITIONS,
+  type Peers,
+  storeOf,
+  threePeers,
+} from './three-peers.ts'
 
 const test = suite('rescue of damaged records')
 
-const PARTITIONS = 16
-
-type Peers = [SimPeer, SimPeer, SimPeer]
-
-async function cluster(seed: string, treeRebuildIntervalMs = 3_600_000): Promise<[Simulation, Peers]> {
-  const node = { treeRebuildIntervalMs }
-  const simulation = createSimulation({ seed, peers: 3, partitionCount: PARTITIONS, formed: true, node })
-  await simulation.start()
-  return [simulation, simulation.peers as unknown as Peers]
+function cluster(seed: string, treeRebuildIntervalMs = 3_600_000): Promise<[Simulation, Peers]> {
+  return threePeers(seed, { treeRebuildIntervalMs })
 }
 
-function storeOf(peer: SimPeer): Store {
-  return present(peer.node, 'it runs').store
-}
-
-/** One bit of the record is another one from now on. */
 function damage(simulation: Simulation, peer: SimPeer, name: string): void {
-  const { disk } = simulation.world.host(peer.host)
-  for (const place = disk.newest.begin; place.valid; place.next()) {
-    const [key, record] = [place.key as Bytes, place.value as Bytes]
-    if (key[0] !== KIND.record || text(userKey(key)) !== name) continue
-    const changed = Uint8Array.from(record)
-    changed[changed.length - 2] = (changed.at(-2) as number) ^ 4
-    return disk.rot(key, changed)
-  }
-  throw new Error(`${peer.host} holds no ${name}`)
+  const [key, record] = present(findEntry(simulation, peer, name), 'it is there')
+  simulation.world.host(peer.host).disk.rot(key, damaged(record))
 }
 
 /** Nothing of what was written is in memory: the disk is read. */
@@ -58,10 +47,6 @@ function isReadable(peer: SimPeer, name: string): boolean {
   } catch {
     return false
   }
-}
-
-function areEqual(simulation: Simulation): boolean {
-  return findUnequal(simulation.peers, ({ host }) => simulation.world.host(host).disk.newest) === null
 }
 
 test('a record found damaged by a read is answered by others, and brought back from them', async () => {
@@ -129,11 +114,9 @@ test('a disk that lost records says so, and other owners bring them back', async
   const kv = simulation.client()
   for (let i = 0; i < 20; i++) await simulation.settle(kv.put(`key ${i}`, `value ${i}`, { w: 'all' }))
   const { disk } = simulation.world.host(c.host)
-  const lost: Bytes[] = []
-  for (const place = disk.newest.begin; place.valid; place.next()) {
-    const key = place.key as Bytes
-    if (key[0] === KIND.record && lost.length < 3) lost.push(key)
-  }
+  const lost = entries(simulation, c)
+    .slice(0, 3)
+    .map(([key]) => key)
   for (const key of lost) disk.rot(key, null)
   assert.ok(await simulation.until(() => storeOf(c).damage.lostLeaves > 0, 60_000))
   await simulation.run(2000) // To the end of the pass: until then other trees hide what they lost.
@@ -153,12 +136,9 @@ test('what no other owner has anything of goes into quarantine, and the key is f
   const kv = simulation.client()
   await simulation.settle(kv.put('key', 'value', { w: 'all' }))
   for (const peer of [a, b, c]) await restart(simulation, peer)
-  for (const { host } of [b, c]) {
-    const { disk } = simulation.world.host(host)
-    for (const place = disk.newest.begin; place.valid; place.next()) {
-      const key = place.key as Bytes
-      if (key[0] === KIND.record) disk.rot(key, null)
-    }
+  for (const peer of [b, c]) {
+    const { disk } = simulation.world.host(peer.host)
+    for (const [key] of entries(simulation, peer)) disk.rot(key, null)
   }
   damage(simulation, a, 'key')
   assert.not(isReadable(a, 'key'))
