@@ -38,6 +38,12 @@ interface Copy {
   readonly record: KeyRecord | null
 }
 
+interface Question {
+  readonly number: number
+  readonly keyspace: Keyspace
+  readonly key: Bytes
+}
+
 export class RecordRescue {
   readonly #with: Coordination
   readonly #background: BackgroundJob
@@ -114,8 +120,9 @@ export class RecordRescue {
     const others = owners.filter((owner) => owner !== selfId)
     const needed = owners.length - ring.required('quorum', owners.length) + 1
     if (others.filter((owner) => this.#with.isAlive(owner)).length < needed) return false
-    const copies = await Promise.all(others.map((owner) => this.#ask(owner, ring.number, keyspace, key)))
-    const answers = copies.filter((copy) => copy !== null)
+    const ask = { number: ring.number, keyspace, key }
+    let answers = await this.#askAll(others, ask, false)
+    if (this.#isDoubtful(answers)) answers = await this.#askAll(others, ask, true)
     const whole = answers.flatMap(({ record }) => record ?? [])
     if (answers.length < needed || ring.number !== this.#with.ring().number) return false
     if (whole.length === 0) {
@@ -126,8 +133,7 @@ export class RecordRescue {
       return true
     }
     const [first] = answers.flatMap(({ bytes }) => bytes ?? [])
-    const isSame = answers.every(({ bytes }) => bytes !== null && equalBytes(bytes, first as Bytes))
-    const bytes = isSame ? (first as Bytes) : encodeRecord(key, whole.reduce(mergeRecords))
+    const bytes = areSame(answers) ? (first as Bytes) : encodeRecord(key, whole.reduce(mergeRecords))
     await this.#restore(keyspace, partition, key, bytes)
     store.damage.wasRestored(databaseKey)
     return true
@@ -143,9 +149,26 @@ export class RecordRescue {
     })
   }
 
+  /**
+   * One has an old record that another has not as it is: the key may have been purged since, and that one's
+   * disk fell back. Asked again, it compares its partition with the hash tree first; where that takes longer
+   * than is waited for, the next round finds it done.
+   */
+  #isDoubtful(answers: readonly Copy[]): boolean {
+    if (areSame(answers)) return false
+    return answers.some(({ record }) => record !== null && this.#with.store.isOld(record))
+  }
+
+  /** @returns the answers that count */
+  async #askAll(owners: readonly NodeId[], question: Question, isDoubted: boolean): Promise<readonly Copy[]> {
+    const copies = await Promise.all(owners.map((owner) => this.#ask(owner, question, isDoubted)))
+    return copies.filter((copy) => copy !== null)
+  }
+
   /** Null: it gave no answer that counts. */
-  async #ask(owner: NodeId, number: number, keyspace: Keyspace, key: Bytes): Promise<Copy | null> {
-    const fields = { number, keyspaceId: keyspace.id, key, seenOnly: false, asStandIn: null, isDoubted: null }
+  async #ask(owner: NodeId, question: Question, isDoubted: boolean): Promise<Copy | null> {
+    const { number, keyspace, key } = question
+    const fields = { number, keyspaceId: keyspace.id, key, seenOnly: false, asStandIn: null, isDoubted }
     try {
       const { rpc } = this.#with
       const reply = await rpc.call(owner, 'data', ANSWER_TIMEOUT_MS, (id) => ({
@@ -161,4 +184,10 @@ export class RecordRescue {
       return null // Its copy is damaged too, or it did not answer in time.
     }
   }
+}
+
+/** All of them have a record, and it is the same one. */
+function areSame(answers: readonly Copy[]): boolean {
+  const first = answers[0]?.bytes ?? null
+  return first !== null && answers.every(({ bytes }) => bytes !== null && equalBytes(bytes, first))
 }

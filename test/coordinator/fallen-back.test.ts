@@ -6,7 +6,7 @@ import { hash32 } from '../../src/base/hash.ts'
 import { LEAF_BITS, sliceOf } from '../../src/protocol/hash-tree.ts'
 import { partitionOf } from '../../src/protocol/ring.ts'
 import type { SimPeer, Simulation } from '../../src/simulator/simulation.ts'
-import { findEntry, PARTITIONS, type Peers, storeOf, threePeers } from './three-peers.ts'
+import { damaged, findEntry, PARTITIONS, type Peers, storeOf, threePeers } from './three-peers.ts'
 
 const test = suite('a disk that gives back an older record of a key that was purged')
 
@@ -71,6 +71,23 @@ test('noticed by its own read', async () => {
   assert.equal((await simulation.settle(kv.get('k'))).values, [])
   assert.is(storeOf(c).damage.lostLeaves, 1)
   await simulation.run(60_000)
+  await assertStaysAway(simulation, peers)
+  await simulation.stop()
+})
+
+test('noticed by a rescue that would bring it to another owner', async () => {
+  const [simulation, peers] = await fallenBack(NEVER_MS)
+  const [a, , c] = peers
+  const [key, old] = present(findEntry(simulation, c, 'k'), 'it is there')
+  simulation.world.host(a.host).disk.rot(key, damaged(old))
+  const { damage, quarantine } = storeOf(a)
+  const { id } = present(a.node?.configuration?.keyspaces[0], 'there is the default keyspace')
+  const read = () => storeOf(a).read(id, partitionOf(utf8('k'), PARTITIONS), utf8('k'))
+  assert.throws(read, (error: { code: string }) => error.code === 'UNAVAILABLE')
+  assert.ok(await simulation.until(() => damage.count === 0, NOTICED_MS), 'the key is free')
+  assert.is(read(), null)
+  assert.is(quarantine.size, 1, 'what was left of it')
+  assert.is(storeOf(c).damage.lostLeaves, 1)
   await assertStaysAway(simulation, peers)
   await simulation.stop()
 })
