@@ -68,7 +68,7 @@ export class Quarantine {
     return records
   }
 
-  /** One more, damaged. @returns null: there is nothing left of it, or something of its key is here already */
+  /** One more, damaged. Null: there is nothing left of it, or something of its key is here already. */
   add(databaseKey: Bytes, record: Bytes): Admission | null {
     const key = withKind(KIND.quarantined, databaseKey)
     if (record.length === 0 || this.#database().getSync(key) !== undefined) return null

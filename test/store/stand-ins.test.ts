@@ -324,7 +324,7 @@ test('through crashes, whatever was acknowledged stays for everyone who has not 
   )
 })
 
-test('a disk that cannot be walked along says so with an error of ours, and can be walked along later', async () => {
+test('a disk that cannot be walked along now says so with an error of ours', async () => {
   const world = new World('unreadable')
   const storage = world.openStorage()
   const open = storage.openDatabase.bind(storage)
