@@ -324,7 +324,8 @@ export class CatchUp {
     const down = [...missing].filter((peer) => !this.#with.isAlive(peer))
     if (down.length === 0) return this.#wait(`compares with ${this.#names([...missing])}`)
     const why = 'it may have the only copies of what was acknowledged'
-    const advice = `start it again, for ${why}, or give those up with 'kvctl repair --accept-loss'`
+    const asked = "start it again, or end its failure when 'kvctl fault list' shows that it plays dead"
+    const advice = `${asked}, for ${why}; or give those up with 'kvctl repair --accept-loss'`
     this.#wait(`needs ${this.#names(down)}, which is down: ${advice}`)
   }
 

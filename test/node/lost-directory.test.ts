@@ -113,6 +113,7 @@ test('an operator may give up what could not be found', async () => {
   assert.not(isComplete(third))
   const { warnings } = await world.settle(first.node.service.status())
   assert.ok(warnings.some((warning) => warning.includes(`needs ${second.address}, which is down`)))
+  assert.ok(warnings.some((warning) => warning.includes("'kvctl fault list' shows that it plays dead")))
   assert.ok(warnings.some((warning) => warning.includes('kvctl repair --accept-loss')))
   await world.settle(first.node.service.repair({ keyspace: null, round: 'accepted', acceptLoss: true }))
   assert.ok(await world.until(() => isComplete(third)))
