@@ -15,8 +15,8 @@ interface Waiting {
 }
 
 /**
- * Threads that help to collect garbage only get in the way of as many workers as there are cores. Most objects
- * live for one event of the run: the more room the young ones have, the fewer are copied.
+ * Threads that help to collect garbage only get in the way of as many workers as there are cores. Most
+ * objects live for one event of the run: the more room the young ones have, the fewer are copied.
  */
 const EXEC_ARGV = [
   '--enable-source-maps',
