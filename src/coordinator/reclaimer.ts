@@ -1,8 +1,8 @@
 /**
  * Brings the disk space of purged records back: LevelDB gives it back when it happens to rewrite the files
  * they lie in, which after many deletes and few writes may take for ever. When enough records went and no
- * more have gone for a while, the partitions they were in are compacted, one slice after the other, with
- * pauses as long as the work.
+ * more have gone for a while, the partitions they were in are compacted, one slice after the other, each in
+ * parts of a bounded size, with pauses as long as the work. A stop waits for one part at most.
  */
 import { KvError } from '../base/error.ts'
 import type { KeyspaceId } from '../base/ids.ts'
@@ -63,38 +63,50 @@ export class Reclaimer {
   }
 
   async #run(): Promise<void> {
+    for (;;) {
+      await this.#waitForQuiet()
+      const enough = [...this.#erased].filter(([, { records }]) => records >= MIN_RECORDS)
+      if (enough.length === 0 || this.#isStopped) return
+      // Of the others what went so far counts on.
+      for (const [keyspaceId] of enough) this.#erased.delete(keyspaceId)
+      for (const [keyspaceId, erased] of enough) await this.#reclaim(keyspaceId, erased)
+    }
+  }
+
+  async #waitForQuiet(): Promise<void> {
     const { clock } = this.#with
     const total = (): number => [...this.#erased.values()].reduce((sum, { records }) => sum + records, 0)
     while (!this.#isStopped && total() < MAX_RECORDS) {
       const restMs = this.#lastMs + QUIET_MS - clock.monotonic()
-      if (restMs <= 0) break
+      if (restMs <= 0) return
       await this.#pauses.pause(restMs)
-    }
-    const all = this.#erased
-    this.#erased = new Map()
-    for (const [keyspaceId, { records, partitions }] of all) {
-      if (records >= MIN_RECORDS) await this.#reclaim(keyspaceId, records, partitions)
     }
   }
 
-  async #reclaim(keyspaceId: KeyspaceId, records: number, partitions: ReadonlySet<number>): Promise<void> {
+  async #reclaim(keyspaceId: KeyspaceId, { records, partitions }: Erased): Promise<void> {
     const { clock, store, log } = this.#with
     const startMs = clock.monotonic()
     const { partitionCount } = this.#with.ring()
     const width = Math.ceil(partitionCount / SLICES)
+    let beganMs = startMs
+    const goOn = async (): Promise<boolean> => {
+      await this.#pauses.pause(Math.max(SHORTEST_PAUSE_MS, clock.monotonic() - beganMs))
+      beganMs = clock.monotonic()
+      return !this.#isStopped
+    }
     for (let first = 0; first < partitionCount && !this.#isStopped; first += width) {
       const end = Math.min(first + width, partitionCount)
       if (![...partitions].some((partition) => partition >= first && partition < end)) continue
-      const beganMs = clock.monotonic()
       try {
-        await store.mortals.reclaim(keyspaceId, first, end)
+        await store.mortals.reclaim(keyspaceId, first, end, goOn)
       } catch (error) {
         if (!(error instanceof KvError)) throw error
         log.warn('purge.not-reclaimed', { error }) // The space comes back when LevelDB gets there.
         return
       }
-      await this.#pauses.pause(Math.max(SHORTEST_PAUSE_MS, clock.monotonic() - beganMs))
+      await goOn()
     }
+    if (this.#isStopped) return
     log.info('purge.reclaimed', { keyspaceId, records, tookMs: Math.round(clock.monotonic() - startMs) })
   }
 }

@@ -17,10 +17,11 @@ export interface Storage {
   /** Opens the database, made when missing; a second call before `close` is a bug. @throws INTERNAL */
   openDatabase(): Promise<Database>
   /**
-   * Gives back the space of what was deleted in a range of the open database's keys. It may take long; the
-   * database serves meanwhile. @throws INTERNAL
+   * Gives back the space of what was deleted in a range of the open database's keys, part by part; a close
+   * waits for the part that is under way. The database serves meanwhile.
+   * @param goOn asked between two parts; false: no more. @throws INTERNAL
    */
-  reclaim(gte: Bytes, lt: Bytes): Promise<void>
+  reclaim(gte: Bytes, lt: Bytes, goOn: () => Promise<boolean>): Promise<void>
   /** A small file's bytes, or null when there is none. @throws INTERNAL */
   readFile(name: string): Promise<Bytes | null>
   /**

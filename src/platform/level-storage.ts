@@ -21,6 +21,7 @@ import { KvError } from '../base/error.ts'
 import type { Database, Storage } from '../effects/storage.ts'
 import { makeDirectory, syncDirectory } from './directories.ts'
 import { causeOf, fail } from './disk-failure.ts'
+import { endOfPart } from './range-part.ts'
 
 /**
  * Raised when what is written here can no longer be read by the versions before. Directories of older formats
@@ -75,9 +76,12 @@ export function createDatabase(location: string, settings: object = SETTINGS): D
 
 /** What LevelDB does besides what every such database does. */
 type Compactable = Pick<ClassicLevel, 'status'> & {
+  approximateSize(start: Bytes, end: Bytes, options: object): Promise<number>
   compactRange(start: Bytes, end: Bytes, options: object): Promise<void>
 }
 const VIEWS = { keyEncoding: 'view' }
+/** At once, about: LevelDB ends no compaction before its time, and a close waits for it. */
+const COMPACTED_BYTES = 16 * 1024 * 1024
 
 class LevelStorage implements Storage {
   readonly name: string
@@ -104,10 +108,20 @@ class LevelStorage implements Storage {
     return database
   }
 
-  async reclaim(gte: Bytes, lt: Bytes): Promise<void> {
-    const database = this.#database as unknown as Compactable | null
-    if (database === null || database.status !== 'open') return
-    await database.compactRange(gte, lt, VIEWS).catch((error) => fail(`cannot compact ${this.name}`, error))
+  async reclaim(gte: Bytes, lt: Bytes, goOn: () => Promise<boolean>): Promise<void> {
+    let from = gte
+    do {
+      const database = this.#database as unknown as Compactable | null
+      if (database === null || database.status !== 'open') return
+      const sizeOf = (start: Bytes, end: Bytes) => database.approximateSize(start, end, VIEWS)
+      try {
+        const to = await endOfPart(sizeOf, from, lt, COMPACTED_BYTES)
+        await database.compactRange(from, to, VIEWS)
+        from = to
+      } catch (error) {
+        fail(`cannot compact ${this.name}`, error)
+      }
+    } while (from !== lt && (await goOn()))
   }
 
   async readFile(name: string): Promise<Bytes | null> {

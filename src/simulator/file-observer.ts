@@ -9,7 +9,7 @@ export function observeFiles(
   return {
     name: storage.name,
     openDatabase: () => storage.openDatabase(),
-    reclaim: (gte, lt) => storage.reclaim(gte, lt),
+    reclaim: (gte, lt, goOn) => storage.reclaim(gte, lt, goOn),
     readFile: (name) => storage.readFile(name),
     close: () => storage.close(),
     async writeFile(name, bytes) {

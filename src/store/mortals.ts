@@ -105,10 +105,10 @@ export class Mortals {
   }
 
   /** Gives back the disk space of what is gone from these partitions, `first` to before `end`. */
-  reclaim(keyspaceId: KeyspaceId, first: number, end: number): Promise<void> {
+  reclaim(keyspaceId: KeyspaceId, first: number, end: number, goOn: () => Promise<boolean>): Promise<void> {
     const { gte } = partitionRange(KIND.record, keyspaceId, first)
     const { lt } = partitionRange(KIND.record, keyspaceId, end - 1)
-    return this.#host.storage.reclaim(gte, lt)
+    return this.#host.storage.reclaim(gte, lt, goOn)
   }
 }
 

@@ -5,6 +5,7 @@ import type { KeyspaceId } from '../../src/base/ids.ts'
 import type { Coordination } from '../../src/coordinator/coordination.ts'
 import { Reclaimer } from '../../src/coordinator/reclaimer.ts'
 import { createWorld, type SimWorld } from '../../src/simulator/sim-world.ts'
+import type { Mortals } from '../../src/store/mortals.ts'
 
 const test = suite('reclaimer')
 
@@ -18,6 +19,10 @@ interface Bench {
   /** What was compacted: keyspace, first partition, end. */
   readonly calls: [KeyspaceId, number, number][]
   error: KvError | null
+  /** Of each slice. */
+  parts: number
+  /** Parts after the first one of a slice. */
+  compacted: number
   pass(ms: number): Promise<void>
 }
 
@@ -25,15 +30,16 @@ function open(): Bench {
   const sim = createWorld({ seed: 'reclaimer' })
   const { clock, log } = sim.host('10.0.0.1').boot().effects
   const calls: Bench['calls'] = []
-  const reclaim = async (...call: Bench['calls'][number]): Promise<void> => {
-    calls.push(call)
+  const reclaim: Mortals['reclaim'] = async (keyspaceId, first, end, goOn) => {
+    calls.push([keyspaceId, first, end])
     if (bench.error !== null) throw bench.error
+    for (let part = 1; part < bench.parts && (await goOn()); part++) bench.compacted += 1
   }
   const ring = () => ({ partitionCount: 64 })
   const store = { mortals: { reclaim } }
   const coordination = { clock, log, ring, store } as unknown as Coordination
   const bench: Bench = {
-    ...{ sim, calls, error: null, reclaimer: new Reclaimer(coordination) },
+    ...{ sim, calls, error: null, parts: 1, compacted: 0, reclaimer: new Reclaimer(coordination) },
     pass: (ms) => sim.scheduler.run(sim.scheduler.nowMs + ms),
   }
   return bench
@@ -83,6 +89,46 @@ test('a disk that cannot now is left alone until more went', async () => {
   await bench.pass(60_000)
   assert.equal(bench.calls.at(-1), [ONE, 40, 44])
   await bench.reclaimer.stop()
+})
+
+test('what went from a keyspace with few counts on while another one is compacted, and before', async () => {
+  const bench = open()
+  erase(bench, 600, 9, OTHER)
+  erase(bench, 1000, 3)
+  await bench.pass(60_000)
+  assert.equal(bench.calls, [[ONE, 0, 4]])
+  erase(bench, 400, 33, OTHER)
+  await bench.pass(60_000)
+  assert.equal(bench.calls.slice(1), [
+    [OTHER, 8, 12],
+    [OTHER, 32, 36],
+  ])
+  await bench.reclaimer.stop()
+})
+
+test('what goes while a compaction is under way is compacted after it', async () => {
+  const bench = open()
+  bench.parts = 100
+  erase(bench, 1000, 3)
+  await bench.pass(QUIET_MS + 1000)
+  assert.equal(bench.calls, [[ONE, 0, 4]])
+  erase(bench, 1000, 42)
+  await bench.pass(60_000)
+  assert.equal(bench.calls.slice(1), [[ONE, 40, 44]])
+  await bench.reclaimer.stop()
+})
+
+test('who stops waits for the part under way, not for the rest of the slice', async () => {
+  const bench = open()
+  bench.parts = 1000
+  erase(bench, 1000, 3)
+  erase(bench, 1000, 42)
+  await bench.pass(QUIET_MS + 1000)
+  const { compacted } = bench
+  assert.ok(compacted > 0 && compacted < 100)
+  await bench.reclaimer.stop()
+  assert.is(bench.compacted, compacted)
+  assert.is(bench.calls.length, 1)
 })
 
 test('who stops waits for nothing', async () => {
