@@ -189,8 +189,11 @@ export class PurgeLook {
     const dueAt = (ms: number): void => {
       seen.dueMs = Math.min(seen.dueMs, ms)
     }
+    const atMs = this.#purgeableAtMs(keyspace, key, record)
+    if (atMs === Number.POSITIVE_INFINITY) return // Not as it is; when it is another one, that is news.
     seen.mortals += 1
-    const untilMs = this.#purgeableAtMs(key, record) - this.#with.clock.now()
+    if (atMs === null) return
+    const untilMs = atMs - this.#with.clock.now()
     if (untilMs > 0) return dueAt(nowMs + untilMs)
     const digest = recordDigest(keyspace.id, key, record)
     const bare = isBare(record)
@@ -205,13 +208,13 @@ export class PurgeLook {
     due.push({ keyspace, key, digest, isBare: bare, owners })
   }
 
-  /** One that cannot be read is left alone. */
-  #purgeableAtMs(key: Bytes, record: Bytes): number {
+  /** Null: it cannot be read now. */
+  #purgeableAtMs({ conflicts }: Keyspace, key: Bytes, record: Bytes): number | null {
     try {
-      return purgeableAtMs(decodeRecord(key, record), this.#rule)
+      return purgeableAtMs(decodeRecord(key, record), conflicts, this.#rule)
     } catch (error) {
       this.#with.log.warn('purge.unreadable', { error })
-      return Number.POSITIVE_INFINITY
+      return null
     }
   }
 

@@ -7,6 +7,7 @@ import type { Era } from '../protocol/eras.ts'
 import { type Digest, recordDigest } from '../protocol/hash-tree.ts'
 import type { HoldLedger } from '../protocol/hold-ledger.ts'
 import { isPurgeable, type PurgeRule } from '../protocol/purge.ts'
+import type { KeyRecord } from '../protocol/record.ts'
 import { isBare } from '../store/record-codec.ts'
 import type { Refusal } from '../wire/data-messages.ts'
 import type { PurgeRequest } from '../wire/purge-messages.ts'
@@ -143,7 +144,9 @@ export class PurgeOwner {
     const isLong = since !== null && since + this.#rule.purgeAfterMs <= clock.monotonic()
     if (held.digest !== digest || held.isBare || !isLong) return DISAGREES
     const record = this.#with.store.readRecord(keyspace.id, place.partition, key)
-    return record !== null && isPurgeable(record, clock.now(), this.#rule) ? digest : DISAGREES
+    return record !== null && isPurgeable(record, keyspace.conflicts, clock.now(), this.#rule)
+      ? digest
+      : DISAGREES
   }
 
   async #take(
@@ -159,11 +162,12 @@ export class PurgeOwner {
     if (place === null || eras.facts.closedBelow < era) return DISAGREES
     const { partition } = place
     const at = { keyspace, partition, key }
+    const mayGo = (held: KeyRecord) => isPurgeable(held, keyspace.conflicts, clock.now(), this.#rule)
     await new Promise<void>((resolve, reject) => {
       const done = (error: KvError | null): void => (error === null ? resolve() : reject(error))
       const isTaken =
         step === 'strip'
-          ? store.mortals.strip(at, digest, (held) => isPurgeable(held, clock.now(), this.#rule), done)
+          ? store.mortals.strip(at, digest, mayGo, done)
           : store.mortals.erase(at, digest, done)
       if (!isTaken) resolve()
     })

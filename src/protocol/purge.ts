@@ -39,23 +39,41 @@
  * must come before such a message. A forwarded write, or one repeated after a timeout whose writeId nobody
  * knows any more: it mints a dot, so it is a new write, as it was before the purge; it brings no old value
  * back. A stand-in record on a dead peer: no survey is complete without that peer. One made from an old
- * record meanwhile: it is counted, the fence fails. Read repair, and tree exchanges, between an owner that
- * has stripped and one that has not: either order merges to the bare record; between erased and bare: taken
- * for equal. Work that read before a step and writes after it: older era, or it read what was stated. An
- * owner paused in the middle: its late step asks for the digest, and what makes the step right stays true. A
- * peer restarted: its work is gone, its disk holds what it stated, synced; its stand-in records are counted
- * again. A peer that lost data or was restored: not complete, so the owners' statements lack one; what it
- * held was put into quarantine before it spoke to anyone, comes back from there only as what others hold, and
- * what has been purged since stays there for an operator. A disk that gives back an older record while its
- * peer runs: the same, for the leaf it is in, once that is found (`store/suspects.ts`). Every reading of the
- * disk finds it, and so does the first quorum read, or exchange, in which owners differ about an old record,
- * and the first put that would take an old value along: its holder compares the partition with the hash tree
- * before the record goes on (`isOld`). A context from
- * before the purge: it covers dots that nobody holds any more; a put with it keeps the new dot, which it
- * cannot cover, because no dot is minted twice, and an actor's own vector entry says "all up to n that I
- * minted for this key", of which what was purged was superseded. A put on the same key meanwhile changes the
- * digest, or is merged with the bare record. In a `lww` keyspace a tombstone also hides older values that it
- * has not seen: these would have been among those that the first fence waited for.
+ * record meanwhile: it is counted, the fence fails. One that is damaged: counted until it is in quarantine on
+ * disk, from where nothing is ever sent. Read repair, and tree exchanges, between an owner that has stripped
+ * and one that has not: either order merges to the bare record; between erased and bare: taken for equal.
+ * Work that read before a step and writes after it: older era, or it read what was stated. An owner paused in
+ * the middle: its late step asks for the digest, and what makes the step right stays true. A peer restarted:
+ * its work is gone, its disk holds what it stated, synced; its stand-in records are counted again. A peer
+ * that lost data or was restored: not complete, so the owners' statements lack one; what it held was put into
+ * quarantine before it spoke to anyone, comes back from there only as what others hold, and what has been
+ * purged since stays there for an operator. A disk that gives back an older record while its peer runs: the
+ * same, for the leaf it is in, once that is found (`store/suspects.ts`). Every reading of the disk finds it,
+ * and so does the first quorum read, or exchange, in which owners differ about an old record, and the first
+ * put that would take an old value along: its holder compares the partition with the hash tree before the
+ * record goes on (`isOld`). A context from before the purge: it covers dots that nobody holds any more; a put
+ * with it keeps the new dot, which it cannot cover, because no dot is minted twice, and an actor's own vector
+ * entry says "all up to n that I minted for this key", of which what was purged was superseded, or hidden. A
+ * put on the same key meanwhile changes the digest, or is merged with the bare record.
+ *
+ * What may go is what nobody sees. In a `siblings` keyspace that is a record of tombstones and long expired
+ * values only. In a `lww` keyspace the newest value decides: when that is a tombstone, or long expired, older
+ * values beneath it that it has not seen go with it. How a keyspace shows conflicts never changes.
+ *
+ * Why none of these comes back: nothing above depends on what the values are. All owners hold the hidden ones
+ * too, their dots are in the digest and stay in `seen` until the erase; and whoever still had one elsewhere,
+ * without what hides it, would be found by the same fence.
+ *
+ * Why no write is lost that anybody would see: a write that is not in the record stated is not covered by
+ * it, so it stays beside the bare one, whatever its timestamp. One that is in it had lost against the
+ * newest one for all readers of all owners, `purgeAfter` long; by which clocks no longer matters. Could it
+ * win after all? Only when the newest one goes alone, under a write that supersedes it and not the hidden
+ * one, and has a smaller timestamp than that. A timestamp exceeds those that the write's coordinator holds
+ * and supersedes, and owners hold both; so this takes a newest one that is over a minute ahead of the
+ * coordinator's clock, or a stand-in that holds neither and whose clock is behind by more than
+ * `purgeAfter`. There the purge has the later write shown, where the hidden one would have come up again.
+ * An expired one shows again on a clock that is put back by more than the grace, purged alone or with
+ * others.
  *
  * What disks are trusted with: that what a peer erased, synced, does not come back without its peer noticing.
  * Hash trees tell, but they are in memory: after a crash they are made from the disk itself, which then may
@@ -69,8 +87,10 @@
  * records and on what is read from them, and costs purges only while somebody is away, who would be waited
  * for anyway.
  */
+import type { Conflicts } from './configuration.ts'
 import type { KeyRecord } from './record.ts'
 import { timestampMs } from './timestamp.ts'
+import { ruling } from './view.ts'
 
 export interface PurgeRule {
   /** How long every owner must have held the same record. */
@@ -81,23 +101,23 @@ export interface PurgeRule {
 
 export const DEFAULT_PURGE_RULE: PurgeRule = { purgeAfterMs: 3_600_000, expiryGraceMs: 300_000 }
 
-/** It may be purged some day as it is: it has expiring values, or nothing but tombstones. */
+/**
+ * It may be purged some day as it is, in one keyspace or another: it has a tombstone, or a value that
+ * expires, or none at all. Said of every write, so it does not look at how the values stand to each other.
+ */
 export function isMortal({ values }: KeyRecord): boolean {
-  let isDeleted = true
-  for (const { value, expiresAtMs } of values) {
-    if (expiresAtMs !== null) return true
-    if (value !== null) isDeleted = false
-  }
-  return isDeleted
+  return (
+    values.length === 0 || values.some(({ value, expiresAtMs }) => value === null || expiresAtMs !== null)
+  )
 }
 
 /**
- * From when on all of its values are tombstones or long expired, by the wall clock. Of a bare record there
- * are none.
+ * From when on nobody sees anything in it, by the wall clock: all values that decide what is seen are
+ * tombstones or long expired. Of a bare record there are none.
  */
-export function purgeableAtMs({ values }: KeyRecord, { expiryGraceMs }: PurgeRule): number {
+export function purgeableAtMs(record: KeyRecord, conflicts: Conflicts, { expiryGraceMs }: PurgeRule): number {
   let latestMs = Number.NEGATIVE_INFINITY
-  for (const { value, expiresAtMs } of values) {
+  for (const { value, expiresAtMs } of ruling(record, conflicts)) {
     if (value === null) continue
     if (expiresAtMs === null) return Number.POSITIVE_INFINITY
     latestMs = Math.max(latestMs, expiresAtMs + expiryGraceMs)
@@ -105,8 +125,13 @@ export function purgeableAtMs({ values }: KeyRecord, { expiryGraceMs }: PurgeRul
   return latestMs
 }
 
-export function isPurgeable(record: KeyRecord, nowMs: number, rule: PurgeRule): boolean {
-  return purgeableAtMs(record, rule) <= nowMs
+export function isPurgeable(
+  record: KeyRecord,
+  conflicts: Conflicts,
+  nowMs: number,
+  rule: PurgeRule,
+): boolean {
+  return purgeableAtMs(record, conflicts, rule) <= nowMs
 }
 
 /**

@@ -16,14 +16,19 @@ export function visibleValues(
   conflicts: Conflicts,
   nowMs: number,
 ): readonly DottedValue[] {
-  const newestFirst = record.values.slice().sort(compareNewestFirst)
-  if (conflicts === 'lww') return newestFirst.slice(0, 1).filter((value) => isLive(value, nowMs))
+  const newestFirst = ruling(record, conflicts).slice().sort(compareNewestFirst)
   const writeIds = new Set<string>()
   return newestFirst.filter((value) => {
     if (!isLive(value, nowMs) || writeIds.has(value.writeId)) return false
     writeIds.add(value.writeId)
     return true
   })
+}
+
+/** Those that decide what is seen: all, or in `lww` the newest one. In no order. */
+export function ruling({ values }: KeyRecord, conflicts: Conflicts): readonly DottedValue[] {
+  if (conflicts !== 'lww' || values.length < 2) return values
+  return values.slice().sort(compareNewestFirst).slice(0, 1)
 }
 
 function isLive(value: DottedValue, nowMs: number): boolean {

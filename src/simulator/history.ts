@@ -71,6 +71,10 @@ export function placeOf(keyspace: string, key: string): Place {
   return `${keyspace}/${key}`
 }
 
+export function keyspaceNameOf(place: Place): string {
+  return place.slice(0, place.indexOf('/'))
+}
+
 /** What a level asks for among so many owners. */
 export function levelCount(level: Level, owners: number): number {
   if (level === 'one') return 1

@@ -13,7 +13,7 @@ import type { Committed } from './group-commit.ts'
 import type { Inventory } from './inventory.ts'
 import { KIND, partitionRange, userKey } from './keys.ts'
 import type { MortalPlaces } from './mortal-places.ts'
-import { encodeSeeded, isBare, isMortal } from './record-codec.ts'
+import { encodeSeeded, isBare, isStoredMortal } from './record-codec.ts'
 import type { RecordWriter } from './record-writer.ts'
 import type { KeyspacePlace, Slot } from './slot.ts'
 
@@ -90,7 +90,7 @@ export class Mortals {
       for (;;) {
         const chunk = await iterator.nextv(CHUNK_RECORDS).catch(unreadable)
         for (const [databaseKey, record] of chunk) {
-          if (isMortal(record)) found(userKey(databaseKey), record)
+          if (isStoredMortal(record)) found(userKey(databaseKey), record)
         }
         if (chunk.length === 0 || !(await goOn(chunk.length))) return
       }

@@ -128,14 +128,11 @@ export function isBare(bytes: Bytes): boolean {
   return ((bytes[1] as number) & BARE) !== 0
 }
 
-/**
- * True when a record may be purged some day as it is: it has expiring values, or nothing but tombstones. One
- * that cannot be read may not.
- */
-export function isMortal(bytes: Bytes): boolean {
+/** `isMortal` of the record that these bytes are; false when they cannot be read. */
+export function isStoredMortal(bytes: Bytes): boolean {
   if (!isLive(bytes)) return true
   try {
-    return hasExpiry(new ByteReader(bytes, HEADER_BYTES))
+    return hasMortalValue(new ByteReader(bytes, HEADER_BYTES))
   } catch (error) {
     if (error instanceof MalformedBytes) return false
     throw error
@@ -150,7 +147,7 @@ function flagsOf(values: readonly DottedValue[]): number {
 }
 
 /** Every write and every look of a purge asks: without making the record. */
-function hasExpiry(reader: ByteReader): boolean {
+function hasMortalValue(reader: ByteReader): boolean {
   for (let actors = reader.number(MAX_RECORD_ACTORS); actors > 0; actors--) {
     reader.bytes(ACTOR_BYTES)
     reader.number()
@@ -159,11 +156,11 @@ function hasExpiry(reader: ByteReader): boolean {
   for (let values = reader.number(MAX_RECORD_VALUES); values > 0; values--) {
     skipDot(reader)
     const flags = reader.byte()
-    if ((flags & EXPIRY) !== 0) return true
+    if ((flags & (TOMBSTONE | EXPIRY)) !== 0) return true
     reader.bytes(reader.number(MAX_TEXT_BYTES))
     reader.number()
     if ((flags & CONTENT_TYPE) !== 0) reader.bytes(reader.number(MAX_TEXT_BYTES))
-    if ((flags & TOMBSTONE) === 0) reader.bytes(reader.number(MAX_VALUE_BYTES))
+    reader.bytes(reader.number(MAX_VALUE_BYTES))
   }
   return false
 }

@@ -135,6 +135,29 @@ test('a disk that comes back from a copy brings nothing back that was purged sin
   await simulation.stop()
 })
 
+test('a key that was deleted in an lww keyspace, concurrently with an earlier put, is purged', async () => {
+  const [simulation, [a, , c]] = await cluster('lww')
+  const service = present(a.node, 'it runs').service
+  await simulation.settle(service.createKeyspace('l', { conflicts: 'lww', w: 'one' }))
+  await simulation.run(2000)
+  const ka = simulation.client({ peers: [a.address], pinned: true })
+  const kc = simulation.client({ peers: [c.address], pinned: true })
+  const isPeer = (host: string): boolean => simulation.peers.some((peer) => peer.host === host)
+  const touches = (from: string, to: string): boolean => {
+    return isPeer(from) && isPeer(to) && (from === c.host) !== (to === c.host)
+  }
+  const heal = simulation.world.paths.add({ touches, cut: true })
+  await simulation.run(200)
+  await simulation.settle(kc.put('k', 'v', { keyspace: 'l', w: 'one' }))
+  await simulation.run(500)
+  await simulation.settle(ka.delete('k', { keyspace: 'l', w: 'one' }))
+  heal()
+  await simulation.run(2 * ENOUGH_MS)
+  assert.equal((await simulation.settle(ka.get('k', { keyspace: 'l', r: 'all' }))).values, [])
+  assert.equal(allTraces(simulation, 'k'), [0, 0, 0])
+  await simulation.stop()
+})
+
 test('a damaged stand-in record ends no purging: it goes into quarantine, and status says so', async () => {
   const simulation = createSimulation({
     ...{ seed: 'damaged', peers: 4, partitionCount: PARTITIONS, formed: true, node: { purge: RULE } },

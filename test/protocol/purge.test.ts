@@ -3,8 +3,9 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { ActorId } from '../../src/base/ids.ts'
 import { includesDotSet, mergeRecords, putValue } from '../../src/protocol/dvv.ts'
-import { bareRecord, isPurgeable } from '../../src/protocol/purge.ts'
+import { bareRecord, isMortal, isPurgeable } from '../../src/protocol/purge.ts'
 import type { KeyRecord } from '../../src/protocol/record.ts'
+import { visibleValues } from '../../src/protocol/view.ts'
 import { live, makeValue, steps } from './dvv-arbitrary.ts'
 
 const A = 'a'.repeat(16) as ActorId
@@ -17,10 +18,32 @@ function holding(...contents: { readonly value?: null; readonly expiresAtMs?: nu
 }
 
 test('a record is purgeable when all of its values are tombstones or expired for longer than a grace', () => {
-  assert.ok(isPurgeable(holding({ value: null }), NOW_MS, RULE))
-  assert.ok(isPurgeable(holding({ value: null }, { expiresAtMs: 9700 }), NOW_MS, RULE))
-  assert.not(isPurgeable(holding({ expiresAtMs: 9701 }), NOW_MS, RULE))
-  assert.not(isPurgeable(holding({ value: null }, {}), NOW_MS, RULE))
+  assert.ok(isPurgeable(holding({ value: null }), 'siblings', NOW_MS, RULE))
+  assert.ok(isPurgeable(holding({ value: null }, { expiresAtMs: 9700 }), 'siblings', NOW_MS, RULE))
+  assert.not(isPurgeable(holding({ expiresAtMs: 9701 }), 'siblings', NOW_MS, RULE))
+  assert.not(isPurgeable(holding({ value: null }, {}), 'siblings', NOW_MS, RULE))
+})
+
+test('in lww the newest value decides, and what it hides goes with it', () => {
+  const held = (...contents: Parameters<typeof holding>) =>
+    isPurgeable(holding(...contents), 'lww', NOW_MS, RULE)
+  assert.ok(held({}, { value: null }))
+  assert.ok(held({}, { expiresAtMs: 9700 }))
+  assert.ok(held({ expiresAtMs: 1_000_000 }, { value: null }))
+  assert.not(held({}, { expiresAtMs: 9701 }))
+  assert.not(held({ value: null }, {}))
+})
+
+test('what is purgeable is mortal, and nobody sees anything of it', () => {
+  fc.assert(
+    fc.property(steps, fc.constantFrom('siblings', 'lww'), (history, conflicts) => {
+      for (const record of live(history).records) {
+        if (record === null || !isPurgeable(record, conflicts, NOW_MS, RULE)) continue
+        assert.ok(isMortal(record))
+        assert.equal(visibleValues(record, conflicts, NOW_MS), [])
+      }
+    }),
+  )
 })
 
 test('nothing that a record had seen comes back into it when it is bare', () => {

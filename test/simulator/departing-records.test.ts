@@ -1,5 +1,6 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import type { Conflicts } from '../../src/protocol/configuration.ts'
 import { EMPTY_DOTS, unionDotSets } from '../../src/protocol/dvv.ts'
 import type { DotSet } from '../../src/protocol/record.ts'
 import { createDepartureChecker } from '../../src/simulator/checker/departures.ts'
@@ -15,9 +16,10 @@ const K = 'siblings/k'
 const RECORD = { isStandIn: false, isPutAside: false }
 
 /** Disks a and b hold a tombstone, and had a value before. */
-function purging() {
+function purging(conflicts: Conflicts = 'siblings') {
   const dots = createDotLedger()
-  const checker = createPurgeChecker(dots, () => 1_000_000)
+  const [nowMs, of] = [() => 1_000_000, () => conflicts]
+  const checker = createPurgeChecker(dots, nowMs, of)
   const write = (host: string, what: StoredRecord): void => {
     dots.record(host, what)
     checker.written(host, K, what)
@@ -84,7 +86,7 @@ test('3: a purge in both steps is fine, and what is new may be written over what
   forget('a')
   write('b', stored(dot(3), 'y'))
   write('a', stored(dot(3), 'y'))
-  assert.equal(checker.counts, { stripped: 2, erased: 1, expired: 0 })
+  assert.equal(checker.counts, { stripped: 2, erased: 1, expired: 0, hidden: 0 })
   assert.ok(checker.purged(K).vector.get(ACTOR) === 2)
 })
 
@@ -102,6 +104,44 @@ test('3: a value may be purged when it has expired, whatever the clocks say', ()
   assert.is(checker.counts.expired, 2)
   write('b', stored(dot(4), 'z', { expiresAtMs: 1_800_000 }))
   violates(() => write('b', bare(4)), 3, /which is alive/)
+})
+
+/** Disks a and b hold a tombstone (3, at 9) and a value beside it (1 of OTHER, at so much). */
+function concurrent(conflicts: Conflicts, timestamp: number) {
+  const seen = { vector: new Map([...upTo(3).vector, [OTHER, 1]]), loose: [] }
+  const beside = stored(dot(1, OTHER), 'x', { timestamp })
+  const tombstone = stored(dot(3), null, { timestamp: 9 })
+  const values = [tombstone, beside].flatMap(({ record }) => record.values)
+  const world = purging(conflicts)
+  for (const host of ['a', 'b']) world.write(host, { ...tombstone, record: { seen, values } })
+  const nothing = { ...tombstone, record: { seen, values: [] } }
+  return { ...world, tombstone, beside, nothing }
+}
+
+test('3: in lww a value may be purged beneath a newer tombstone, and nowhere else', () => {
+  const hidden = concurrent('lww', 5)
+  for (const host of ['a', 'b']) hidden.write(host, hidden.nothing)
+  assert.equal(hidden.checker.counts, { stripped: 2, erased: 0, expired: 0, hidden: 2 })
+  const newer = concurrent('lww', 10)
+  violates(() => newer.write('a', newer.nothing), 3, /which is alive/)
+  const sibling = concurrent('siblings', 5)
+  violates(() => sibling.write('a', sibling.nothing), 3, /which is alive/)
+})
+
+test('3: a value that was hidden must be on no disk, nor be kept for others, without what hides it', () => {
+  for (const isStandIn of [false, true]) {
+    const { write, beside, nothing } = concurrent('lww', 5)
+    write('c', { ...beside, isStandIn })
+    violates(() => write('a', nothing), 3, /while c .* a value .* which has not met what hides it/)
+  }
+  const { write, beside, nothing } = concurrent('lww', 5)
+  const { values } = stored(dot(4), 'y', { timestamp: 12 }).record
+  const seen = { vector: new Map([...upTo(4).vector, [OTHER, 1]]), loose: [] }
+  write('b', {
+    ...nothing,
+    record: { seen, values: [...values, ...beside.record.values] },
+  })
+  write('a', nothing)
 })
 
 test('3: what a purged record had replaced must be on no disk, nor be kept for others', () => {
@@ -128,7 +168,7 @@ test('3: what was purged must not be written anywhere, or brought back to a disk
 test("3: what is put into quarantine is not purged, and a disk that was exchanged is in nobody's way", () => {
   const { checker, write, forget } = purging()
   forget('b', { isPutAside: true })
-  assert.equal(checker.counts, { stripped: 0, erased: 0, expired: 0 })
+  assert.equal(checker.counts, { stripped: 0, erased: 0, expired: 0, hidden: 0 })
   write('c', stored(dot(1), 'x'))
   checker.replaced('c')
   write('a', bare(2))

@@ -4,13 +4,14 @@ import * as assert from 'uvu/assert'
 import { equalBytes, utf8 } from '../../src/base/bytes.ts'
 import { hash32 } from '../../src/base/hash.ts'
 import type { ActorId } from '../../src/base/ids.ts'
+import { isMortal } from '../../src/protocol/purge.ts'
 import type { KeyRecord } from '../../src/protocol/record.ts'
 import {
   decodeRecord,
   encodeRecord,
   isBare,
   isLive,
-  isMortal,
+  isStoredMortal,
   MalformedRecord,
 } from '../../src/store/record-codec.ts'
 import { keys, records, spelled } from './records.ts'
@@ -85,14 +86,13 @@ test('only a record with a value that is not a tombstone is live', () => {
   assert.is(isLive(encodeRecord(key, { seen: oneValue(null).seen, values: [] })), false)
 })
 
-test('only a record without values is bare; one that lives without an end is not mortal', () => {
+test('only a record without values is bare; what is mortal shows in its bytes', () => {
   fc.assert(
     fc.property(keys, records, (key, record) => {
       const bytes = encodeRecord(key, record)
       const { values } = record
       assert.is(isBare(bytes), values.length === 0)
-      const lives = values.some(({ value }) => value !== null)
-      assert.is(isMortal(bytes), !lives || values.some(({ expiresAtMs }) => expiresAtMs !== null))
+      assert.is(isStoredMortal(bytes), isMortal(record))
     }),
   )
 })
@@ -100,7 +100,7 @@ test('only a record without values is bare; one that lives without an end is not
 test('whatever the bytes are, they are mortal or not, never more', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 120 }), (body) => {
-      assert.type(isMortal(Uint8Array.of(1, 1, 0, 0, 0, 0, ...body)), 'boolean')
+      assert.type(isStoredMortal(Uint8Array.of(1, 1, 0, 0, 0, 0, ...body)), 'boolean')
     }),
   )
 })

@@ -3,10 +3,10 @@
 import { present } from '../../base/assert.ts'
 import { type Bytes, text } from '../../base/bytes.ts'
 import type { NodeId } from '../../base/ids.ts'
-import type { Keyspace } from '../../protocol/configuration.ts'
+import type { Conflicts, Keyspace } from '../../protocol/configuration.ts'
 import { createRing, type Ring } from '../../protocol/ring.ts'
 import type { DiskLedger } from '../data-loss.ts'
-import { type HistoryObserver, type KeyspaceFacts, type Place, placeOf } from '../history.ts'
+import { type HistoryObserver, type KeyspaceFacts, keyspaceNameOf, type Place, placeOf } from '../history.ts'
 import { EPOCH_MS } from '../sim-clock.ts'
 import type { SimOperation } from '../sim-database.ts'
 import type { WorldObserver } from '../sim-world.ts'
@@ -74,7 +74,11 @@ class Checks implements ClusterChecks {
   readonly dots = createDotLedger()
   readonly configurations = createConfigurationChecker()
   readonly votes = createVotesChecker()
-  readonly purges: PurgeChecker = createPurgeChecker(this.dots, () => this.#nowMs)
+  readonly purges: PurgeChecker = createPurgeChecker(
+    this.dots,
+    () => this.#nowMs,
+    (place) => present(this.#conflicts.get(keyspaceNameOf(place)), 'the keyspace of a record is known'),
+  )
   readonly #durability = createDurabilityChecker(this.purges.purged)
   readonly #departures = createDepartureChecker(this.purges.purged, () => this.#simulation?.nowMs ?? 0)
   readonly #hosts = new Map<NodeId, string>()
@@ -82,6 +86,7 @@ class Checks implements ClusterChecks {
   readonly #names = new Map<number, string>()
   /** Each is looked at when it is written and when it is durable. */
   readonly #batches = new WeakMap<readonly SimOperation[], Batch>()
+  readonly #conflicts = new Map<string, Conflicts>()
   #ring: Ring | null = null
   #simulation: Simulation | null = null
 
@@ -145,7 +150,10 @@ class Checks implements ClusterChecks {
   }
 
   learnKeyspaces(keyspaces: readonly Keyspace[]): void {
-    for (const { id, name } of keyspaces) this.#names.set(id, name)
+    for (const { id, name, conflicts } of keyspaces) {
+      this.#names.set(id, name)
+      this.#conflicts.set(name, conflicts)
+    }
   }
 
   checkEveryOwner(keyspace: KeyspaceFacts, key: string): void {

@@ -1,16 +1,18 @@
 /**
  * Invariant 3: a purged key never returns.
  *
- * Of each record that loses its last values, as a disk is handed it: these were tombstones or had expired,
- * and no disk anywhere, of a peer that is down or of one that stands in included, holds a value that they had
- * replaced. Of each that is gone for good from a disk: none of its values is ever handed to any disk again,
- * none is read, and the disk is not given the record back without something new in it.
+ * Of each record that loses its last values, as a disk is handed it: these were tombstones or had expired (in
+ * a `lww` keyspace: the newest one, which hides the others), and no disk anywhere, of a peer that is down or
+ * of one that stands in included, holds a value that they had replaced, or one that was hidden without having
+ * seen what hides it. Of each that is gone for good from a disk: none of its values is ever handed to any
+ * disk again, none is read, and the disk is not given the record back without something new in it.
  *
  * A disk that was wiped, or exchanged for a copy from the past, is taken for empty: nothing on it may be
  * believed, so it is in nobody's way when a key is purged, and what it had let go of must not come back to it
  * either. If a peer did believe it, the old values would be handed to another disk, or read.
  */
-import { covers, EMPTY_DOTS, includesDotSet, unionDotSets } from '../../protocol/dvv.ts'
+import type { Conflicts } from '../../protocol/configuration.ts'
+import { compareDots, covers, EMPTY_DOTS, includesDotSet, unionDotSets } from '../../protocol/dvv.ts'
 import type { DotSet, DottedValue, KeyRecord } from '../../protocol/record.ts'
 import { type HistoryObserver, type Place, placeOf, type ReadOperation } from '../history.ts'
 import type { DotLedger } from './dot-ledger.ts'
@@ -23,8 +25,10 @@ export interface PurgeCounts {
   stripped: number
   /** Records that went from a disk for good. */
   erased: number
-  /** Records that lost a value because it had expired. */
+  /** Values that were purged because they had expired. */
   expired: number
+  /** Values that were purged because a newer one, in a `lww` keyspace, hid them. */
+  hidden: number
 }
 
 export interface PurgeChecker extends HistoryObserver {
@@ -52,15 +56,20 @@ type Records = Map<string, Map<Place, KeyRecord>>
 /** Past this nobody's clock may still be before a value's expiry: they differ by that much at most. */
 const CLOCK_ERROR_MS = 700_000
 
-/** @param now wall-clock ms, about */
-export function createPurgeChecker(ledger: DotLedger, now: () => number): PurgeChecker {
-  return new Purges(ledger, now)
+/** @param now wall-clock ms, about @param conflictsOf of a key's keyspace */
+export function createPurgeChecker(
+  ledger: DotLedger,
+  now: () => number,
+  conflictsOf: (place: Place) => Conflicts,
+): PurgeChecker {
+  return new Purges(ledger, now, conflictsOf)
 }
 
 class Purges implements PurgeChecker {
-  readonly counts: PurgeCounts = { stripped: 0, erased: 0, expired: 0 }
+  readonly counts: PurgeCounts = { stripped: 0, erased: 0, expired: 0, hidden: 0 }
   readonly #ledger: DotLedger
   readonly #now: () => number
+  readonly #conflictsOf: (place: Place) => Conflicts
   /** What each disk was handed last, as an owner. */
   readonly #newest: Records = new Map()
   /** What each disk holds through any crash. */
@@ -74,9 +83,10 @@ class Purges implements PurgeChecker {
   readonly #reset = new Map<string, Set<Place>>()
   readonly #bounds = new Map<ReadOperation, DotSet>()
 
-  constructor(ledger: DotLedger, now: () => number) {
+  constructor(ledger: DotLedger, now: () => number, conflictsOf: (place: Place) => Conflicts) {
     this.#ledger = ledger
     this.#now = now
+    this.#conflictsOf = conflictsOf
   }
 
   readonly purged = (place: Place): DotSet => this.#purged.get(place) ?? EMPTY_DOTS
@@ -164,7 +174,12 @@ class Purges implements PurgeChecker {
   }
 
   #checkStrip(host: string, place: Place, before: KeyRecord, bare: KeyRecord): void {
+    const hider = this.#conflictsOf(place) === 'lww' ? newestOf(before.values) : null
     for (const value of before.values) {
+      if (hider !== null && value !== hider) {
+        this.counts.hidden++
+        continue
+      }
       if (value.value === null) continue
       this.counts.expired++
       if (value.expiresAtMs !== null && value.expiresAtMs <= this.#now() + CLOCK_ERROR_MS) continue
@@ -172,13 +187,29 @@ class Purges implements PurgeChecker {
     }
     for (const records of [this.#owned, this.#kept]) {
       for (const [other, record] of holdersOf(records, place)) {
-        const stale = record.values.find((value) => isStale(value, before, bare))
-        if (stale === undefined) continue
         const where = records === this.#kept ? `${other} keeps for others` : `${other} holds`
-        throw new Violation(3, `${host} purged ${place} while ${where} ${nameOf(stale)}, which was replaced`)
+        const fails = (value: DottedValue, why: string): never => {
+          throw new Violation(3, `${host} purged ${place} while ${where} ${nameOf(value)}, ${why}`)
+        }
+        const stale = record.values.find((value) => isStale(value, before, bare))
+        if (stale !== undefined) fails(stale, 'which was replaced')
+        if (hider === null || covers(record.seen, hider.dot)) continue
+        const shown = record.values.find((value) => covers(bare.seen, value.dot))
+        if (shown !== undefined) fails(shown, 'which has not met what hides it')
       }
     }
   }
+}
+
+/** By timestamp; of two with the same one, by the names of their dots. */
+function newestOf(values: readonly DottedValue[]): DottedValue | null {
+  const isOlder = (value: DottedValue, other: DottedValue): boolean => {
+    if (value.timestamp !== other.timestamp) return value.timestamp < other.timestamp
+    return compareDots(value.dot, other.dot) < 0
+  }
+  return values.reduce<DottedValue | null>((newest, value) => {
+    return newest === null || isOlder(newest, value) ? value : newest
+  }, null)
 }
 
 function add(sets: Map<Place, DotSet>, place: Place, seen: DotSet): void {
