@@ -25,6 +25,8 @@ export interface DueKey {
   /** Of the record held here. */
   readonly digest: Digest
   readonly isBare: boolean
+  /** Of the key and its record: an owner that is asked about it reads so much. */
+  readonly sizeBytes: number
   readonly owners: readonly NodeId[]
 }
 
@@ -205,7 +207,7 @@ export class PurgeLook {
     const { due, limit } = gathered
     if (heldEnoughMs > nowMs || due.length >= limit.keys || gathered.bytes >= limit.bytes) return
     gathered.bytes += key.length
-    due.push({ keyspace, key, digest, isBare: bare, owners })
+    due.push({ keyspace, key, digest, isBare: bare, sizeBytes: key.length + record.length, owners })
   }
 
   /** Null: it cannot be read now. */

@@ -30,6 +30,8 @@ const CALL_TIMEOUT_MS = 10_000
 const MAX_BATCH_KEYS = 16_384
 /** Found in one look; the rest is found by the next. */
 const LOOK_LIMIT = { keys: 8 * MAX_BATCH_KEYS, bytes: 16 * 1024 * 1024 }
+/** Of keys and their records, in one question: an owner reads them all before it does anything else. */
+const MAX_ASKED_BYTES = 1024 * 1024
 /** Until an owner that has too much to do is asked again, and how often. */
 const BUSY_PAUSE_MS = 250
 const MAX_BUSY_ANSWERS = 20
@@ -187,9 +189,7 @@ export class Purger {
       }
     }
     const asked = [...groups.values()].map(async ({ owner, keyspace, some }) => {
-      for (let i = 0; i < some.length; i += MAX_PURGED_KEYS) {
-        await this.#tell(owner, number, keyspace, step, era, some.slice(i, i + MAX_PURGED_KEYS))
-      }
+      for (const portion of portions(some)) await this.#tell(owner, number, keyspace, step, era, portion)
     })
     await Promise.all(asked)
     return candidates.filter(({ held }) => held.every((digest) => digest !== DISAGREES))
@@ -249,4 +249,20 @@ export class Purger {
       await this.#background.pauses.pause(BUSY_PAUSE_MS)
     }
   }
+}
+
+/** As many as fit into one question each; at least one. */
+export function* portions<T extends Pick<DueKey, 'sizeBytes'>>(due: readonly T[]): Generator<readonly T[]> {
+  let begin = 0
+  let bytes = 0
+  for (const [end, { sizeBytes }] of due.entries()) {
+    const isFull = end - begin === MAX_PURGED_KEYS || bytes + sizeBytes > MAX_ASKED_BYTES
+    if (isFull && end > begin) {
+      yield due.slice(begin, end)
+      begin = end
+      bytes = 0
+    }
+    bytes += sizeBytes
+  }
+  if (begin < due.length) yield due.slice(begin)
 }
