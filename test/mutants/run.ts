@@ -16,6 +16,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { type Column, renderTable } from '../../src/cli/terminal.ts'
 import { bundleWorker } from '../simulation/bundle.ts'
+import { exitWith } from '../simulation/exit-code.ts'
 import { createPool, type Pool } from '../simulation/pool.ts'
 import { hunt, MINUTES, PEERS, type Range } from './hunt.ts'
 import { MUTANTS, type Mutant } from './mutants.ts'
@@ -202,12 +203,4 @@ async function main(): Promise<number> {
   }
 }
 
-main().then(
-  (code) => {
-    process.exitCode = code
-  },
-  (error: unknown) => {
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
-    process.exitCode = 2
-  },
-)
+exitWith(main)

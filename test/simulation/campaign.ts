@@ -17,6 +17,7 @@ import { parseArgs } from 'node:util'
 import type { ScenarioReport } from '../../src/simulator/scenario.ts'
 import { FAULT_CLASSES } from '../../src/simulator/swarm.ts'
 import { bundleWorker } from './bundle.ts'
+import { exitWith } from './exit-code.ts'
 import type { RunSettings } from './messages.ts'
 import { createPool } from './pool.ts'
 
@@ -254,12 +255,4 @@ function settingsOf({ peers, minutes, keep }: Settings, seed: number): RunSettin
   return { peers: peers[seed % peers.length] as number, minutes, keep }
 }
 
-main().then(
-  (code) => {
-    process.exitCode = code
-  },
-  (error: unknown) => {
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
-    process.exitCode = 2
-  },
-)
+exitWith(main)
