@@ -63,10 +63,20 @@ const MAX_REMEMBERED = 4
 /** Operations under way at once, for each client; past it the load waits. */
 const MAX_UNDER_WAY = 64
 
+/** What the load is like for a while. */
+interface Phase {
+  readonly mix: Mix
+  /** A few keys take half of the load: that is where requests meet. */
+  readonly hot: readonly LoadPlace[]
+  readonly endMs: number
+}
+
 /** Chances. */
 interface Mix {
   /** Of a write to be a delete. */
   readonly deletes: number
+  /** Of a put to be followed by a delete: keys come, go, and are left alone. */
+  readonly shortLived: number
   /** Of a put to live for a while only. */
   readonly mortals: number
   /** Of a write to name no context. */
@@ -74,6 +84,11 @@ interface Mix {
   /** Of a context to be any that the client remembers, not the newest. */
   readonly oldContexts: number
 }
+
+/** So long a run's load stays what it is, on average: what is written in one phase is deleted in another. */
+const MEAN_PHASES_MS = [8_000, 20_000, 60_000]
+/** What is written to be deleted is so after so long, in a run. */
+const LIVES_MS = [3_000, 10_000, 20_000]
 
 export interface LoadPlace {
   readonly keyspace: KeyspaceFacts
@@ -95,7 +110,11 @@ export class Load {
   readonly #prng: Prng
   readonly #keyspaceIds: ReadonlyMap<string, KeyspaceId>
   readonly #clusterSeed: number
-  readonly #mix: Mix
+  readonly #phaseMs: number
+  #phase: Phase
+  readonly #lifeMs: number
+  /** Keys that were written to be deleted a while later, in the order of that. */
+  readonly #doomed: { readonly place: LoadPlace; readonly atMs: number }[] = []
   readonly #memories: readonly Memory[]
   #nextIndex = 0
   #underWay = 0
@@ -109,11 +128,13 @@ export class Load {
     this.#prng = options.prng
     this.#keyspaceIds = new Map(keyspaces.map(({ name, id }) => [name, id]))
     this.#clusterSeed = hashText32(options.clusterId)
-    this.#mix = drawMix(options.prng)
     this.#memories = clients.map(() => new Map())
     this.places = Array.from({ length: keyCount }, (_, i) => {
       return { keyspace: facts[i % facts.length] as KeyspaceFacts, key: `key-${i}` }
     })
+    this.#lifeMs = pick(options.prng, LIVES_MS)
+    this.#phaseMs = pick(options.prng, MEAN_PHASES_MS)
+    this.#phase = this.#drawPhase()
   }
 
   /** Operations that have not ended. */
@@ -150,28 +171,56 @@ export class Load {
 
   async #operate(): Promise<void> {
     const prng = this.#prng
-    // A few keys take half of the load: that is where requests meet.
-    const hot = this.places.slice(0, Math.ceil(this.places.length / 20))
-    const place = pick(prng, chance(prng, 0.5) ? hot : this.places)
+    if (this.#options.scheduler.nowMs >= this.#phase.endMs) this.#phase = this.#drawPhase()
     const client = prng.int(this.#options.clients.length)
     this.#underWay++
     try {
-      if (chance(prng, 0.5)) await this.#write(client, place)
-      else await this.#read(client, place, pick(prng, READ_LEVELS))
+      if (chance(prng, 0.5)) await this.#write(client)
+      else await this.#read(client, this.#pickPlace(), pick(prng, READ_LEVELS))
     } finally {
       this.#underWay--
     }
   }
 
-  async #write(client: number, { keyspace, key }: LoadPlace): Promise<void> {
+  #pickPlace(): LoadPlace {
+    return pick(this.#prng, chance(this.#prng, 0.5) ? this.#phase.hot : this.places)
+  }
+
+  /** Null: the time of none has come. */
+  #nextDoomed(): LoadPlace | null {
+    const next = this.#doomed[0]
+    if (next === undefined || next.atMs > this.#options.scheduler.nowMs) return null
+    this.#doomed.shift()
+    return next.place
+  }
+
+  #drawPhase(): Phase {
+    const { scheduler } = this.#options
+    const prng = this.#prng
+    const { length } = this.places
+    const hotFrom = prng.int(length)
+    return {
+      mix: drawMix(prng),
+      hot: [...this.places, ...this.places].slice(hotFrom, hotFrom + Math.ceil(length / 20)),
+      endMs: scheduler.nowMs + exponential(prng, this.#phaseMs),
+    }
+  }
+
+  async #write(client: number): Promise<void> {
     const { scheduler, observers, clients } = this.#options
     const prng = this.#prng
+    const { mix } = this.#phase
+    const doomed = this.#nextDoomed()
+    const place = doomed ?? this.#pickPlace()
+    const { keyspace, key } = place
     const context = this.#contextFor(client, placeOf(keyspace.name, key))
     const w = pick(prng, WRITE_LEVELS)
     const index = this.#nextIndex++
-    const value = chance(prng, this.#mix.deletes) ? null : `value-${index}`
-    const ttlMs =
-      value !== null && chance(prng, this.#mix.mortals) ? Math.round(between(prng, 500, 20_000)) : null
+    const value = doomed !== null || chance(prng, mix.deletes) ? null : `value-${index}`
+    if (value !== null && chance(prng, mix.shortLived)) {
+      this.#doomed.push({ place, atMs: scheduler.nowMs + this.#lifeMs })
+    }
+    const ttlMs = value !== null && chance(prng, mix.mortals) ? Math.round(between(prng, 500, 20_000)) : null
     const operation: WriteOperation = {
       index,
       client,
@@ -256,12 +305,13 @@ export class Load {
   }
 
   /**
-   * Half of the time none; mostly the newest one the client has, sometimes an old one, which leaves siblings.
+   * Often none; mostly the newest one the client has, sometimes an old one, which leaves siblings.
    */
   #contextFor(client: number, place: Place): string | null {
     const known = this.#memories[client]?.get(place) ?? []
-    if (chance(this.#prng, this.#mix.contextless) || known.length === 0) return null
-    return chance(this.#prng, this.#mix.oldContexts) ? pick(this.#prng, known) : (known.at(-1) ?? null)
+    const { contextless, oldContexts } = this.#phase.mix
+    if (chance(this.#prng, contextless) || known.length === 0) return null
+    return chance(this.#prng, oldContexts) ? pick(this.#prng, known) : (known.at(-1) ?? null)
   }
 
   #decode(keyspace: string, key: string, context: string | null): DotSet | null {
@@ -277,10 +327,11 @@ export class Load {
   }
 }
 
-/** Of a run: what one of them makes often another one makes seldom. */
+/** What one of them makes often another one makes seldom. */
 function drawMix(prng: Prng): Mix {
   return {
     deletes: pick(prng, [0.05, 0.15, 0.4]),
+    shortLived: pick(prng, [0, 0.3, 0.8]),
     mortals: pick(prng, [0, 0.1, 0.3]),
     contextless: pick(prng, [0.2, 0.5, 0.8]),
     oldContexts: pick(prng, [0.2, 0.6]),

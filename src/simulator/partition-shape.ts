@@ -9,12 +9,14 @@ export const PARTITION_SHAPES = [
   'oneWay',
   'ring',
   'bridge',
+  'pair',
   'total',
 ] as const
 /**
  * `halves`, `minority` (a random smaller side), `isolate` (one alone): two sides. `oneWay`: two sides, cut in
  * one direction only. `ring`: everyone reaches a majority, but no two the same one. `bridge`: two sides that
- * only one peer can reach both of. `total`: everyone alone.
+ * only one peer can reach both of. `pair`: two do not reach each other, or one not the other, and everyone
+ * else reaches both. `total`: everyone alone.
  */
 export type PartitionShape = (typeof PARTITION_SHAPES)[number]
 
@@ -33,6 +35,7 @@ export function makeCuts(
   const order = shuffle(prng, hosts)
   if (shape === 'ring') return ringCuts(order)
   if (shape === 'total') return pairs(order, order)
+  if (shape === 'pair') return pairs(order.slice(0, 2), order.slice(0, 2)).slice(prng.int(2))
   const size = sideSize(shape, order.length, prng)
   const bridge = shape === 'bridge' ? order.slice(-1) : []
   const rest = shape === 'bridge' ? order.slice(0, -1) : order

@@ -143,7 +143,7 @@ class Scenario {
       node: {
         // Often enough that trees are made anew in every phase of a run.
         treeRebuildIntervalMs: 40_000,
-        purge: { purgeAfterMs: pick(this.#prng, [1, 4000, 20_000]), expiryGraceMs: 1000 },
+        purge: { purgeAfterMs: pick(this.#prng, [1, 4000, 10_000]), expiryGraceMs: 1000 },
       },
       ...(options.log === undefined ? {} : { log: options.log }),
       ...(options.frame === undefined ? {} : { frame: options.frame }),

@@ -9,11 +9,12 @@ import { createPrng, type Prng } from '../base/prng.ts'
 import { type Cuts, makeCuts, PARTITION_SHAPES, type PartitionShape } from './partition-shape.ts'
 import { between, chance, exponential, pick, shuffle } from './sim-random.ts'
 
+/** A peer is away for a while. */
+const ABSENCES = ['crash', 'powerLoss', 'restart', 'pause'] as const
+type Absence = (typeof ABSENCES)[number]
+
 export const FAULT_CLASSES = [
-  'crash',
-  'powerLoss',
-  'restart',
-  'pause',
+  ...ABSENCES,
   'loss',
   'delay',
   'duplication',
@@ -43,7 +44,7 @@ export type Scope =
 
 export type Fault = Timed &
   (
-    | { readonly class: 'crash' | 'powerLoss' | 'restart' | 'pause'; readonly host: string }
+    | { readonly class: Absence; readonly host: string }
     | {
         readonly class: 'loss' | 'duplication' | 'reordering'
         readonly scope: Scope
@@ -71,6 +72,8 @@ export type Fault = Timed &
     /** `forMs`: how long the peer goes on after its disk was copied, before it is put back. */
     | { readonly class: 'restore'; readonly host: string }
   )
+
+type Gone = Fault & { readonly class: Absence }
 
 export interface SwarmOptions {
   readonly seed: string | number
@@ -104,7 +107,10 @@ const CLASS_CHANCE = 0.4
 
 /** Over before anyone notices. */
 const SHORT_ABSENCE_MS = 3_000
-const FOLLOW_UP_CHANCE = 0.4
+/** That somebody else goes, that the same one goes again, that a network heals in parts. */
+const NEXT_GOES_CHANCE = 0.4
+const GOES_AGAIN_CHANCE = 0.4
+const HALF_HEALED_CHANCE = 0.5
 
 /** Ordered by time. At least one class strikes at least once when the duration allows it. */
 export function createSwarm(options: SwarmOptions): readonly Fault[] {
@@ -114,7 +120,8 @@ export function createSwarm(options: SwarmOptions): readonly Fault[] {
   // A stormy seed brings everything more often, a quiet one leaves time for what comes after a fault.
   const storminess = pick(prng, [0.5, 1, 1, 2, 4])
   const faults = classes.flatMap((name) => strikes(name, storminess, options, prng.fork(name)))
-  return faults.sort((a, b) => a.atMs - b.atMs)
+  const more = faults.flatMap((fault) => followUps(fault, classes, options, prng))
+  return [...faults, ...more].sort((a, b) => a.atMs - b.atMs)
 }
 
 function strikes(name: FaultClass, storminess: number, options: SwarmOptions, prng: Prng): Fault[] {
@@ -122,45 +129,89 @@ function strikes(name: FaultClass, storminess: number, options: SwarmOptions, pr
   const faults: Fault[] = []
   let atMs = Math.min(exponential(prng, meanMs), options.durationMs * prng.float())
   while (atMs < options.durationMs) {
-    const fault = draw(name, Math.round(atMs), options, prng)
-    faults.push(fault, ...followUp(fault, options, prng))
+    faults.push(draw(name, Math.round(atMs), options, prng))
     atMs += exponential(prng, meanMs) + 1
   }
   return faults
 }
 
-/**
- * Often the next one goes before somebody who is away is back, and stays away beyond that: what was kept for
- * the first may be with the second.
- */
-function followUp(fault: Fault, { hosts }: SwarmOptions, prng: Prng): Fault[] {
+/** What comes after a fault more often than by chance. @param classes those that the seed took */
+function followUps(
+  fault: Fault,
+  classes: readonly FaultClass[],
+  options: SwarmOptions,
+  prng: Prng,
+): readonly Fault[] {
   switch (fault.class) {
     case 'crash':
     case 'powerLoss':
+    case 'restart':
     case 'pause': {
-      const others = hosts.filter((host) => host !== fault.host)
-      const isNoticed = fault.forMs > SHORT_ABSENCE_MS && others.length > 0
-      if (!isNoticed || !chance(prng, FOLLOW_UP_CHANCE)) return []
-      const waitMs = Math.round(fault.forMs * prng.float())
-      const forMs = fault.forMs - waitMs + Math.round(exponential(prng, 10_000))
-      return [{ class: fault.class, atMs: fault.atMs + waitMs, forMs, host: pick(prng, others) }]
+      const absences = ABSENCES.filter((name) => classes.includes(name))
+      const breaks = classes.includes('partition') ? returnsInPart(fault, options, prng) : []
+      return [...nextGoes(fault, absences, options, prng), ...goesAgain(fault, absences, prng), ...breaks]
     }
+    case 'partition':
+      return healsInParts(fault, options, prng)
     default:
       return []
   }
 }
 
+/**
+ * Somebody else goes before the one who is away is back, and stays away beyond that: what was kept for the
+ * first may be with the second.
+ */
+function nextGoes(
+  { atMs, forMs, host }: Gone,
+  absences: readonly Absence[],
+  { hosts }: SwarmOptions,
+  prng: Prng,
+): readonly Fault[] {
+  const others = hosts.filter((other) => other !== host)
+  const isNoticed = forMs > SHORT_ABSENCE_MS && others.length > 0
+  if (!isNoticed || !chance(prng, NEXT_GOES_CHANCE)) return []
+  const waitMs = Math.round(forMs * prng.float())
+  const stayMs = forMs - waitMs + lasting(prng, 20_000)
+  return [{ class: pick(prng, absences), atMs: atMs + waitMs, forMs: stayMs, host: pick(prng, others) }]
+}
+
+/** Who is just back goes again: what its start made good is not settled yet, what it believes not tried. */
+function goesAgain({ atMs, forMs, host }: Gone, absences: readonly Absence[], prng: Prng): readonly Fault[] {
+  if (!chance(prng, GOES_AGAIN_CHANCE)) return []
+  const againMs = atMs + forMs + lasting(prng, 5_000)
+  return [drawAbsence(pick(prng, absences), againMs, host, prng)]
+}
+
+/** Somebody does not reach the one who is back, whom everybody else does. */
+function returnsInPart({ atMs, forMs, host }: Gone, { hosts }: SwarmOptions, prng: Prng): readonly Fault[] {
+  const others = hosts.filter((other) => other !== host)
+  if (others.length === 0 || !chance(prng, HALF_HEALED_CHANCE)) return []
+  const cuts = makeCuts('pair', [host, pick(prng, others)], [], prng)
+  return [{ class: 'partition', atMs: atMs + forMs, forMs: lasting(prng, 30_000), shape: 'pair', cuts }]
+}
+
+/** Two may not reach each other for a while after everybody else does. */
+function healsInParts(
+  { atMs, forMs, cuts }: Fault & { readonly class: 'partition' },
+  { hosts }: SwarmOptions,
+  prng: Prng,
+): readonly Fault[] {
+  if (!chance(prng, HALF_HEALED_CHANCE)) return []
+  const ofPeers = cuts.filter((cut) => cut.every((host) => hosts.includes(host)))
+  const pair = pick(prng, ofPeers)
+  const left = ofPeers.filter((cut) => cut.every((host) => pair.includes(host)))
+  return [{ class: 'partition', atMs: atMs + forMs, forMs: lasting(prng, 30_000), shape: 'pair', cuts: left }]
+}
+
 function draw(name: FaultClass, atMs: number, { hosts, clients }: SwarmOptions, prng: Prng): Fault {
   const host = pick(prng, hosts)
-  const lasting = (meanMs: number): number => Math.round(Math.min(exponential(prng, meanMs), 4 * meanMs)) + 1
   switch (name) {
     case 'crash':
     case 'powerLoss':
     case 'restart':
-      // A short absence is over before anyone notices, a long one is answered by a verdict.
-      return { class: name, atMs, forMs: lasting(chance(prng, 0.5) ? 300 : 15_000), host }
     case 'pause':
-      return { class: name, atMs, forMs: lasting(pick(prng, [200, 1_000, 8_000])), host }
+      return drawAbsence(name, atMs, host, prng)
     case 'loss':
     case 'duplication':
     case 'reordering': {
@@ -168,7 +219,7 @@ function draw(name: FaultClass, atMs: number, { hosts, clients }: SwarmOptions, 
       return {
         class: name,
         atMs,
-        forMs: lasting(15_000),
+        forMs: lasting(prng, 15_000),
         scope: drawScope(hosts, prng),
         chance: between(prng, 0.01, most),
       }
@@ -176,11 +227,18 @@ function draw(name: FaultClass, atMs: number, { hosts, clients }: SwarmOptions, 
     case 'delay': {
       const delayMs: [number, number] = [Math.round(between(prng, 0, 30)), Math.round(between(prng, 30, 100))]
       const clogMs = chance(prng, 0.5) ? Math.round(between(prng, 500, 8_000)) : 0
-      return { class: name, atMs, forMs: lasting(20_000), scope: drawScope(hosts, prng), delayMs, clogMs }
+      return {
+        class: name,
+        atMs,
+        forMs: lasting(prng, 20_000),
+        scope: drawScope(hosts, prng),
+        delayMs,
+        clogMs,
+      }
     }
     case 'partition': {
       const shape = pick(prng, PARTITION_SHAPES)
-      const forMs = lasting(pick(prng, [1_000, 10_000, 25_000]))
+      const forMs = lasting(prng, pick(prng, [1_000, 10_000, 25_000]))
       return { class: name, atMs, forMs, shape, cuts: makeCuts(shape, hosts, clients, prng) }
     }
     case 'linkBreak':
@@ -190,16 +248,32 @@ function draw(name: FaultClass, atMs: number, { hosts, clients }: SwarmOptions, 
       return { class: name, atMs, forMs: 0, host, byMs }
     }
     case 'slowDisk':
-      return { class: name, atMs, forMs: lasting(20_000), host, times: Math.round(between(prng, 10, 200)) }
+      return {
+        class: name,
+        atMs,
+        forMs: lasting(prng, 20_000),
+        host,
+        times: Math.round(between(prng, 10, 200)),
+      }
     case 'diskError': {
       const [chanceOfFailure, keptChance] = [between(prng, 0.01, 0.3), prng.float()]
-      return { class: name, atMs, forMs: lasting(5_000), host, chance: chanceOfFailure, keptChance }
+      return { class: name, atMs, forMs: lasting(prng, 5_000), host, chance: chanceOfFailure, keptChance }
     }
     case 'wipe':
-      return { class: name, atMs, forMs: lasting(chance(prng, 0.5) ? 300 : 15_000), host }
+      return { class: name, atMs, forMs: lasting(prng, chance(prng, 0.5) ? 300 : 15_000), host }
     case 'restore':
-      return { class: name, atMs, forMs: lasting(20_000), host }
+      return { class: name, atMs, forMs: lasting(prng, 20_000), host }
   }
+}
+
+/** A short absence is over before anyone notices, a long one is answered by a verdict. */
+function drawAbsence(name: Absence, atMs: number, host: string, prng: Prng): Gone {
+  const meanMs = pick(prng, name === 'pause' ? [200, 1_000, 8_000] : [300, 15_000])
+  return { class: name, atMs, forMs: lasting(prng, meanMs), host }
+}
+
+function lasting(prng: Prng, meanMs: number): number {
+  return Math.round(Math.min(exponential(prng, meanMs), 4 * meanMs)) + 1
 }
 
 function drawScope(hosts: readonly string[], prng: Prng): Scope {

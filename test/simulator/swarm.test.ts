@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert'
 import { createPrng } from '../../src/base/prng.ts'
 import { makeCuts, PARTITION_SHAPES } from '../../src/simulator/partition-shape.ts'
 import { shrink } from '../../src/simulator/shrink.ts'
-import { createSwarm, FAULT_CLASSES } from '../../src/simulator/swarm.ts'
+import { createSwarm, FAULT_CLASSES, type Fault } from '../../src/simulator/swarm.ts'
 
 const test = suite('swarm')
 
@@ -56,6 +56,41 @@ test('in a ring everyone reaches a majority, and nobody everyone', () => {
 test('a one-way cut cuts no pair both ways', () => {
   const cuts = makeCuts('oneWay', HOSTS, [], createPrng(1)).map(String)
   assert.not(cuts.some((cut) => cuts.includes(cut.split(',').reverse().join(','))))
+})
+
+test('a pair is cut from each other alone, sometimes in one direction only', () => {
+  const counts = new Set<number>()
+  for (let seed = 0; seed < 20; seed++) {
+    const cuts = makeCuts('pair', HOSTS, ['x'], createPrng(seed))
+    assert.is(new Set(cuts.flat()).size, 2)
+    counts.add(cuts.length)
+  }
+  assert.equal([...counts].sort(), [1, 2])
+})
+
+test('trouble brings trouble: who is back goes again, and a network heals in parts', () => {
+  let [again, inParts] = [0, 0]
+  for (let seed = 0; seed < 100; seed++) {
+    const faults = createSwarm(options(seed))
+    const after = (fault: Fault, withinMs: number): Fault[] => {
+      const endMs = fault.atMs + fault.forMs
+      return faults.filter(({ atMs }) => atMs >= endMs && atMs <= endMs + withinMs)
+    }
+    for (const fault of faults) {
+      if (fault.class === 'restart') {
+        const next = after(fault, 20_000).some(
+          (other) => other.class === 'crash' && other.host === fault.host,
+        )
+        if (next) again++
+      }
+      if (fault.class === 'partition') {
+        const left = after(fault, 0).some((other) => other.class === 'partition' && other.shape === 'pair')
+        if (left) inParts++
+      }
+    }
+  }
+  assert.ok(again > 20, `${again} times a peer was killed soon after a stop in order`)
+  assert.ok(inParts > 100, `${inParts} networks healed in parts`)
 })
 
 test('shrinking finds the two faults that matter among forty', async () => {
