@@ -56,7 +56,9 @@ export function bare(n: number): StoredRecord {
 /** A little history on one key, told step by step; every write's value is on a disk under the dots named. */
 export class Story {
   readonly ledger = createDotLedger()
-  readonly checker = createVisibilityChecker(this.ledger)
+  /** What nobody needs to know of the key any more. */
+  purged: DotSet = EMPTY_DOTS
+  readonly checker = createVisibilityChecker(this.ledger, () => this.purged)
   readonly #keyspace: KeyspaceFacts
   #nowMs = 0
 

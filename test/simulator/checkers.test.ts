@@ -141,6 +141,18 @@ test('2: lww may show a newer value instead, not an older one', () => {
   violates(() => story.read(['old'], upTo(2)), 2, /lacks put of new/)
 })
 
+// Campaign seeds 7, 10 and 14: the clocks of the delete, and of the put that it hid, were far ahead.
+test('2: lww may show an older value once a purge took the newer one and what hid it', () => {
+  const story = new Story(LWW)
+  story.put('hidden', dot(8), only(dot(8)), EMPTY_DOTS)
+  story.put(null, dot(9), only(dot(9)), EMPTY_DOTS)
+  story.put('later', dot(1, OTHER), only(dot(1, OTHER)), EMPTY_DOTS)
+  const seen = unionDotSets(upTo(9), only(dot(1, OTHER)))
+  violates(() => story.read(['later'], seen), 2, /lacks put of hidden/)
+  story.purged = upTo(9)
+  story.read(['later'], only(dot(1, OTHER)))
+})
+
 // Campaign seed 8: a write sent twice had been given a later time under the other name, which was replaced.
 test('2: lww goes by the time a write has under the name that was acknowledged', () => {
   const story = new Story(LWW)

@@ -14,8 +14,10 @@
  * - none of its values was replaced by an acknowledged write, that is, covered by what that write replaced;
  * - each value was written, to this very key.
  *
- * Purged keys are excused from the first: what was seen of them is forgotten. Values that expire may be
- * missing at any time: clocks jump.
+ * Purged keys are excused from the first: what was seen of them is forgotten. So are, in a `lww` keyspace,
+ * values that a purge took along with the newer delete that hid them (invariant 3 looks at that): what is
+ * written later is shown, also by a clock that is behind theirs. Values that expire may be missing at any
+ * time: clocks jump.
  *
  * In sloppy keyspaces that holds of the reads after everything that stand-ins kept was delivered.
  *
@@ -123,7 +125,7 @@ export function createVisibilityChecker(
         throw new Violation(2, `${describeRead(read)} has not seen ${missing(bound.floor, seen)}`)
       }
       for (const value of read.values) checkValue(value, read, bound, history, ledger)
-      checkStanding(read, bound, history, ledger)
+      checkStanding(read, bound, history, ledger, purged(placeOf(read.keyspace.name, read.key)))
       // A quorum read brings what it found to the owners it asked before it answers; some of them may be
       // stand-ins, which know it from then on only if they have to.
       if (read.isBound) raiseFloor(history, read.r, seen)
@@ -162,7 +164,13 @@ function checkValue(
 }
 
 /** Every acknowledged put that the read had to see is in its answer, or may have been replaced. */
-function checkStanding(read: ReadOperation, bound: Bounds, history: KeyHistory, ledger: DotLedger): void {
+function checkStanding(
+  read: ReadOperation,
+  bound: Bounds,
+  history: KeyHistory,
+  ledger: DotLedger,
+  purged: DotSet,
+): void {
   const values = read.values ?? []
   const fallen = new Set<WriteOperation>()
   for (const { write, position } of history.standing) {
@@ -172,7 +180,7 @@ function checkStanding(read: ReadOperation, bound: Bounds, history: KeyHistory, 
     const excuse = history.writes.findLast((other) => mayReplace(other, write, dots, read, ledger))
     if (excuse !== undefined && excuse.outcome !== 'pending') fallen.add(write)
     const isBound = position < bound.acknowledgedCount && write.w + read.r > read.keyspace.owners
-    if (!isBound || excuse !== undefined || isOutdone(write, dots, read, history, ledger)) continue
+    if (!isBound || excuse !== undefined || isOutdone(write, dots, read, history, ledger, purged)) continue
     const has = `it has ${String(values)}, seen ${showDots(read.seen ?? EMPTY_DOTS)}`
     throw new Violation(
       2,
@@ -205,7 +213,8 @@ function onlyDot({ vector, loose }: DotSet): Dot | null {
 }
 
 /**
- * In a `lww` keyspace one value is shown of several: the newest, or none when the newest is a delete.
+ * In a `lww` keyspace one value is shown of several: the newest, or none when the newest is a delete. What
+ * such a delete hid goes with it when it is purged.
  * @param dots those of the write that its reply had: under another one, of the same write sent twice, it may
  * have been newer, and replaced
  */
@@ -215,10 +224,14 @@ function isOutdone(
   read: ReadOperation,
   history: KeyHistory,
   ledger: DotLedger,
+  purged: DotSet,
 ): boolean {
   if (read.keyspace.conflicts !== 'lww' || write.value === null) return false
   const shown = read.values?.[0]
-  if (shown !== undefined) return ledger.timestampOf(ledger.dotsOf(shown)) >= ledger.timestampOf(dots)
+  if (shown !== undefined) {
+    const isNewer = ledger.timestampOf(ledger.dotsOf(shown)) >= ledger.timestampOf(dots)
+    return isNewer || (dots.length > 0 && dots.every((dot) => covers(purged, dot)))
+  }
   const mayHide = (other: WriteOperation): boolean => other.value === null || other.expires
   return history.writes.some((other) => mayHide(other) && other.outcome !== 'nothing')
 }
