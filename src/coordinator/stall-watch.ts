@@ -9,7 +9,7 @@
 import { KvError } from '../base/error.ts'
 import type { Clock, Timer } from '../effects/clock.ts'
 
-const TICK_MS = 250
+const TICK_MS = 500
 /** Shorter than the time after which a client cuts a silent link and goes elsewhere. */
 const STALL_MS = 1500
 /** To read what had come meanwhile. */

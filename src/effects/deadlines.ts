@@ -1,11 +1,15 @@
 /**
  * The ends of many requests' time, kept in slots: one timer for all of them, set to the first slot that holds
- * anything. An item is told at most one slot late; whoever is done earlier just forgets the item, and ignores
- * the call.
+ * anything. An item is told at most one slot late, 25 ms, or 100 ms when its time is a second or more: nobody
+ * who waits so long is served by waking four times as often. Whoever is done earlier just forgets the item,
+ * and ignores the call.
  */
 import type { Clock, Timer } from './clock.ts'
 
 const SLOT_MS = 25
+/** Long times share slots. */
+const LONG_MS = 1000
+const LONG_SLOTS = 4
 
 export class Deadlines<T> {
   readonly #clock: Clock
@@ -24,7 +28,8 @@ export class Deadlines<T> {
 
   add(item: T, timeoutMs: number): void {
     const nowMs = this.#clock.monotonic()
-    const slot = slotAt(nowMs + Math.max(0, timeoutMs)) + 1
+    const grain = timeoutMs < LONG_MS ? 1 : LONG_SLOTS
+    const slot = (Math.floor(slotAt(nowMs + Math.max(0, timeoutMs)) / grain) + 1) * grain
     const items = this.#slots.get(slot)
     if (items === undefined) {
       this.#slots.set(slot, [item])

@@ -84,12 +84,12 @@ export class SimDatabase extends AbstractLevel<Bytes, Bytes, Bytes> {
   }
 
   _getSync(key: Bytes, options: ReadOptions): Bytes | undefined {
-    return given(this.treeFor(options).get(key))
+    return this.treeFor(options).get(key)
   }
 
   async _getMany(keys: readonly Bytes[], options: ReadOptions): Promise<(Bytes | undefined)[]> {
     const tree = this.treeFor(options)
-    return keys.map((key) => given(tree.get(key)))
+    return keys.map((key) => tree.get(key))
   }
 
   async _has(key: Bytes, options: ReadOptions): Promise<boolean> {
@@ -133,10 +133,12 @@ export class SimDatabase extends AbstractLevel<Bytes, Bytes, Bytes> {
   }
 }
 
-/** The reader's own, yet as a real database gives them, which are `Buffer`s: their `slice` is no copy. */
-function given<B extends Bytes | undefined>(bytes: B): B {
-  if (bytes === undefined) return bytes
-  return Object.defineProperty(copyBytes(bytes), 'slice', SHARING_SLICE) as B
+/**
+ * What is kept, and given to every reader as it is: nobody may change it, and who did would change the disk,
+ * which the checks would find. As a real database gives them, which are `Buffer`s, its `slice` is no copy.
+ */
+function kept(bytes: Bytes): Bytes {
+  return Object.defineProperty(copyBytes(bytes), 'slice', SHARING_SLICE)
 }
 
 const SHARING_SLICE = { value: Uint8Array.prototype.subarray }
@@ -199,10 +201,7 @@ class SimIterator extends AbstractIterator<SimDatabase, Bytes, Bytes> {
   #take(): SimEntry | undefined {
     if (!this.#cursor.valid) return undefined
     const { keys, values } = this.#options
-    const entry: SimEntry = [
-      keys ? given(this.#cursor.key) : undefined,
-      values ? given(this.#cursor.value) : undefined,
-    ]
+    const entry: SimEntry = [keys ? this.#cursor.key : undefined, values ? this.#cursor.value : undefined]
     this.#cursor.advance()
     return entry
   }
@@ -271,7 +270,7 @@ function lastOf(tree: SimTree, { lt, lte }: Range): TreeIterator<Bytes, Bytes> {
 function ownOperations(operations: readonly SimOperation[]): SimOperation[] {
   return operations.map((operation) =>
     operation.type === 'del'
-      ? { type: 'del', key: copyBytes(operation.key) }
-      : { type: 'put', key: copyBytes(operation.key), value: copyBytes(operation.value) },
+      ? { type: 'del', key: kept(operation.key) }
+      : { type: 'put', key: kept(operation.key), value: kept(operation.value) },
   )
 }

@@ -61,8 +61,6 @@ export async function assertGivesBuffers(database: Database): Promise<void> {
   for (const given of [...(entry ?? []), key, ...values, ...(await database.getMany([utf8('key')]))]) {
     assert.ok(given)
     assert.is(given.slice(1).buffer, given.buffer)
-    given.fill(0)
   }
-  assert.equal(Array.from(database.getSync(utf8('key')) ?? []), Array.from(utf8('value')))
   await database.close()
 }
