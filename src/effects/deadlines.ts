@@ -61,12 +61,12 @@ export class Deadlines<T> {
     this.#disarm()
     const nowMs = this.#clock.monotonic()
     const current = slotAt(nowMs)
-    const firstLater = this.#order.findIndex((slot) => slot > current)
-    const due = this.#order.splice(0, firstLater < 0 ? this.#order.length : firstLater).flatMap((slot) => {
-      const items = this.#slots.get(slot) ?? []
+    const due: T[] = []
+    for (let slot = this.#order[0]; slot !== undefined && slot <= current; slot = this.#order[0]) {
+      this.#order.shift()
+      for (const item of this.#slots.get(slot) ?? []) due.push(item)
       this.#slots.delete(slot)
-      return items
-    })
+    }
     const next = this.#order[0]
     if (next !== undefined) this.#arm(next, nowMs)
     for (const item of due) this.#expired(item)

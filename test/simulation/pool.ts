@@ -21,8 +21,8 @@ interface Waiting {
 const EXEC_ARGV = [
   '--enable-source-maps',
   '--single-threaded-gc',
-  '--min-semi-space-size=64',
-  '--max-semi-space-size=64',
+  '--min-semi-space-size=128',
+  '--max-semi-space-size=128',
 ]
 
 export function createPool(file: string, size: number): Pool {

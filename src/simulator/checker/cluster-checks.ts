@@ -195,13 +195,13 @@ class Checks implements ClusterChecks {
   #read(operations: readonly SimOperation[]): Batch {
     const known = this.#batches.get(operations)
     if (known !== undefined) return known
-    const place = <T extends StoredKey>(stored: T): Placed<T> => {
-      return { stored, place: this.#placeOfStored(stored) }
+    const records: Placed<StoredRecord>[] = []
+    for (const operation of operations) {
+      const stored = operation.type === 'put' ? decodeStored(operation.key, operation.value) : null
+      if (stored !== null) records.push({ stored, place: this.#placeOfStored(stored) })
     }
-    const records = operations.flatMap((operation) => {
-      return (operation.type === 'put' && decodeStored(operation.key, operation.value)) || []
-    })
-    const batch = { records: records.map(place), removed: removedKeys(operations).map(place) }
+    const removed = removedKeys(operations).map((stored) => ({ stored, place: this.#placeOfStored(stored) }))
+    const batch = { records, removed }
     this.#batches.set(operations, batch)
     return batch
   }

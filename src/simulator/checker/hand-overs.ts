@@ -21,17 +21,16 @@ export interface HandOverChecker {
 
 /** @param hostOf where a peer runs; null when that is not known */
 export function createHandOverChecker(hostOf: (nodeId: NodeId) => string | null): HandOverChecker {
-  /** By host and place. What an owner lost again later, or purged, it has had. */
-  const had = new Map<string, DotSet>()
+  /** By host. What an owner lost again later, or purged, it has had. */
+  const had = new Map<string, Map<Place, DotSet>>()
   /** By host. */
   const kept = new Map<string, Map<Place, StoredRecord>>()
-  const at = (host: string, place: Place): string => `${host} ${place}`
 
   const findLacking = (place: Place, seen: DotSet, nodeIds: readonly NodeId[]): string | null => {
     const hosts = nodeIds.map(hostOf)
     return (
       hosts.find((host) => {
-        return host !== null && !includesDotSet(had.get(at(host, place)) ?? EMPTY_DOTS, seen)
+        return host !== null && !includesDotSet(had.get(host)?.get(place) ?? EMPTY_DOTS, seen)
       }) ?? null
     )
   }
@@ -43,8 +42,8 @@ export function createHandOverChecker(hostOf: (nodeId: NodeId) => string | null)
         kept.set(host, records.set(place, stored))
         return
       }
-      const name = at(host, place)
-      had.set(name, unionDotSets(had.get(name) ?? EMPTY_DOTS, stored.record.seen))
+      const places = had.get(host) ?? new Map<Place, DotSet>()
+      had.set(host, places.set(place, unionDotSets(places.get(place) ?? EMPTY_DOTS, stored.record.seen)))
     },
     letGo(host, place, owners) {
       const stored = kept.get(host)?.get(place)

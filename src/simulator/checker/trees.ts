@@ -23,7 +23,13 @@ interface Holding {
   readonly fingerprint: number
 }
 
-const NOTHING: Holding = { root: 0n, fingerprint: 0 }
+interface PlacedHolding extends Holding {
+  readonly keyspaceId: KeyspaceId
+  readonly partition: number
+}
+
+const NO_RECORDS: Digest = 0n
+const FIRST_RECORD: Bytes = Uint8Array.of(KIND.record)
 /** Odd: no bit of an earlier record is lost (Knuth, "The Art of Computer Programming", volume 3, 6.4). */
 const FINGERPRINT_FACTOR = 0x9e37_79b1
 
@@ -45,33 +51,37 @@ export function checkTrees({ host, node, state }: SimPeer, disk: SimTree): Holdi
   const { configuration } = node
   const kept = node.store.hashTrees
   if (kept === null || configuration === null) return null
-  const onDisk = readHoldings(disk)
-  const partitions = new Map<number, Holding>()
-  for (const { id, name } of configuration.keyspaces) {
-    for (let partition = 0; partition < configuration.partitionCount; partition++) {
-      const place = placeOfPartition(id, partition)
-      const holding = onDisk.get(place) ?? NOTHING
-      if (kept.root(id, partition) !== holding.root) {
-        const where = `${name}, partition ${partition}, on ${host}`
-        throw new Violation(4, `the hash tree of ${where} is not that of its disk`)
-      }
-      if (holding !== NOTHING) partitions.set(place, holding)
-    }
+  const names = new Map(configuration.keyspaces.map(({ id, name }) => [id, name]))
+  const partitions = readHoldings(disk, (keyspaceId) => names.has(keyspaceId))
+  const check = (keyspaceId: KeyspaceId, partition: number, root: Digest): void => {
+    if (kept.root(keyspaceId, partition) === root) return
+    const where = `${names.get(keyspaceId)}, partition ${partition}, on ${host}`
+    throw new Violation(4, `the hash tree of ${where} is not that of its disk`)
+  }
+  for (const { keyspaceId, partition, root } of partitions.values()) check(keyspaceId, partition, root)
+  for (const { keyspaceId, partition } of kept.places()) {
+    if (partitions.has(placeOfPartition(keyspaceId, partition)) || !names.has(keyspaceId)) continue
+    check(keyspaceId, partition, NO_RECORDS)
   }
   return { host, partitions }
 }
 
-/** By partition, made from its records alone. */
-function readHoldings(disk: SimTree): ReadonlyMap<number, Holding> {
-  const holdings = new Map<number, { root: Digest; fingerprint: number }>()
-  for (const place = disk.begin; place.valid; place.next()) {
+/** By partition, made from the records of these keyspaces alone. */
+function readHoldings(
+  disk: SimTree,
+  isKnown: (keyspaceId: KeyspaceId) => boolean,
+): ReadonlyMap<number, PlacedHolding> {
+  const holdings = new Map<number, PlacedHolding & { root: Digest; fingerprint: number }>()
+  for (const place = disk.ge(FIRST_RECORD); place.valid; place.next()) {
     const key = place.key as Bytes
-    if (key[0] !== KIND.record) continue
+    if (key[0] !== KIND.record) break
     if (isBare(place.value as Bytes)) continue // What a purge has left so far counts as nothing.
+    const [keyspaceId, partition] = [keyspaceOf(key), partitionOf(key)]
+    if (!isKnown(keyspaceId)) continue
     const { digest, fingerprint } = sumsOf(key, place.value as Bytes)
-    const name = placeOfPartition(keyspaceOf(key), partitionOf(key))
+    const name = placeOfPartition(keyspaceId, partition)
     const holding = holdings.get(name)
-    if (holding === undefined) holdings.set(name, { root: digest, fingerprint })
+    if (holding === undefined) holdings.set(name, { keyspaceId, partition, root: digest, fingerprint })
     else {
       holding.root ^= digest
       holding.fingerprint = Math.imul(holding.fingerprint, FINGERPRINT_FACTOR) ^ fingerprint
