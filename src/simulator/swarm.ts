@@ -110,7 +110,7 @@ const SHORT_ABSENCE_MS = 3_000
 /** That somebody else goes, that the same one goes again, that a network heals in parts. */
 const NEXT_GOES_CHANCE = 0.4
 const GOES_AGAIN_CHANCE = 0.4
-const HALF_HEALED_CHANCE = 0.5
+const HALF_HEALED_CHANCE = 0.25
 
 /** Ordered by time. At least one class strikes at least once when the duration allows it. */
 export function createSwarm(options: SwarmOptions): readonly Fault[] {
