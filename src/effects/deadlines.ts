@@ -1,8 +1,8 @@
 /**
  * The ends of many requests' time, kept in slots: one timer for all of them, set to the first slot that holds
- * anything. An item is told at most one slot late, 25 ms, or 100 ms when its time is half a second or more: nobody
- * who waits so long is served by waking four times as often. Whoever is done earlier just forgets the item,
- * and ignores the call.
+ * anything. An item is told at most one slot late: 25 ms, or 100 ms when its time is half a second or more,
+ * as nobody who waits so long is served by waking four times as often. Whoever is done earlier just forgets
+ * the item, and ignores the call.
  */
 import type { Clock, Timer } from './clock.ts'
 
