@@ -9,6 +9,7 @@ import { type ErrorCode, KvError } from '../base/error.ts'
 import { type Address, makeAddress, splitAddress } from '../base/ids.ts'
 import type { Link, LinkPurpose, Listener } from '../effects/network.ts'
 import { makeProblem, PROBLEM_CONTENT_TYPE } from '../wire/problem.ts'
+import { HttpRequest } from './http-request.ts'
 import { HttpTurns } from './http-turns.ts'
 import { PartialFrames } from './partial-frames.ts'
 import { purposeOfPath, WsLink, webSocketOptions } from './ws-link.ts'
@@ -30,6 +31,7 @@ export async function startServer(
 ): Promise<Listener> {
   const { host, port } = splitAddress(address)
   const server = createServer({
+    IncomingMessage: HttpRequest,
     noDelay: true,
     keepAlive: true,
     keepAliveInitialDelay: TCP_KEEP_ALIVE_MS,
@@ -168,7 +170,9 @@ class Connections {
     })
     response.on('error', ignoreError)
     request.on('error', ignoreError)
-    if (this.#isClosing) response.setHeader('connection', 'close')
+    // Node's parser loses what came in one piece with an offer of another protocol that was not taken.
+    const isLast = this.#isClosing || request.headers.upgrade !== undefined
+    if (isLast) response.setHeader('connection', 'close')
   }
 
   isAnswering(socket: Socket): boolean {

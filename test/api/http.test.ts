@@ -330,7 +330,6 @@ test('malformed HTTP is answered with a problem, and the connection ends', async
       400,
     ],
     ['GET /v1/client HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n', 400],
-    ['GET /v1/status HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n', 404],
   ]
   for (const [bytes, status] of bad) {
     const answer = await exchange(server.address, bytes)
