@@ -11,7 +11,7 @@ import type { FaultControl } from '../wire/faults.ts'
 import { makeProblem, PROBLEM_CONTENT_TYPE } from '../wire/problem.ts'
 import type { KvService } from '../wire/requests.ts'
 import type { HostNames } from './host-names.ts'
-import { splitUrl } from './percent.ts'
+import { splitTarget, splitUrl } from './percent.ts'
 import { FAULTS_PATH, type RouteContext } from './routes.ts'
 
 export interface HttpFaceOptions {
@@ -105,13 +105,16 @@ class LazyHttpFace implements HttpFace {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { path } = splitUrl(request.url ?? '')
+    const { authority, url } = splitTarget(request.url ?? '')
+    request.url = url
+    const host = authority ?? request.headers.host
+    const { path } = splitUrl(url)
     const page = this.#pages.get(path)
     const state = this.#options.faults?.state ?? 'up'
     if (state === 'failed' && path !== FAULTS_PATH) {
       request.socket.destroy() // As if nobody were here.
-    } else if (!this.#isMeant(request, path)) {
-      answerProblem(response, 'FORBIDDEN', refusalOf(request.headers.host ?? ''))
+    } else if (!this.#isMeant(host, path)) {
+      answerProblem(response, 'FORBIDDEN', refusalOf(host ?? ''))
     } else if (page !== undefined) {
       if (request.method === 'GET' || request.method === 'HEAD')
         await page(response, request.method === 'GET')
@@ -136,9 +139,9 @@ class LazyHttpFace implements HttpFace {
     }
   }
 
-  /** Without the header, which HTTP 1.0 allows, it comes from no browser. */
-  #isMeant({ headers }: IncomingMessage, path: string): boolean {
-    return headers.host === undefined || OPEN_PATHS.has(path) || this.#options.hostNames.include(headers.host)
+  /** Without a host, which HTTP 1.0 allows, it comes from no browser. */
+  #isMeant(host: string | undefined, path: string): boolean {
+    return host === undefined || OPEN_PATHS.has(path) || this.#options.hostNames.include(host)
   }
 
   /** One that failed to load is loaded again by the next request. */

@@ -23,6 +23,19 @@ export function decodePercent(text: string, plusIsSpace = false): Bytes | null {
   return bytes.subarray(0, length)
 }
 
+/** Whoever asks as if through a proxy names the peer in the request line: RFC 9112, 3.2.2. */
+const ABSOLUTE_FORM = /^https?:\/\/(?<authority>[^/?#]*)(?<rest>.*)$/i
+
+/**
+ * A request line's target as the URL of a resource here; `authority` is the host it names, before whatever
+ * the Host header says, or null when it names none.
+ */
+export function splitTarget(target: string): { readonly authority: string | null; readonly url: string } {
+  const { authority, rest = '' } = ABSOLUTE_FORM.exec(target)?.groups ?? {}
+  if (authority === undefined) return { authority: null, url: target }
+  return { authority, url: rest.startsWith('/') ? rest : `/${rest}` }
+}
+
 /** Where the path of a raw request URL ends and what follows the question mark. */
 export function splitUrl(url: string): { readonly path: string; readonly query: string } {
   const mark = url.indexOf('?')

@@ -29,6 +29,19 @@ test('an offer of HTTP/2 is answered in HTTP/1.1, body and all, as the last answ
   assert.equal(values, ['hello', 'there'])
 })
 
+test('a request may name the peer in its target, as one through a proxy does', async ({ server }) => {
+  const ask = (line: string, rest = '\r\n'): Promise<string> =>
+    exchange(server.address, `${line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${rest}`)
+  const value = await ask('PUT http://127.0.0.1:1/v1/kv/default/a%2F?w=1', 'Content-Length: 2\r\n\r\nhi')
+  assert.match(value, /^HTTP\/1\.1 204 /)
+  assert.match(await ask('GET HTTP://x/v1/kv/default/a%2f?r=1'), /^HTTP\/1\.1 200 [\s\S]*hi$/)
+  assert.match(await ask('GET http://x/v1/kv/default/%'), /^HTTP\/1\.1 400 [\s\S]*percent-encoded/)
+  for (const path of ['/v1/status', '/metrics', '/healthz?x=1', '/openapi.json'])
+    assert.match(await ask(`GET http://localhost${path}`), /^HTTP\/1\.1 200 /, path)
+  assert.match(await ask('GET http://localhost'), /^HTTP\/1\.1 404 /)
+  assert.match(await ask('GET http://attacker.example/v1/status'), /^HTTP\/1\.1 403 [\s\S]*attacker/)
+})
+
 test('a path of links is no resource for who offers something else there', async ({ server }) => {
   const answer = await exchange(server.address, `GET /v1/client HTTP/1.1\r\n${OFFER}\r\n`)
   assert.match(answer, /^HTTP\/1\.1 404 /)
