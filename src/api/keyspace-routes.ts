@@ -2,7 +2,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { strictText } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
-import { completeKeyspaceOptions } from '../wire/request-check.ts'
 import { type KeyspaceOptions, shownKeyspace } from '../wire/requests.ts'
 import { invalid, Query } from './query.ts'
 import { type RouteContext, resource } from './routes.ts'
@@ -37,10 +36,10 @@ function nameOf(request: FastifyRequest): string {
   return (request.params as { readonly name: string }).name
 }
 
-/** An empty body is all defaults. @throws INVALID_ARGUMENT */
-function parseKeyspaceOptions(body: unknown): KeyspaceOptions {
+/** An empty body is all defaults; the service knows which options there are. @throws INVALID_ARGUMENT */
+function parseKeyspaceOptions(body: unknown): Partial<KeyspaceOptions> {
   const isEmpty = body === undefined || (body as Buffer).length === 0
-  return completeKeyspaceOptions(isEmpty ? {} : parseJsonObject(body as Buffer))
+  return isEmpty ? {} : parseJsonObject(body as Buffer)
 }
 
 function parseJsonObject(body: Buffer): Readonly<Record<string, unknown>> {

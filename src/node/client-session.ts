@@ -215,7 +215,9 @@ async function answerTo(inquiry: Inquiry, service: KvService): Promise<ClientRep
     case 'tasks':
       return { type: 'tasksDone', id, ...(await service.tasks()) }
     case 'createKeyspace': {
-      const { type: _type, id: _id, name, ...options } = inquiry
+      const { type: _type, id: _id, name, replicas, ...others } = inquiry
+      // On its way it is always there; where every peer has a copy it means nothing.
+      const options = others.strategy === 'full' ? others : { replicas, ...others }
       return { type: 'createKeyspaceDone', id, keyspace: await service.createKeyspace(name, options) }
     }
     case 'dropKeyspace':

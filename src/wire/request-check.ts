@@ -127,6 +127,10 @@ export function completeKeyspaceOptions(given: Partial<KeyspaceOptions>): Keyspa
     const [check, allowed] = KEYSPACE_OPTIONS[name as keyof KeyspaceOptions]
     if (!check(value)) throw wrong(name, value, allowed)
   }
+  if (given.strategy === 'full' && given.replicas !== undefined) {
+    const advice = 'leave replicas out, or use the strategy ring'
+    throw invalid(`strategy full and replicas exclude each other, every peer has a copy: ${advice}`)
+  }
   return { ...DEFAULT_KEYSPACE_OPTIONS, ...Object.fromEntries(present) }
 }
 

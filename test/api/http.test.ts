@@ -395,6 +395,7 @@ test('bad keyspace options are refused by name', async ({ server }) => {
     ['{"replicas":1.5}', 'replicas is'],
     ['{"replicas":"3"}', 'replicas is'],
     ['{"strategy":"mesh"}', 'ring or full'],
+    ['{"strategy":"full","replicas":3}', 'strategy full and replicas exclude each other'],
     ['{"w":"many"}', "w is 'many'"],
   ]
   for (const [body, said] of bad) {

@@ -11,7 +11,7 @@ import { parseLevel } from './input.ts'
 
 interface CreateFlags {
   readonly strategy: string
-  readonly replicas: number
+  readonly replicas?: number | undefined
   readonly conflicts: string
   readonly quorum: string
   readonly r: string
@@ -26,9 +26,9 @@ export async function createKeyspace(
   flags: CreateFlags,
   json: boolean,
 ): Promise<void> {
-  const options: KeyspaceOptions = {
+  const options: Partial<KeyspaceOptions> = {
     strategy: flags.strategy as KeyspaceOptions['strategy'],
-    replicas: flags.replicas,
+    ...(flags.replicas === undefined ? {} : { replicas: flags.replicas }),
     conflicts: flags.conflicts as KeyspaceOptions['conflicts'],
     quorum: flags.quorum as KeyspaceOptions['quorum'],
     r: parseLevel(flags.r, '-r') ?? 'quorum',

@@ -12,7 +12,7 @@ export default class KeyspaceCreate extends CtlCommand {
       options: ['ring', 'full'],
       default: 'ring',
     }),
-    replicas: Flags.integer({ description: 'N, for strategy ring', min: 1, max: 7, default: 3 }),
+    replicas: Flags.integer({ description: 'N, for strategy ring; 3 when left out', min: 1, max: 7 }),
     conflicts: Flags.string({
       description: 'writes at the same time: keep them all as siblings, or the last one (lww)',
       options: ['siblings', 'lww'],
