@@ -16,6 +16,8 @@ export interface Storage {
   readonly name: string
   /** Opens the database, made when missing; a second call before `close` is a bug. @throws INTERNAL */
   openDatabase(): Promise<Database>
+  /** What an error of the open database means, with what to do; one that is none of its own, as it is. */
+  explain(error: unknown): unknown
   /**
    * Gives back the space of what was deleted in a range of the open database's keys, part by part; a close
    * waits for the part that is under way. The database serves meanwhile.

@@ -18,17 +18,22 @@ const REFUSALS: Readonly<Record<string, string>> = {
   ENAMETOOLONG: 'the name is too long',
 }
 
-/** What the file system said, with what a person can do about it. */
+/** Throws what `failure` makes of it. */
 export function fail(what: string, error: unknown): never {
-  if (error instanceof KvError) throw error
+  throw failure(what, error)
+}
+
+/** What the file system said, with what a person can do about it. */
+export function failure(what: string, error: unknown): KvError {
+  if (error instanceof KvError) return error
   const cause = causeOf(error)
   const refusal = REFUSALS[cause.code ?? '']
-  if (refusal !== undefined) throw new KvError('INVALID_ARGUMENT', `${what}: ${refusal}`, { cause })
+  if (refusal !== undefined) return new KvError('INVALID_ARGUMENT', `${what}: ${refusal}`, { cause })
   if (cause.code === 'ENOSPC' || cause.code === 'EDQUOT' || /No space left/.test(cause.message)) {
-    throw new KvError('INTERNAL', `${what}: the disk is full`, { cause })
+    return new KvError('INTERNAL', `${what}: the disk is full`, { cause })
   }
   if (/Permission denied/.test(cause.message)) {
-    throw new KvError('INVALID_ARGUMENT', `${what}: permission denied`, { cause })
+    return new KvError('INVALID_ARGUMENT', `${what}: permission denied`, { cause })
   }
-  throw new KvError('INTERNAL', `${what}: ${cause.message}`, { cause })
+  return new KvError('INTERNAL', `${what}: ${cause.message}`, { cause })
 }

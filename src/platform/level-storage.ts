@@ -20,7 +20,7 @@ import { type Bytes, copyBytes, strictText, utf8 } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
 import type { Database, Storage } from '../effects/storage.ts'
 import { makeDirectory, syncDirectory } from './directories.ts'
-import { causeOf, fail } from './disk-failure.ts'
+import { causeOf, fail, failure } from './disk-failure.ts'
 import { endOfPart } from './range-part.ts'
 
 /**
@@ -103,9 +103,17 @@ class LevelStorage implements Storage {
     await checkCurrent(this.name, location)
     const database = createDatabase(location)
     this.#database = database
-    await database.open().catch((error) => failToOpen(this.name, error))
+    await database.open().catch((error) => {
+      throw explained(`cannot open the database in ${this.name}`, this.name, error)
+    })
     await syncDirectory(this.name) // LevelDB syncs what is in its directory, not that there is one.
     return database
+  }
+
+  explain(error: unknown): unknown {
+    const { code } = causeOf(error)
+    const isOurs = error instanceof KvError || !code?.startsWith('LEVEL_')
+    return isOurs ? error : explained(`cannot read the database in ${this.name}`, this.name, error)
   }
 
   async reclaim(gte: Bytes, lt: Bytes, goOn: () => Promise<boolean>): Promise<void> {
@@ -261,12 +269,12 @@ async function withFile(
 const SYSTEM_REASON =
   /No space left|quota exceeded|Permission denied|Read-only|Too many open|Input\/output|Cannot allocate/i
 
-function failToOpen(path: string, error: unknown): never {
+/** @param what was tried, for when the files are as they were */
+function explained(what: string, path: string, error: unknown): KvError {
   const { code, message } = causeOf(error)
   // A file that another one names and that is not there is an "IO error" too.
   const isDamaged = code === 'LEVEL_CORRUPTION' || (code === 'LEVEL_IO_ERROR' && !SYSTEM_REASON.test(message))
-  if (isDamaged) throw damaged(path, error)
-  return fail(`cannot open the database in ${path}`, error)
+  return isDamaged ? damaged(path, error) : failure(what, error)
 }
 
 /**

@@ -50,6 +50,11 @@ class SimStorage implements Storage {
     return database
   }
 
+  /** Its errors say all there is. */
+  explain(error: unknown): unknown {
+    return error
+  }
+
   /** Nothing is left over here. */
   async reclaim(): Promise<void> {}
 

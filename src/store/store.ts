@@ -129,7 +129,7 @@ export class Store {
       return store
     } catch (error) {
       await database.close()
-      throw error
+      throw effects.storage.explain(error)
     }
   }
 

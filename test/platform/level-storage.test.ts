@@ -9,6 +9,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -19,6 +20,11 @@ import { text, utf8 } from '../../src/base/bytes.ts'
 import { KvError } from '../../src/base/error.ts'
 import { createPrng, type Prng } from '../../src/base/prng.ts'
 import { createDatabase, DATA_FORMAT, openLevelStorage } from '../../src/platform/level-storage.ts'
+import { createLog } from '../../src/platform/log.ts'
+import { createSystemMetrics } from '../../src/platform/metrics.ts'
+import { createSystemClock } from '../../src/platform/system-clock.ts'
+import { createSystemRandom } from '../../src/platform/system-random.ts'
+import { Store } from '../../src/store/store.ts'
 import { assertGivesBuffers, runLevelSuite } from '../simulator/level-suite.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'kvnode-level-storage-'))
@@ -243,6 +249,24 @@ test('a damaged database is reported with what to do, and left as it is', async 
     assert.equal(sizes(), before)
     await storage.close()
   }
+})
+
+test('what is damaged and shows only when it is read is reported in the same words', async () => {
+  const directory = newDirectory()
+  const storage = await openLevelStorage(directory)
+  const database = await storage.openDatabase()
+  await database.batch([{ type: 'put', key: utf8('key'), value: utf8('x'.repeat(10_000)) }])
+  await database.close()
+  await (await storage.openDatabase()).close()
+  const files = readdirSync(join(directory, 'database'))
+  const table = join(directory, 'database', files.find((name) => name.endsWith('.ldb')) ?? '')
+  truncateSync(table, 100)
+  const [clock, random, metrics] = [createSystemClock(), createSystemRandom(), createSystemMetrics()]
+  const effects = { clock, random, metrics, log: await createLog({ level: 'silent' }), storage }
+  await refused(Store.open(effects), 'INTERNAL', /the database in .* is damaged: restore/)
+  const ownBug = new TypeError('x is not a function')
+  assert.is(storage.explain(ownBug), ownBug)
+  await storage.close()
 })
 
 async function refused(attempt: Promise<unknown>, code: string, message: RegExp): Promise<void> {
