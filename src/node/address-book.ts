@@ -14,7 +14,10 @@ import * as field from '../wire/fields.ts'
 import { pack, unpack } from '../wire/msgpack.ts'
 import { list, MalformedMessage, optional, type ShapeValue, string, struct, uint } from '../wire/schema.ts'
 
+/** What comes meanwhile is saved with it. */
 const SAVE_AFTER_MS = 500
+/** Of each so many entries: the book is written whole, and who starts among many meets them one by one. */
+const SAVE_AFTER_ENTRIES = 50
 
 export const ADDRESSES_FILE = 'addresses'
 
@@ -97,7 +100,8 @@ export class AddressBook {
   }
 
   #saveSoon(): void {
-    this.#timer ??= this.#effects.clock.setTimer(SAVE_AFTER_MS, () => this.#save())
+    const afterMs = SAVE_AFTER_MS * Math.max(1, this.#entries.size / SAVE_AFTER_ENTRIES)
+    this.#timer ??= this.#effects.clock.setTimer(afterMs, () => this.#save())
   }
 
   #save(): void {

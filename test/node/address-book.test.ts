@@ -45,6 +45,29 @@ test('what is noted is on disk within a second, through a power cut', async () =
   ])
 })
 
+test('a large book is written less often: it is written whole', async () => {
+  const world = new NodeWorld()
+  const effects = world.boot(1)
+  let writes = 0
+  const storage = Object.create(effects.storage, {
+    writeFile: {
+      value: (name: string, bytes: Uint8Array) => {
+        writes += 1
+        return effects.storage.writeFile(name, bytes)
+      },
+    },
+  })
+  const book = await open(world, { ...effects, storage })
+  for (let i = 0; i < 500; i++) book.note(parseNodeId(`n${i}`), life(i + 1))
+  await world.pass(6_000)
+  writes = 0
+  for (let second = 0; second < 20; second++) {
+    book.met(parseNodeId(`n${second}`), life(second + 1, 2))
+    await world.pass(1_000)
+  }
+  assert.ok(writes > 0 && writes <= 10, `${writes} files written for 20 meetings in 20 seconds`)
+})
+
 test('a peer that moved is found where it is now', async () => {
   const world = new NodeWorld()
   const book = await open(world)
