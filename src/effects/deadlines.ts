@@ -1,6 +1,6 @@
 /**
  * The ends of many requests' time, kept in slots: one timer for all of them, set to the first slot that holds
- * anything. An item is told at most one slot late: 25 ms, or 100 ms when its time is half a second or more,
+ * anything. An item is told at most one slot late: 25 ms, or 100 ms when its time is a second or more,
  * as nobody who waits so long is served by waking four times as often. Whoever is done earlier just forgets
  * the item, and ignores the call.
  */
@@ -8,7 +8,7 @@ import type { Clock, Timer } from './clock.ts'
 
 const SLOT_MS = 25
 /** Long times share slots. */
-const LONG_MS = 500
+const LONG_MS = 1000
 const LONG_SLOTS = 4
 
 export class Deadlines<T> {
