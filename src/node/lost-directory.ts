@@ -24,13 +24,18 @@ export interface EmptyPlace {
 /**
  * With an empty directory and peers to join: waits until it is clear whether a member of theirs was here, and
  * goes on as that.
- * @returns whether it does @throws UNAVAILABLE: stopped meanwhile
+ * @returns whether it does @throws UNAVAILABLE: stopped meanwhile; INVALID_ARGUMENT: nobody is to be joined
+ * but this peer itself
  */
 export async function takeVacantPlace(
   effects: Pick<Effects, 'clock' | 'network' | 'log' | 'storage'>,
   { identity, join, address, pauses, isStopped }: EmptyPlace,
 ): Promise<boolean> {
   if (identity.last !== null || join.length === 0) return false
+  if (join.every((other) => other === address)) {
+    const advice = 'name a peer of the cluster, or leave --join out to make a new one'
+    throw new KvError('INVALID_ARGUMENT', `this peer is told to join itself at ${address}: ${advice}`)
+  }
   const answers = new Map<NodeId, KnownPlaces>()
   const { clock, log } = effects
   let verdict: PlaceVerdict = judgePlace(address, [])

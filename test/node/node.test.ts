@@ -82,6 +82,18 @@ test('one who is to join waits until somebody is there, and never founds a clust
   assert.is(second.node.configuration?.clusterId, first.node.configuration?.clusterId)
 })
 
+test('one who is told to join himself alone says so; with others to ask he waits', async () => {
+  const world = new NodeWorld()
+  const [first, second, third] = [world.peer(1), world.peer(2), world.peer(3)]
+  const error = await rejection(world.settle(first.begin({ join: [first.address] })))
+  assert.is(error.code, 'INVALID_ARGUMENT')
+  assert.match(error.message, /told to join itself at 10\.0\.0\.1:7000: name a peer/)
+  const starting = second.begin({ join: [second.address, third.address] })
+  await world.pass(5_000)
+  await third.start()
+  await world.settle(starting)
+})
+
 test('a peer that waits for its cluster sends clients elsewhere', async () => {
   const world = new NodeWorld()
   const [first, second] = [world.peer(1), world.peer(2)]
