@@ -53,7 +53,8 @@ export async function openLevelStorage(directory: string): Promise<Storage> {
   const path = await makeDirectory(asked).catch((error) =>
     fail(`cannot use ${asked} as data directory`, error),
   )
-  await checkFormat(path)
+  // Before anything is made there.
+  if ((await checkFormat(path)) === null) await checkAbovePeers(path)
   const lock = await takeLock(path)
   try {
     const format = await checkFormat(path)
@@ -203,6 +204,21 @@ async function checkEmpty(path: string): Promise<void> {
   if (!(await readdir(path)).includes('database')) return
   const advice = 'copy all of a data directory, or name an empty one'
   throw new KvError('INVALID_ARGUMENT', `${path} has a database but no file '${FORMAT_FILE}': ${advice}`)
+}
+
+/** One level off, and a new cluster would begin amid the directories of another one's peers. */
+async function checkAbovePeers(path: string): Promise<void> {
+  const entries = await readdir(path, { withFileTypes: true }).catch((error) =>
+    fail(`cannot use ${path} as data directory`, error),
+  )
+  for (const entry of entries) {
+    if (!entry.isDirectory()) continue
+    // What cannot be read is not known to be a peer's.
+    const bytes = await readSmallFile(join(path, entry.name, FORMAT_FILE)).catch(() => null)
+    if (bytes === null || !FORMAT_TEXT.test(strictText(bytes) ?? '')) continue
+    const advice = 'name that one, or one of its own'
+    throw new KvError('INVALID_ARGUMENT', `a peer's data directory is in ${path}, ${entry.name}: ${advice}`)
+  }
 }
 
 async function writeFormat(path: string): Promise<void> {

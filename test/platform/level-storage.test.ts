@@ -251,6 +251,15 @@ test('a damaged database is reported with what to do, and left as it is', async 
   }
 })
 
+test('a directory above those of peers is not taken for an empty one, and stays as it is', async () => {
+  const parent = newDirectory()
+  await (await openLevelStorage(join(parent, '7001'))).close()
+  await refused(openLevelStorage(parent), 'INVALID_ARGUMENT', /data directory is in .*, 7001: name that one/)
+  assert.equal(readdirSync(parent), ['7001'])
+  writeFileSync(join(parent, '7001', 'format'), 'a book\n')
+  await (await openLevelStorage(parent)).close()
+})
+
 test('what is damaged and shows only when it is read is reported in the same words', async () => {
   const directory = newDirectory()
   const storage = await openLevelStorage(directory)
