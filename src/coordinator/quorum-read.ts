@@ -1,4 +1,7 @@
-/** Asks owners what their disks hold of a key until R of them have answered under one configuration. */
+/**
+ * Asks owners what their disks hold of a key until R of them have answered under one configuration: R of each
+ * list that reads need, while the ring changes. Who is in both lists is asked first, for he counts in both.
+ */
 
 import { type Bytes, equalBytes } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
@@ -38,8 +41,13 @@ export class QuorumRead extends OwnerExchange {
   readonly #isDoubted: boolean
   readonly #done: Done<readonly Answer[]>
   #answers: Answer[] = []
+  /** Those that may still be asked, the best first. */
   #candidates: NodeId[] = []
-  #needed = 0
+  /** Those that were asked and have not failed, answered or not. */
+  #asked: NodeId[] = []
+  #lists: readonly (readonly NodeId[])[] = []
+  /** How many answers of each list. */
+  #needed: readonly number[] = []
   /** Why our own disk could not be asked. */
   #whyNotHere: string | null = null
   /** Those asked in place of owners that are away; empty while enough of these are up. */
@@ -67,21 +75,21 @@ export class QuorumRead extends OwnerExchange {
     this.with.hedges.earn()
     this.begin()
     const ring = this.with.ring()
-    const owners = ring.readOwners(this.#place.keyspace, this.#place.partition)
-    this.#needed = ring.needed(this.#level, owners.length)
+    const { selfId, isAlive } = this.with
+    this.#lists = ring.readLists(this.#place.keyspace, this.#place.partition)
+    this.#needed = ring.needed(this.#level, this.#lists)
     this.#answers = []
+    this.#asked = []
     this.#standIns = []
-    this.#candidates = owners.filter((owner) => owner !== this.with.selfId && this.with.isAlive(owner))
-    const isOwner = owners.includes(this.with.selfId) && this.#isComplete
-    const reachable = this.#candidates.length + (isOwner ? 1 : 0)
-    if (reachable < this.#needed) this.#addStandIns()
-    if (reachable + this.#standIns.length < this.#needed) {
-      const note = owners.includes(this.with.selfId) && !isOwner ? ', without this one, which catches up' : ''
-      return this.#fail(
-        `${reachable} of ${owners.length} owners of this key are up${note}, ${this.#needed} are needed`,
-      )
-    }
-    this.#askNext(this.#needed - (isOwner ? 1 : 0))
+    const owners = ring.readOwners(this.#place.keyspace, this.#place.partition)
+    const all = this.#lists.length === 1 ? owners : byUsefulness(this.#lists)
+    this.#candidates = all.filter((owner) => owner !== selfId && isAlive(owner))
+    const isOwner = all.includes(selfId) && this.#isComplete
+    if (isOwner) this.#asked.push(selfId)
+    if (this.#findShortList() !== null) this.#addStandIns()
+    const short = this.#findShortList()
+    if (short !== null) return this.#fail(this.#shortage(short, isOwner))
+    this.#askMissing()
     if (isOwner) this.#readHere(false)
     if (!this.isOver) this.#hedge ??= this.with.clock.setTimer(HEDGE_MS, this.#hedgeSlowOnes)
   }
@@ -111,22 +119,51 @@ export class QuorumRead extends OwnerExchange {
 
   protected override missed(nodeId: NodeId): void {
     const mayAnswerYet = !this.#isStandIn(nodeId) && nodeId !== this.with.selfId
-    const isLast = this.#candidates.length === 0
+    const isLast = !this.#candidates.some((other) => this.#mayReplace(nodeId, other))
     if (isLast && mayAnswerYet && this.with.isAlive(nodeId)) this.askAgainLater(nodeId)
     else this.declined(nodeId)
   }
 
-  protected override declined(_nodeId: NodeId): void {
-    if (this.#candidates.length > 0) return this.#askNext(1)
-    const missing = this.#needed - this.outstandingCount - this.#answers.length
-    if (missing <= 0) return
-    this.#addStandIns()
-    if (this.#candidates.length >= missing) this.#askNext(missing)
+  protected override declined(nodeId: NodeId): void {
+    this.#asked = this.#asked.filter((asked) => asked !== nodeId)
+    if (this.#findShortList() !== null) this.#addStandIns()
+    if (this.#findShortList() === null) this.#askMissing()
     else this.#fail(this.#tooFew)
   }
 
   protected override timedOut(): void {
-    this.#fail(`${this.#answers.length} of ${this.#needed} owners of this key answered in time`)
+    const needed = Math.max(...this.#needed)
+    this.#fail(`${this.#answers.length} of ${needed} owners of this key answered in time`)
+  }
+
+  /** How many of a list were asked, so far. */
+  #countAsked(list: readonly NodeId[]): number {
+    return this.#asked.filter((nodeId) => list.includes(nodeId) || this.#isStandIn(nodeId)).length
+  }
+
+  /** Of which too few were asked, or can still be; null: none. */
+  #findShortList(): number | null {
+    const short = this.#lists.findIndex((list, i) => {
+      const left = this.#candidates.filter((nodeId) => list.includes(nodeId) || this.#isStandIn(nodeId))
+      return this.#countAsked(list) + left.length < (this.#needed[i] as number)
+    })
+    return short < 0 ? null : short
+  }
+
+  #shortage(short: number, isAskedHere: boolean): string {
+    const list = this.#lists[short] as readonly NodeId[]
+    const up = list.filter(
+      (nodeId) => this.#asked.includes(nodeId) || this.#candidates.includes(nodeId),
+    ).length
+    const isLeftOut = list.includes(this.with.selfId) && !isAskedHere
+    const note = isLeftOut ? ', without this one, which catches up' : ''
+    return `${up} of ${list.length} owners of this key are up${note}, ${this.#needed[short]} are needed`
+  }
+
+  /** Counts wherever the other one would have. */
+  #mayReplace(nodeId: NodeId, other: NodeId): boolean {
+    if (this.#isStandIn(other)) return true
+    return this.#lists.some((list) => list.includes(nodeId) && list.includes(other))
   }
 
   get #tooFew(): string {
@@ -153,11 +190,24 @@ export class QuorumRead extends OwnerExchange {
     return this.#standIns.length > 0 && this.#standIns.includes(nodeId)
   }
 
-  #askNext(count: number): void {
-    for (const nodeId of this.#candidates.splice(0, count)) {
-      if (nodeId === this.with.selfId) this.#readHere(true)
-      else this.ask(nodeId)
+  /** As many more as lists lack. */
+  #askMissing(): void {
+    const chosen: NodeId[] = []
+    for (;;) {
+      const list = this.#lists.find((each, i) => this.#countAsked(each) < (this.#needed[i] as number))
+      if (list === undefined) break
+      const next = this.#candidates.findIndex((nodeId) => list.includes(nodeId) || this.#isStandIn(nodeId))
+      if (next < 0) break
+      const [nodeId] = this.#candidates.splice(next, 1) as [NodeId]
+      this.#asked.push(nodeId)
+      chosen.push(nodeId)
     }
+    for (const nodeId of chosen) this.#askOne(nodeId)
+  }
+
+  #askOne(nodeId: NodeId): void {
+    if (nodeId === this.with.selfId) this.#readHere(true)
+    else this.ask(nodeId)
   }
 
   #readHere(asStandIn: boolean): void {
@@ -198,9 +248,17 @@ export class QuorumRead extends OwnerExchange {
       return this.missed(from)
     }
     this.#answers.push({ from, bytes, record, isStandIn })
-    if (this.#answers.length !== this.#needed) return
+    if (!this.#isMet) return
     this.#end()
     this.#done(null, this.#answers)
+  }
+
+  get #isMet(): boolean {
+    if (this.#lists.length === 1) return this.#answers.length >= (this.#needed[0] as number)
+    return this.#lists.every((list, i) => {
+      const count = this.#answers.filter(({ from, isStandIn }) => isStandIn || list.includes(from)).length
+      return count >= (this.#needed[i] as number)
+    })
   }
 
   /** Owners that agree send the same bytes: decoded once. */
@@ -226,7 +284,16 @@ export class QuorumRead extends OwnerExchange {
   readonly #hedgeSlowOnes = (): void => {
     this.#hedge = null
     if (this.#candidates.length === 0 || !this.with.hedges.spend()) return
-    this.#askNext(1)
+    const nodeId = this.#candidates.shift() as NodeId
+    this.#asked.push(nodeId)
+    this.#askOne(nodeId)
     if (!this.isOver) this.#hedge = this.with.clock.setTimer(HEDGE_MS, this.#hedgeSlowOnes)
   }
+}
+
+/** Those in every list first. */
+function byUsefulness(lists: readonly (readonly NodeId[])[]): readonly NodeId[] {
+  const all = [...new Set(lists.toReversed().flat())]
+  const isInAll = (nodeId: NodeId): boolean => lists.every((list) => list.includes(nodeId))
+  return [...all.filter(isInAll), ...all.filter((nodeId) => !isInAll(nodeId))]
 }

@@ -19,7 +19,7 @@ import type { GetReply, GetRequest } from '../wire/requests.ts'
 import type { Coordination, Done } from './coordination.ts'
 import type { OwnerExchange } from './owner-exchange.ts'
 import { type Answer, type KeyPlace, QuorumRead } from './quorum-read.ts'
-import { Replication } from './replication.ts'
+import { Replication, type ReplicationTask } from './replication.ts'
 import { keepStandIn, type StandInRule } from './standing-in.ts'
 
 export class Read {
@@ -116,10 +116,11 @@ export class Read {
       this.#done(new KvError('UNAVAILABLE', `the read quorum was not met: ${why}`, { cause: error }), null)
     }
     const standIns = this.#standInRule(answers)
-    const task = {
+    const task: ReplicationTask = {
       place: this.#place,
       record,
       level: this.#level,
+      lists: 'read',
       mintedBy: null,
       holders: holders as readonly NodeId[],
       standIns,

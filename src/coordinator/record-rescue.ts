@@ -20,6 +20,7 @@ import type { NodeId } from '../base/ids.ts'
 import type { Keyspace } from '../protocol/configuration.ts'
 import { mergeRecords } from '../protocol/dvv.ts'
 import type { KeyRecord } from '../protocol/record.ts'
+import type { Ring } from '../protocol/ring.ts'
 import type { DamagedRecord } from '../store/disk-damage.ts'
 import { decodeRecord, encodeRecord, MalformedRecord } from '../store/record-codec.ts'
 import { BackgroundJob } from './background-job.ts'
@@ -34,6 +35,7 @@ const LAST_RETRY_MS = 60_000
 
 /** What another owner holds. */
 interface Copy {
+  readonly owner: NodeId
   readonly bytes: Bytes | null
   readonly record: KeyRecord | null
 }
@@ -116,17 +118,18 @@ export class RecordRescue {
       store.damage.forget(databaseKey)
       return true
     }
-    const owners = ring.readOwners(keyspace, partition)
-    const others = owners.filter((owner) => owner !== selfId)
-    const needed = owners.length - ring.required('quorum', owners.length) + 1
-    if (others.filter((owner) => this.#with.isAlive(owner)).length < needed) return false
+    const lists = ring.readLists(keyspace, partition)
+    const others = [...new Set(lists.flat())].filter((owner) => owner !== selfId)
+    if (!areEnough(ring, lists, selfId, others.filter(this.#with.isAlive))) return false
     const ask = { number: ring.number, keyspace, key }
     let answers = await this.#askAll(others, ask, false)
     if (this.#isDoubtful(answers)) answers = await this.#askAll(others, ask, true)
+    const answered = answers.map(({ owner }) => owner)
     const whole = answers.flatMap(({ record }) => record ?? [])
-    if (answers.length < needed || ring.number !== this.#with.ring().number) return false
+    if (!areEnough(ring, lists, selfId, answered) || ring.number !== this.#with.ring().number) return false
     if (whole.length === 0) {
-      if (answers.length < others.length) return false
+      // While the ring is changed somebody else may have it who is not asked for answers.
+      if (answers.length < others.length || ring.configuration.phase !== 'stable') return false
       await this.#restore(keyspace, partition, key, null)
       store.damage.forget(databaseKey)
       log.error('rescue.put-aside', { keyspaceId, partition })
@@ -178,7 +181,8 @@ export class RecordRescue {
       }))
       if (reply.type === 'refused' && reply.reason === 'stale') this.#with.sawNumber(owner, reply.number)
       if (reply.type !== 'record') return null
-      return { bytes: reply.record, record: reply.record === null ? null : decodeRecord(key, reply.record) }
+      const record = reply.record === null ? null : decodeRecord(key, reply.record)
+      return { owner, bytes: reply.record, record }
     } catch (error) {
       if (!(error instanceof KvError) && !(error instanceof MalformedRecord)) throw error
       return null // Its copy is damaged too, or it did not answer in time.
@@ -190,4 +194,17 @@ export class RecordRescue {
 function areSame(answers: readonly Copy[]): boolean {
   const first = answers[0]?.bytes ?? null
   return first !== null && answers.every(({ bytes }) => bytes !== null && equalBytes(bytes, first))
+}
+
+/** N - M + 1 of the others in each list that this peer is in, M being a majority; of any other list too. */
+function areEnough(
+  ring: Ring,
+  lists: readonly (readonly NodeId[])[],
+  selfId: NodeId,
+  found: readonly NodeId[],
+): boolean {
+  return lists.every((list) => {
+    const needed = list.length - ring.required('quorum', list.length) + 1
+    return list.filter((owner) => owner !== selfId && found.includes(owner)).length >= needed
+  })
 }

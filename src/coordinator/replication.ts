@@ -24,8 +24,10 @@ export interface Replicated {
 export interface ReplicationTask {
   readonly place: KeyPlace
   readonly record: Bytes
-  /** How many of the owners in each active layout. */
+  /** How many of the owners in each list. */
   readonly level: Level
+  /** Which lists: those that a write needs, or for a repair those that reads need. */
+  readonly lists: 'write' | 'read'
   /** The actor whose dot was minted for this record; null for a repair. */
   readonly mintedBy: ActorId | null
   /** Owners and stand-ins known to hold it already. */
@@ -192,11 +194,11 @@ export class Replication extends OwnerExchange {
 
   #makeQuorum(): Quorum {
     const ring = this.with.ring()
-    const lists = ring.writeOwners(this.#task.place.keyspace, this.#task.place.partition)
-    return createQuorum(
-      lists,
-      lists.map((owners) => ring.needed(this.#task.level, owners.length)),
-    )
+    const { place, level, lists: which } = this.#task
+    const { keyspace, partition } = place
+    const lists =
+      which === 'write' ? ring.writeOwners(keyspace, partition) : ring.readLists(keyspace, partition)
+    return createQuorum(lists, ring.needed(level, lists))
   }
 
   /** Our own disk answers through `storedHere` and `failedHere`, perhaps before a new configuration came. */

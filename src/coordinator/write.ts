@@ -17,7 +17,7 @@ import type { PutReply, PutRequest } from '../wire/requests.ts'
 import type { Coordination, Done } from './coordination.ts'
 import type { OwnerExchange } from './owner-exchange.ts'
 import { type Answer, type KeyPlace, QuorumRead } from './quorum-read.ts'
-import { Replication } from './replication.ts'
+import { Replication, type ReplicationTask } from './replication.ts'
 import { stalled } from './stall-watch.ts'
 import { liveStandIns, type StandInRule } from './standing-in.ts'
 
@@ -101,8 +101,10 @@ export class Write {
    */
   #shortage(): KvError | null {
     const ring = this.#with.ring()
-    for (const owners of ring.writeOwners(this.#place.keyspace, this.#place.partition)) {
-      const needed = ring.needed(this.#level, owners.length)
+    const lists = ring.writeOwners(this.#place.keyspace, this.#place.partition)
+    const allNeeded = ring.needed(this.#level, lists)
+    for (const [i, owners] of lists.entries()) {
+      const needed = allNeeded[i] as number
       const up = owners.filter((owner) => this.#isUp(owner)).length
       if (up < needed && up + this.#standInCount(owners) < needed) {
         const why = `${up} of ${owners.length} owners of this key are up, ${needed} are needed`
@@ -257,10 +259,11 @@ export class Write {
     isFresh: boolean,
     replyContext: DotSet,
   ): Replication {
-    const task = {
+    const task: ReplicationTask = {
       place: this.#place,
       record,
       level: this.#level,
+      lists: 'write',
       mintedBy: isFresh ? dot.actor : null,
       holders: [],
       standIns: this.#standInRule,

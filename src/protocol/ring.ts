@@ -64,14 +64,22 @@ export class Ring {
   }
 
   /**
-   * One list for each active layout, [old, new] while the ring changes: a write needs its level in every one.
-   * By preference.
+   * [old, new] while the ring changes and the two differ, otherwise one list: a write needs its level in every
+   * one. By preference.
    */
   writeOwners(keyspace: Keyspace, partition: number): readonly (readonly NodeId[])[] {
     return this.#owners(keyspace, partition).write
   }
 
-  /** By preference. */
+  /**
+   * A read needs its level in every one of these: of the old layout until the switch, then of both, and at
+   * the end of the new one (`ring-change.ts` says why). By preference.
+   */
+  readLists(keyspace: Keyspace, partition: number): readonly (readonly NodeId[])[] {
+    return this.#owners(keyspace, partition).readLists
+  }
+
+  /** Whom to ask first: the last of the lists that a read needs. By preference. */
   readOwners(keyspace: Keyspace, partition: number): readonly NodeId[] {
     return this.#owners(keyspace, partition).read
   }
@@ -117,11 +125,15 @@ export class Ring {
   }
 
   /**
-   * As `required`, for a request that was checked before: a number that owners cannot meet any more is just
-   * not met.
+   * As `required`, of each of these lists, for a request that was checked before: a number that owners cannot
+   * meet any more is just not met. While there are two lists, one that is shorter than the number asks for all
+   * of it.
    */
-  needed(level: Level, ownerCount: number): number {
-    return typeof level === 'number' ? level : this.required(level, ownerCount)
+  needed(level: Level, lists: readonly (readonly NodeId[])[]): readonly number[] {
+    return lists.map(({ length }) => {
+      if (typeof level !== 'number') return this.required(level, length)
+      return lists.length === 1 ? level : Math.min(level, length)
+    })
   }
 
   #owners(keyspace: Keyspace, partition: number): Owners {
@@ -146,6 +158,7 @@ export class Ring {
 
 interface Owners {
   readonly write: readonly (readonly NodeId[])[]
+  readonly readLists: readonly (readonly NodeId[])[]
   readonly read: readonly NodeId[]
   readonly all: readonly NodeId[]
 }
@@ -190,12 +203,17 @@ class View {
   }
 
   #makeOwners(partition: number): Owners {
-    const { layouts, partitionCount } = this.#configuration
+    const { layouts, partitionCount, phase } = this.#configuration
     assert(partition >= 0 && partition < partitionCount, 'the partition is one of the ring')
-    const write = layouts.map((layout) => ownersIn(layout, partition, this.#replicas))
-    const read = write[layouts.length === 2 && readLayout(this.#configuration) === layouts[1] ? 1 : 0] ?? []
-    const all = write.length === 1 ? read : [...new Set([...read, ...write.flat()])]
-    const owners = { write, read, all }
+    const lists = layouts.map((layout) => ownersIn(layout, partition, this.#replicas))
+    const [old, changed] = lists as [readonly NodeId[], (readonly NodeId[])?]
+    const current = changed ?? old
+    const isSettled = changed === undefined || isSameSet(old, changed)
+    const write = isSettled ? [current] : [old, current]
+    const readLists = phase === 'begun' ? [isSettled ? current : old] : write
+    const read = readLists.at(-1) as readonly NodeId[]
+    const all = isSettled ? current : [...new Set([...read, ...old, ...current])]
+    const owners = { write, readLists, read, all }
     this.#owners[partition] = owners
     return owners
   }
@@ -225,6 +243,10 @@ function ownersIn(layout: Layout, partition: number, replicas: number): readonly
   const listed = new Set(list)
   const others = layout.members.filter((nodeId) => !listed.has(nodeId))
   return [...list, ...rotated(others, partition)]
+}
+
+function isSameSet(a: readonly NodeId[], b: readonly NodeId[]): boolean {
+  return a.length === b.length && a.every((nodeId) => b.includes(nodeId))
 }
 
 function rotated(nodeIds: readonly NodeId[], by: number): readonly NodeId[] {

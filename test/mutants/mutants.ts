@@ -37,8 +37,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'src/coordinator/replication.ts',
-        text: 'ring.needed(this.#task.level, owners.length)',
-        instead: 'Math.max(1, ring.needed(this.#task.level, owners.length) - 1)',
+        text: 'ring.needed(level, lists)',
+        instead: 'ring.needed(level, lists).map((needed) => Math.max(1, needed - 1))',
       },
     ],
   },

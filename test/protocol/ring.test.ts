@@ -98,19 +98,31 @@ test('strategy full: the partition’s list, then the others, beginning elsewher
   assert.is(ring.share(node(6), EVERYWHERE), 1 / 6)
 })
 
+test('a partition that keeps its owners has one list, in whatever order they are', () => {
+  const layouts = [sameEverywhere(nodes(1, 2, 3, 4)), sameEverywhere(nodes(3, 1, 2, 5))] as const
+  for (const phase of ['begun', 'switched'] as const) {
+    const ring = createRing(configuration(phase, layouts))
+    assert.equal(ring.writeOwners(DEFAULT, 0), [nodes(3, 1, 2)])
+    assert.equal(ring.readLists(DEFAULT, 0), [nodes(3, 1, 2)])
+    assert.equal(ring.allOwners(DEFAULT, 0), nodes(3, 1, 2))
+  }
+})
+
 test('begun: writes go to both layouts, reads use the old', () => {
   const layouts = [sameEverywhere(nodes(1, 2, 3)), sameEverywhere(nodes(4, 1, 3, 2))] as const
   const ring = createRing(configuration('begun', layouts))
   assert.equal(ring.writeOwners(DEFAULT, 0), [nodes(1, 2, 3), nodes(4, 1, 3)])
   assert.equal(ring.readOwners(DEFAULT, 0), nodes(1, 2, 3))
+  assert.equal(ring.readLists(DEFAULT, 0), [nodes(1, 2, 3)])
   assert.equal(ring.allOwners(DEFAULT, 0), nodes(1, 2, 3, 4))
 })
 
-test('switched: writes go to both layouts, reads use the new', () => {
+test('switched: writes and reads need both layouts, and the new one is asked first', () => {
   const layouts = [sameEverywhere(nodes(1, 2, 3)), sameEverywhere(nodes(4, 1, 3, 2))] as const
   const ring = createRing(configuration('switched', layouts))
   assert.equal(ring.writeOwners(DEFAULT, 0), [nodes(1, 2, 3), nodes(4, 1, 3)])
   assert.equal(ring.readOwners(DEFAULT, 0), nodes(4, 1, 3))
+  assert.equal(ring.readLists(DEFAULT, 0), [nodes(1, 2, 3), nodes(4, 1, 3)])
   assert.equal(ring.allOwners(DEFAULT, 0), nodes(4, 1, 3, 2))
   assert.is(ring.isOwner(node(2), DEFAULT, 0), true)
 })
@@ -165,6 +177,13 @@ test('levels: one, a majority of the owners in the table, all, or a number', () 
   assert.is(ring.required('one', 3), 1)
   assert.is(ring.required('all', 3), 3)
   assert.is(ring.required(2, 3), 2)
+})
+
+test('in two lists a number asks for no more than each has', () => {
+  const ring = createRing(configuration('stable', [sameEverywhere(nodes(1, 2, 3))]))
+  assert.equal(ring.needed(2, [nodes(1), nodes(1, 2)]), [1, 2])
+  assert.equal(ring.needed('quorum', [nodes(1), nodes(1, 2, 3)]), [1, 2])
+  assert.equal(ring.needed(3, [nodes(1, 2)]), [3], 'not met: nobody was promised less')
 })
 
 test('a level above the number of owners is refused with what is allowed', () => {

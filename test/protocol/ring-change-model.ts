@@ -1,0 +1,278 @@
+/**
+ * One key, a few peers, one change of the ring: writes, reads, read repairs and the comparisons of new owners
+ * with old ones in any order, each message on its way for as long as it likes. What `protocol/ring-change.ts`
+ * promises is checked of every read: it shows what was acknowledged, and what was shown, before it began.
+ */
+import type { NodeId } from '../../src/base/ids.ts'
+import { createPrng, type Prng } from '../../src/base/prng.ts'
+import type { Keyspace } from '../../src/protocol/configuration.ts'
+import { createQuorum } from '../../src/protocol/quorum.ts'
+import type { Ring } from '../../src/protocol/ring.ts'
+
+/** What the model is to do wrong, to see that it can. */
+export type Mistake =
+  | 'reads leave the old owners at once'
+  | 'no second comparison'
+  | 'one source'
+  | 'writes to one table'
+
+export interface Change {
+  /** The configurations one after the other: stable, begun, switched, stable. */
+  readonly rings: readonly [Ring, Ring, Ring, Ring]
+  /** Of each peer that is compared, with whom. */
+  readonly sources: ReadonlyMap<NodeId, readonly NodeId[]>
+  /** Peers that are up. */
+  readonly peers: readonly NodeId[]
+  readonly coordinators: readonly NodeId[]
+}
+
+interface Peer {
+  number: number
+  readonly disk: Set<number>
+}
+
+interface Request {
+  readonly coordinator: NodeId
+  readonly kind: 'write' | 'read'
+  /** What is to be stored: the value of a write; of a read, from its repair on, all that was found. */
+  record: ReadonlySet<number> | null
+  /** Under which it was begun, or begun anew. */
+  number: number
+  /** Answers to an earlier attempt count for nothing. */
+  attempt: number
+  answers: Map<NodeId, ReadonlySet<number>>
+  readonly floor: ReadonlySet<number>
+}
+
+/** A question, or, once it was taken, the answer to it. */
+interface Message {
+  readonly request: Request
+  readonly attempt: number
+  readonly number: number
+  readonly to: NodeId
+  readonly isSlow: boolean
+  answer: ReadonlySet<number> | null
+}
+
+/** Of a new owner with an old one. */
+interface Comparison {
+  readonly target: NodeId
+  readonly source: NodeId
+  readonly number: number
+  readonly found: ReadonlySet<number>
+}
+
+const KEY = 0
+const MAX_REQUESTS = 3
+const MAX_STEPS = 500
+
+/** What is wrong with one random schedule, in words; null: nothing. */
+export function runChange(change: Change, seed: string, mistake: Mistake | null): string | null {
+  return new Model(change, createPrng(seed), mistake).run()
+}
+
+class Model {
+  readonly #change: Change
+  readonly #prng: Prng
+  readonly #mistake: Mistake | null
+  readonly #weights: readonly number[]
+  readonly #loss: number
+  readonly #peers: ReadonlyMap<NodeId, Peer>
+  #decided = 0
+  #messages: Message[] = []
+  #comparisons: Comparison[] = []
+  /** `number target source` */
+  readonly #compared = new Set<string>()
+  /** What every later read must show. */
+  readonly #known = new Set<number>()
+  readonly #requests = new Set<Request>()
+  #values = 0
+  #violation: string | null = null
+
+  constructor(change: Change, prng: Prng, mistake: Mistake | null) {
+    this.#change = change
+    this.#prng = prng
+    this.#mistake = mistake
+    // Each schedule has more of some things and less of others.
+    this.#weights = [4, 16, 2, 4, 3, 2].map((weight) => weight * 4 ** (2 * prng.float() - 1))
+    this.#loss = 0.5 * prng.float()
+    this.#peers = new Map(change.peers.map((nodeId) => [nodeId, { number: 0, disk: new Set() }]))
+  }
+
+  run(): string | null {
+    for (let step = 0; step < MAX_STEPS && this.#violation === null; step++) this.#step()
+    return this.#violation
+  }
+
+  #step(): void {
+    const dice = this.#prng.float() * this.#weights.reduce((sum, weight) => sum + weight, 0)
+    let sum = 0
+    const action = this.#weights.findIndex((weight) => {
+      sum += weight
+      return dice < sum
+    })
+    if (action === 0) this.#begin(this.#prng.int(2) === 0 ? 'write' : 'read')
+    else if (action === 1) this.#deliver()
+    else if (action === 2) this.#adopt(this.#pick(this.#change.peers))
+    else if (action === 3) this.#compare()
+    else if (action === 4) this.#proceed()
+    else this.#abandon()
+  }
+
+  #begin(kind: Request['kind']): void {
+    if (this.#requests.size >= MAX_REQUESTS) return
+    const request: Request = {
+      coordinator: this.#pick(this.#change.coordinators),
+      kind,
+      record: kind === 'write' ? new Set([this.#values++]) : null,
+      ...{ number: 0, attempt: 0, answers: new Map(), floor: new Set(this.#known) },
+    }
+    this.#requests.add(request)
+    this.#start(request)
+  }
+
+  #start(request: Request): void {
+    request.number = this.#peer(request.coordinator).number
+    request.attempt += 1
+    request.answers = new Map()
+    const { number, attempt } = request
+    if (this.#prng.int(2) === 0)
+      this.#messages = this.#messages.filter((message) => message.request !== request)
+    const ring = this.#change.rings[number] as Ring
+    const everyone = ring.allOwners(ring.configuration.keyspaces[0] as Keyspace, KEY)
+    const asked = request.record === null ? this.#lists(request).flat() : everyone
+    for (const to of new Set(asked)) {
+      const isSlow = this.#prng.int(4) === 0
+      if (this.#peers.has(to)) this.#messages.push({ request, attempt, number, to, isSlow, answer: null })
+    }
+  }
+
+  #lists({ number, kind }: Request): readonly (readonly NodeId[])[] {
+    const ring = this.#change.rings[number] as Ring
+    const keyspace = ring.configuration.keyspaces[0] as Keyspace
+    const lists = kind === 'write' ? ring.writeOwners(keyspace, KEY) : ring.readLists(keyspace, KEY)
+    const isOnlyNew = this.#mistake === 'reads leave the old owners at once' && kind === 'read'
+    if (isOnlyNew) return lists.slice(-1)
+    return this.#mistake === 'writes to one table' && kind === 'write' ? lists.slice(0, 1) : lists
+  }
+
+  #deliver(): void {
+    const message = this.#take(this.#messages)
+    if (message === null || this.#prng.float() < this.#loss) return
+    if (message.isSlow && this.#prng.int(16) > 0) return void this.#messages.push(message)
+    if (message.answer !== null) return this.#answered(message)
+    const peer = this.#peer(message.to)
+    if (message.number !== peer.number) {
+      if (message.number > peer.number) this.#messages.push(message) // Asked again.
+      return
+    }
+    for (const value of message.request.record ?? []) peer.disk.add(value)
+    if (this.#requests.has(message.request)) this.#messages.push({ ...message, answer: new Set(peer.disk) })
+  }
+
+  #answered({ request, attempt, to, answer }: Message): void {
+    if (!this.#requests.has(request) || attempt !== request.attempt || answer === null) return
+    request.answers.set(to, answer)
+    const lists = this.#lists(request)
+    const quorum = createQuorum(
+      lists,
+      lists.map(({ length }) => Math.floor(length / 2) + 1),
+    )
+    for (const nodeId of request.answers.keys()) quorum.ack(nodeId)
+    if (quorum.met) this.#met(request)
+  }
+
+  #met(request: Request): void {
+    if (request.record !== null) return this.#end(request, request.record)
+    const answers = [...request.answers.values()]
+    const found = new Set(answers.flatMap((answer) => [...answer]))
+    if (answers.every(({ size }) => size === found.size)) return this.#end(request, found)
+    request.record = found
+    this.#start(request)
+  }
+
+  /** A write is acknowledged, a read shows what it found. */
+  #end(request: Request, shown: ReadonlySet<number>): void {
+    this.#requests.delete(request)
+    // Some of what is still under way arrives, late.
+    this.#messages = this.#messages.filter(
+      (message) => message.request !== request || this.#prng.int(4) === 0,
+    )
+    const missing = [...request.floor].filter((value) => !shown.has(value))
+    if (request.kind === 'read' && missing.length > 0) {
+      this.#violation = `a read under ${request.number} lacks ${missing}, has ${[...shown]}`
+    }
+    for (const value of shown) this.#known.add(value)
+  }
+
+  /** In the same turn all that was begun under an older number is begun anew. */
+  #adopt(nodeId: NodeId): void {
+    const peer = this.#peer(nodeId)
+    if (peer.number === this.#decided) return
+    peer.number = this.#decided
+    for (const request of this.#requests) if (request.coordinator === nodeId) this.#start(request)
+  }
+
+  #compare(): void {
+    const comparison = this.#prng.int(2) === 0 ? this.#take(this.#comparisons) : null
+    if (comparison === null) return this.#beginComparison()
+    const { target, source, number, found } = comparison
+    const { disk, number: own } = this.#peer(target)
+    if (own !== number) return
+    for (const value of found) disk.add(value)
+    this.#compared.add(`${number} ${target} ${source}`)
+  }
+
+  #beginComparison(): void {
+    const open = [...this.#change.sources].flatMap(([target, sources]) => {
+      const { number } = this.#peer(target)
+      const isInChange = number === 1 || number === 2
+      const wanted = this.#mistake === 'one source' ? sources.slice(-1) : sources
+      const left = wanted.filter((source) => !this.#compared.has(`${number} ${target} ${source}`))
+      return isInChange ? left.map((source) => ({ target, source, number })) : []
+    })
+    if (open.length === 0) return
+    const { target, source, number } = this.#pick(open)
+    if (this.#peer(source).number !== number) return
+    this.#comparisons.push({ target, source, number, found: new Set(this.#peer(source).disk) })
+  }
+
+  /** The next configuration is decided, when it may be. */
+  #proceed(): void {
+    const number = this.#decided
+    if (number === 3 || (number === 0 && this.#prng.int(4) > 0)) return
+    const peers = [...this.#peers.values()]
+    if (!peers.every((peer) => peer.number === number)) return
+    const isCompared = number === 0 || this.#isCompared(number)
+    if (isCompared || (number === 2 && this.#mistake === 'no second comparison')) this.#decided += 1
+  }
+
+  #isCompared(number: number): boolean {
+    const isDone = (target: NodeId, source: NodeId): boolean =>
+      this.#compared.has(`${number} ${target} ${source}`)
+    return [...this.#change.sources].every(([target, sources]) => {
+      if (this.#mistake === 'one source') return sources.slice(-1).every((source) => isDone(target, source))
+      return sources.every((source) => isDone(target, source))
+    })
+  }
+
+  /** A coordinator dies: what it sent may arrive, or not. */
+  #abandon(): void {
+    const [request] = this.#requests
+    if (request !== undefined && this.#prng.int(3) === 0) this.#requests.delete(request)
+    else this.#take(this.#messages)
+  }
+
+  #take<T>(from: T[]): T | null {
+    if (from.length === 0) return null
+    return from.splice(this.#prng.int(from.length), 1)[0] ?? null
+  }
+
+  #pick<T>(from: readonly T[]): T {
+    return from[this.#prng.int(from.length)] as T
+  }
+
+  #peer(nodeId: NodeId): Peer {
+    return this.#peers.get(nodeId) as Peer
+  }
+}
