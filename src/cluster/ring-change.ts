@@ -15,7 +15,7 @@ import type { NodeId } from '../base/ids.ts'
 import type { Clock, Timer } from '../effects/clock.ts'
 import type { Log } from '../effects/log.ts'
 import { type Configuration, type Member, targetLayout } from '../protocol/configuration.ts'
-import { beginJoin, checkJoin, finish, switchOver } from '../protocol/configuration-change.ts'
+import { begin, checkJoin, finish, switchOver } from '../protocol/configuration-change.ts'
 import type { Decided } from './configuration-adoption.ts'
 import type { ConfigurationTiming, PeerView } from './configuration-rpc.ts'
 import type { Ack, ConfigurationSpread } from './configuration-spread.ts'
@@ -197,7 +197,7 @@ export class RingChange {
     if (configuration.phase !== 'switched' && acks.some((ack) => ack.holdsRecords)) return null
     switch (configuration.phase) {
       case 'stable':
-        return beginJoin(configuration, this.#presentJoiners(), clock.now())
+        return begin(configuration, { joining: this.#presentJoiners() }, clock.now())
       case 'begun':
         return switchOver(configuration, clock.now())
       case 'switched':

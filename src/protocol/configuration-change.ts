@@ -2,22 +2,19 @@
  * How one configuration follows from another. Each function takes a decided configuration and gives the value
  * to propose for the next number; the Synod (`synod.ts`) decides which proposal becomes it.
  *
- * A change of the ring is three of them, after the joint consensus of Raft (Ongaro and Ousterhout, "In Search
- * of an Understandable Consensus Algorithm", 2014, section 6): `beginJoin` (write to both layouts, read the
- * old), `switchOver` (read the new), `finish` (the new alone). In Raft the two configurations must both agree
- * to everything; here both layouts must take every write, and the reads move in between, because data has to
- * be where reads look for it.
+ * A change of the ring is three of them, begin, switch and finish; what has to be true before each is in
+ * `ring-change.ts`, and it is for the proposer to see to.
  *
  * Invariant. Between two successive numbers either the layouts that take writes share one, or the set that
- * reads use stays; a peer that was removed never comes back; a keyspace id never names two keyspaces. When a
- * step is safe to propose (who must have acknowledged what) is for the proposer to see to:
- * `cluster/ring-change.ts`.
+ * reads use stays; a peer that was removed never comes back; a keyspace id never names two keyspaces.
  */
 import { assert, present } from '../base/assert.ts'
 import { KvError } from '../base/error.ts'
 import type { ClusterId, KeyspaceId, NodeId, StoreId } from '../base/ids.ts'
 import {
   type Acceptor,
+  type AlteredKeyspace,
+  alteredKeyspace,
   type Configuration,
   DEFAULT_KEYSPACE_OPTIONS,
   type Keyspace,
@@ -60,42 +57,92 @@ export function firstConfiguration(founder: {
     keyspaces: [{ id: 1 as KeyspaceId, name: DEFAULT_KEYSPACE_NAME, ...DEFAULT_KEYSPACE_OPTIONS }],
     nextKeyspaceId: 2 as KeyspaceId,
     layouts: [planLayout({ members: [member], previous: null, partitionCount })],
+    phaseNumber: 1,
+    altered: [],
     reason: 'create',
     decidedAtMs: Math.floor(nowMs),
   })
 }
 
+/** What a change of the ring is to bring; what is left out stays. */
+export interface Alteration {
+  readonly joining?: readonly Member[]
+  /** They hand over what they own and are no members afterwards. */
+  readonly leaving?: readonly NodeId[]
+  /** Of those that leave: nobody waits for them, they hand over nothing. */
+  readonly dead?: readonly NodeId[]
+  /** Strategies and numbers of replicas. */
+  readonly keyspaces?: readonly AlteredKeyspace[]
+}
+
 /**
- * Opens a change that adds members.
- * @throws CONFLICT when a change is open, a peer is a member already, or was removed; INVALID_ARGUMENT
+ * Opens a change of the ring.
+ * @throws CONFLICT when a change is open, a peer is a member already, was removed, or is none; INVALID_ARGUMENT
  */
-export function beginJoin(
-  configuration: Configuration,
-  newMembers: readonly Member[],
-  nowMs: number,
-): Configuration {
+export function begin(configuration: Configuration, alteration: Alteration, nowMs: number): Configuration {
   if (configuration.phase !== 'stable') {
     throw new KvError(
       'CONFLICT',
       `a change of the ring is open (${configuration.reason}); it has to finish first`,
     )
   }
-  if (newMembers.length === 0) throw new KvError('INVALID_ARGUMENT', 'no peer to join')
-  for (const member of newMembers) checkJoin(configuration, member)
-  const members = [...configuration.members, ...newMembers].sort((a, b) => (a.nodeId < b.nodeId ? -1 : 1))
+  const { joining = [], leaving = [], dead = [], keyspaces = [] } = alteration
+  if (joining.length + leaving.length + keyspaces.length === 0) {
+    throw new KvError('INVALID_ARGUMENT', 'there is nothing to change')
+  }
+  const members = withMembers(configuration, joining)
+  for (const nodeId of leaving) checkLeave(configuration, nodeId)
+  for (const altered of keyspaces) checkAltered(configuration, altered)
+  const [previous] = configuration.layouts
+  const { partitionCount } = configuration
+  const staying = members.filter(({ nodeId }) => !leaving.includes(nodeId))
+  if (staying.length === 0) throw new KvError('INVALID_ARGUMENT', 'the last peer cannot leave')
+  const excluded = [...new Set([...configuration.excluded, ...dead])].sort()
+  return next(configuration, nowMs, {
+    phase: 'begun',
+    phaseNumber: configuration.number + 1,
+    members,
+    excluded,
+    layouts: [previous, planLayout({ members: staying, previous, partitionCount })],
+    altered: keyspaces.toSorted((a, b) => a.id - b.id),
+    reason: `begin ${describe(alteration)}`,
+  })
+}
+
+function describe({ joining = [], leaving = [], dead = [], keyspaces = [] }: Alteration): string {
+  const parts: string[] = []
+  const add = (what: string, count: number): void => {
+    if (count > 0) parts.push(`${what} of ${count}`)
+  }
+  add('join', joining.length)
+  add('leave', leaving.length - dead.length)
+  add('removal', dead.length)
+  if (keyspaces.length > 0) parts.push(`alteration of ${keyspaces.length} keyspaces`)
+  return parts.join(', ')
+}
+
+/** @throws CONFLICT, INVALID_ARGUMENT */
+function withMembers(configuration: Configuration, joining: readonly Member[]): readonly Member[] {
+  for (const member of joining) checkJoin(configuration, member)
+  const members = [...configuration.members, ...joining].sort((a, b) => (a.nodeId < b.nodeId ? -1 : 1))
   if (members.length > MAX_MEMBERS) {
     throw new KvError('CONFLICT', `a cluster has at most ${MAX_MEMBERS} members`)
   }
   const isTwice = members.some((member, i) => member.nodeId === members[i - 1]?.nodeId)
   if (isTwice) throw new KvError('INVALID_ARGUMENT', 'a peer cannot join twice')
-  const [previous] = configuration.layouts
-  const planned = planLayout({ members, previous, partitionCount: configuration.partitionCount })
-  return next(configuration, nowMs, {
-    phase: 'begun',
-    members,
-    layouts: [previous, planned],
-    reason: `begin join of ${newMembers.length}`,
-  })
+  return members
+}
+
+function checkLeave(configuration: Configuration, nodeId: NodeId): void {
+  if (configuration.members.some((member) => member.nodeId === nodeId)) return
+  throw new KvError('CONFLICT', `peer ${nodeId} is not a member of this cluster`)
+}
+
+function checkAltered(configuration: Configuration, { id, ...shape }: AlteredKeyspace): void {
+  const keyspace = configuration.keyspaces.find((one) => one.id === id)
+  if (keyspace === undefined) throw new KvError('NOT_FOUND', 'the keyspace was dropped meanwhile')
+  const flaw = findKeyspaceOptionFlaw({ ...keyspace, ...shape })
+  if (flaw !== null) throw new KvError('INVALID_ARGUMENT', flaw)
 }
 
 /** @throws CONFLICT when the peer cannot join: it was removed, or is a member; INVALID_ARGUMENT */
@@ -111,14 +158,55 @@ export function checkJoin(configuration: Configuration, member: Member): void {
 }
 
 /**
- * From now on reads use the new layout. @throws CONFLICT when no change is open or reads were switched
- * already
+ * Before the switch: the open change goes on without these peers as owners. One that was an owner before it is
+ * left out of the waiting too, one that was to join never will.
+ * @throws CONFLICT when it is too late, or there is no change
+ */
+export function retarget(
+  configuration: Configuration,
+  dead: readonly NodeId[],
+  nowMs: number,
+): Configuration {
+  if (configuration.phase !== 'begun') {
+    throw new KvError('CONFLICT', `a change cannot be altered in phase ${configuration.phase}`)
+  }
+  const { partitionCount, layouts } = configuration
+  const [previous] = layouts
+  const wasOwner = (nodeId: NodeId): boolean => previous.members.includes(nodeId)
+  const members = configuration.members.filter(({ nodeId }) => wasOwner(nodeId) || !dead.includes(nodeId))
+  const wanted = targetLayout(configuration).members.filter((nodeId) => !dead.includes(nodeId))
+  const staying = members.filter(({ nodeId }) => wanted.includes(nodeId))
+  if (staying.length === 0) throw new KvError('INVALID_ARGUMENT', 'the last peer cannot leave')
+  return next(configuration, nowMs, {
+    phaseNumber: configuration.number + 1,
+    members,
+    excluded: [...new Set([...configuration.excluded, ...dead.filter(wasOwner)])].sort(),
+    removed: [...configuration.removed, ...dead.filter((nodeId) => !wasOwner(nodeId))].sort(),
+    layouts: [previous, planLayout({ members: staying, previous, partitionCount })],
+    reason: `retarget without ${dead.length}`,
+  })
+}
+
+/**
+ * Nobody waits for this member any more. Who owns what stays as it is.
+ * @returns the same configuration when nobody does @throws CONFLICT when it is no member
+ */
+export function exclude(configuration: Configuration, nodeId: NodeId, nowMs: number): Configuration {
+  checkLeave(configuration, nodeId)
+  if (configuration.excluded.includes(nodeId)) return configuration
+  const excluded = [...configuration.excluded, nodeId].sort()
+  return next(configuration, nowMs, { excluded, reason: `exclude ${nodeId}` })
+}
+
+/**
+ * From now on reads need both layouts. @throws CONFLICT when no change is open or reads were switched already
  */
 export function switchOver(configuration: Configuration, nowMs: number): Configuration {
   if (configuration.phase !== 'begun') {
     throw new KvError('CONFLICT', `there is nothing to switch in phase ${configuration.phase}`)
   }
-  return next(configuration, nowMs, { phase: 'switched', reason: 'switch' })
+  const phaseNumber = configuration.number + 1
+  return next(configuration, nowMs, { phase: 'switched', phaseNumber, reason: 'switch' })
 }
 
 /**
@@ -134,11 +222,20 @@ export function finish(
   if (configuration.phase !== 'switched') {
     throw new KvError('CONFLICT', `there is nothing to finish in phase ${configuration.phase}`)
   }
-  const { members, acceptors } = configuration
+  const layout = targetLayout(configuration)
+  const isStaying = (nodeId: NodeId): boolean => layout.members.includes(nodeId)
+  const members = configuration.members.filter(({ nodeId }) => isStaying(nodeId))
+  const gone = configuration.members.flatMap(({ nodeId }) => (isStaying(nodeId) ? [] : [nodeId]))
   return next(configuration, nowMs, {
     phase: 'stable',
-    acceptors: electAcceptors(members, electable, acceptors),
-    layouts: [targetLayout(configuration)],
+    phaseNumber: configuration.number + 1,
+    members,
+    excluded: configuration.excluded.filter(isStaying),
+    removed: [...configuration.removed, ...gone].sort(),
+    acceptors: electAcceptors(members, electable, configuration.acceptors),
+    keyspaces: configuration.keyspaces.map((keyspace) => alteredKeyspace(configuration, keyspace)),
+    altered: [],
+    layouts: [layout],
     reason: 'finish',
   })
 }
@@ -192,7 +289,8 @@ export function dropKeyspace(configuration: Configuration, id: KeyspaceId, nowMs
     )
   }
   const keyspaces = configuration.keyspaces.filter((keyspace) => keyspace !== dropped)
-  return next(configuration, nowMs, { keyspaces, reason: `drop keyspace ${name}` })
+  const altered = configuration.altered.filter((keyspace) => keyspace.id !== id)
+  return next(configuration, nowMs, { keyspaces, altered, reason: `drop keyspace ${name}` })
 }
 
 /**

@@ -64,8 +64,12 @@ function isLevel(level: Level, max: number): boolean {
   return typeof level !== 'number' || (Number.isInteger(level) && level >= 1 && level <= max)
 }
 
-function findNumberFlaw({ number, partitionCount, phase, layouts }: Configuration): string | null {
+function findNumberFlaw(configuration: Configuration): string | null {
+  const { number, phaseNumber, partitionCount, phase, layouts } = configuration
   if (!Number.isSafeInteger(number) || number < 1) return 'its number is below 1'
+  if (!Number.isInteger(phaseNumber) || phaseNumber < 1 || phaseNumber > number) {
+    return 'its phase did not come with a number up to its own'
+  }
   const isPowerOfTwo = Number.isInteger(partitionCount) && (partitionCount & (partitionCount - 1)) === 0
   if (!isPowerOfTwo || partitionCount < 1 || partitionCount > MAX_PARTITION_COUNT) {
     return `its partition count is not a power of two up to ${MAX_PARTITION_COUNT}`
@@ -98,7 +102,8 @@ function findAcceptorFlaw({ acceptors, members }: Configuration): string | null 
   return acceptors.every(({ nodeId }) => memberIds.has(nodeId)) ? null : 'an acceptor is not a member'
 }
 
-function findKeyspaceFlaw({ keyspaces, nextKeyspaceId }: Configuration): string | null {
+function findKeyspaceFlaw(configuration: Configuration): string | null {
+  const { keyspaces, nextKeyspaceId } = configuration
   if (keyspaces.length > MAX_KEYSPACES) return `it has more than ${MAX_KEYSPACES} keyspaces`
   let previousId = 0
   for (const keyspace of keyspaces) {
@@ -109,7 +114,22 @@ function findKeyspaceFlaw({ keyspaces, nextKeyspaceId }: Configuration): string 
   }
   if (nextKeyspaceId <= previousId) return 'its next keyspace id is in use'
   const names = new Set(keyspaces.map((keyspace) => keyspace.name))
-  return names.size === keyspaces.length ? null : 'two of its keyspaces have one name'
+  if (names.size !== keyspaces.length) return 'two of its keyspaces have one name'
+  return findAlterationFlaw(configuration)
+}
+
+function findAlterationFlaw({ phase, keyspaces, altered }: Configuration): string | null {
+  if (phase === 'stable' && altered.length > 0) return 'it alters keyspaces and no change is open'
+  let previousId = 0
+  for (const { id, ...shape } of altered) {
+    if (id <= previousId) return 'its altered keyspaces are out of order'
+    previousId = id
+    const keyspace = keyspaces.find((one) => one.id === id)
+    if (keyspace === undefined) return 'it alters a keyspace that it does not have'
+    const flaw = findKeyspaceOptionFlaw({ ...keyspace, ...shape, r: 'one', w: 'one' })
+    if (flaw !== null) return flaw
+  }
+  return null
 }
 
 function findLayoutsFlaw({ layouts, members, partitionCount }: Configuration): string | null {

@@ -3,9 +3,7 @@
  * are and which peers own which partition. Number i+1 is chosen by one instance of single-decree Paxos among
  * the acceptors that number i names (`synod.ts`), so one number never has two contents.
  *
- * A change of the ring is three decisions, as in Raft's joint consensus (Ongaro and Ousterhout 2014, section
- * 6): begin (write to the old and the new layout, read the old), switch (read the new), finish (the new
- * alone).
+ * A change of the ring is three decisions, begin, switch and finish: `ring-change.ts`.
  */
 import type { Bytes } from '../base/bytes.ts'
 import type { ClusterId, KeyspaceId, NodeId } from '../base/ids.ts'
@@ -86,8 +84,16 @@ export interface Layout {
   readonly rows: Bytes
 }
 
+/** What a keyspace is to be when the open change is finished. */
+export interface AlteredKeyspace {
+  readonly id: KeyspaceId
+  readonly strategy: Strategy
+  readonly replicas: number
+}
+
 /**
- * `stable`: one layout. `begun`: [old, new], reads use the old. `switched`: [old, new], reads use the new.
+ * `stable`: one layout. `begun`: [old, new], reads use the old. `switched`: [old, new], reads use both
+ * (`ring-change.ts`).
  */
 export type Phase = 'stable' | 'begun' | 'switched'
 
@@ -109,13 +115,17 @@ export interface Configuration {
   readonly nextKeyspaceId: KeyspaceId
   /** One in phase `stable`, otherwise [old, new]. Writes go to all of them. */
   readonly layouts: readonly [Layout] | readonly [Layout, Layout]
+  /** The number with which the present phase and layouts came. */
+  readonly phaseNumber: number
+  /** Under the new layout; those that the open change leaves as they are, are not listed. By id. */
+  readonly altered: readonly AlteredKeyspace[]
   /** What made it, for history: `create`, `begin join of 2`, `switch`, … */
   readonly reason: string
   /** Wall-clock ms of the proposer, for people only. */
   readonly decidedAtMs: number
 }
 
-/** The layout that reads use. */
+/** The layout whose owners reads ask first. */
 export function readLayout(configuration: Configuration): Layout {
   const [first, second] = configuration.layouts
   return configuration.phase === 'switched' && second !== undefined ? second : first
@@ -124,4 +134,10 @@ export function readLayout(configuration: Configuration): Layout {
 /** The layout the cluster has or is moving to. */
 export function targetLayout(configuration: Configuration): Layout {
   return configuration.layouts[1] ?? configuration.layouts[0]
+}
+
+/** A keyspace as it is under the new layout. */
+export function alteredKeyspace({ altered }: Configuration, keyspace: Keyspace): Keyspace {
+  const found = altered.find(({ id }) => id === keyspace.id)
+  return found === undefined ? keyspace : { ...keyspace, ...found }
 }

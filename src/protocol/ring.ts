@@ -18,7 +18,7 @@ import { KvError } from '../base/error.ts'
 import { hash32 } from '../base/hash.ts'
 import type { KeyspaceId, NodeId } from '../base/ids.ts'
 import type { Configuration, Keyspace, Layout, Level } from './configuration.ts'
-import { readLayout, targetLayout } from './configuration.ts'
+import { alteredKeyspace, readLayout, targetLayout } from './configuration.ts'
 import { preferenceList } from './layout.ts'
 
 /** The top bits of the key's hash. `partitionCount` is a power of two up to 2^31. */
@@ -38,8 +38,9 @@ export class Ring {
   readonly partitionCount: number
   readonly #byName = new Map<string, Keyspace>()
   readonly #byId = new Map<KeyspaceId, Keyspace>()
-  /** By number of replicas: keyspaces with the same number share one. */
-  readonly #views = new Map<number, View>()
+  /** By number of replicas, before and after the open change: keyspaces with the same numbers share one. */
+  readonly #views = new Map<string, View>()
+  readonly #byKeyspace = new Map<Keyspace, View>()
 
   constructor(configuration: Configuration) {
     this.configuration = configuration
@@ -145,15 +146,20 @@ export class Ring {
    * and for one that was dropped meanwhile, any owners will do to refuse it.
    */
   #view(keyspace: Keyspace): View {
-    const { strategy, replicas } = this.#byId.get(keyspace.id) ?? keyspace
-    const count = strategy === 'full' ? EVERYBODY : replicas
-    let view = this.#views.get(count)
-    if (view === undefined) {
-      view = new View(this.configuration, count)
-      this.#views.set(count, view)
-    }
+    const known = this.#byId.get(keyspace.id) ?? keyspace
+    let view = this.#byKeyspace.get(known)
+    if (view !== undefined) return view
+    const counts = [known, alteredKeyspace(this.configuration, known)].map(replicasOf) as [number, number]
+    const name = counts.join()
+    view = this.#views.get(name) ?? new View(this.configuration, counts)
+    this.#views.set(name, view)
+    if (this.#byId.has(known.id)) this.#byKeyspace.set(known, view)
     return view
   }
+}
+
+function replicasOf({ strategy, replicas }: Keyspace): number {
+  return strategy === 'full' ? EVERYBODY : replicas
 }
 
 interface Owners {
@@ -166,15 +172,15 @@ interface Owners {
 /** Longer than any list of members. */
 const EVERYBODY = Number.POSITIVE_INFINITY
 
-/** The owners for one number of replicas. */
+/** The owners for one number of replicas under the first layout, and one under the second. */
 class View {
   readonly #configuration: Configuration
-  readonly #replicas: number
+  readonly #replicas: readonly [number, number]
   readonly #owners: (Owners | undefined)[]
   readonly #standIns: (readonly NodeId[] | undefined)[] = []
   #shares: ReadonlyMap<NodeId, number> | null = null
 
-  constructor(configuration: Configuration, replicas: number) {
+  constructor(configuration: Configuration, replicas: readonly [number, number]) {
     this.#configuration = configuration
     this.#replicas = replicas
     this.#owners = new Array(configuration.partitionCount)
@@ -205,7 +211,7 @@ class View {
   #makeOwners(partition: number): Owners {
     const { layouts, partitionCount, phase } = this.#configuration
     assert(partition >= 0 && partition < partitionCount, 'the partition is one of the ring')
-    const lists = layouts.map((layout) => ownersIn(layout, partition, this.#replicas))
+    const lists = layouts.map((layout, i) => ownersIn(layout, partition, this.#replicas[i] as number))
     const [old, changed] = lists as [readonly NodeId[], (readonly NodeId[])?]
     const current = changed ?? old
     const isSettled = changed === undefined || isSameSet(old, changed)
@@ -224,7 +230,7 @@ class View {
     const counts = new Map<NodeId, number>()
     let total = 0
     for (let partition = 0; partition < partitionCount; partition++) {
-      for (const nodeId of ownersIn(layout, partition, this.#replicas)) {
+      for (const nodeId of ownersIn(layout, partition, this.#replicas[1])) {
         counts.set(nodeId, (counts.get(nodeId) ?? 0) + 1)
         total++
       }

@@ -12,7 +12,7 @@ import type { Log } from '../effects/log.ts'
 import { ADDRESSES_FILE, addressesCodec } from '../node/address-book.ts'
 import { encodeIdentity, IDENTITY_FILE } from '../node/identity.ts'
 import type { Configuration, Member } from '../protocol/configuration.ts'
-import { beginJoin, finish, firstConfiguration, switchOver } from '../protocol/configuration-change.ts'
+import { begin, finish, firstConfiguration, switchOver } from '../protocol/configuration-change.ts'
 import { NO_VOTES } from '../protocol/synod.ts'
 import { encodeConfiguration } from '../wire/configuration-codec.ts'
 import { pack } from '../wire/msgpack.ts'
@@ -81,7 +81,11 @@ function configurationOf(
     nowMs: EPOCH_MS,
   })
   if (others.length === 0) return first
-  return finish(switchOver(beginJoin(first, others.map(member), EPOCH_MS), EPOCH_MS), peers, EPOCH_MS)
+  return finish(
+    switchOver(begin(first, { joining: others.map(member) }, EPOCH_MS), EPOCH_MS),
+    peers,
+    EPOCH_MS,
+  )
 }
 
 function writeTwin(files: Map<string, Bytes>, name: string, payload: Bytes): Promise<void> {

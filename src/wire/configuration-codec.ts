@@ -31,7 +31,7 @@ import { bytes, list, MalformedMessage, type ShapeValue, string, struct, uint } 
 /** No configuration is larger. */
 export const MAX_CONFIGURATION_BYTES = 4 * 1024 * 1024
 export const MAX_ACCEPTOR_ID_LENGTH = 64
-const FORMAT_VERSION = 1
+const FORMAT_VERSION = 2
 
 const position = uint(MAX_MEMBERS - 1)
 
@@ -72,6 +72,11 @@ const configurationShape = {
       rows: bytes(2 * MAX_REPLICAS * MAX_PARTITION_COUNT),
     }),
     2,
+  ),
+  phaseNumber: field.configurationNumber,
+  altered: list(
+    struct({ id: field.keyspaceId, strategy: field.strategy, replicas: uint(MAX_REPLICAS) }),
+    MAX_KEYSPACES,
   ),
   reason: string(MAX_REASON_LENGTH),
   decidedAtMs: uint(),

@@ -234,6 +234,8 @@ function makeConfiguration(order: readonly NodeId[]): Configuration {
     nextKeyspaceId: 2 as KeyspaceId,
     layouts: [makeLayout(members, depth, positions)],
     reason: 'test',
+    phaseNumber: 1,
+    altered: [],
     decidedAtMs: 0,
   }
 }

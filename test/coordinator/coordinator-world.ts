@@ -100,6 +100,8 @@ export function makeRing(number: number, layouts: readonly NodeId[][], phase: Ph
       return makeLayout(list, list.length, positions)
     }) as unknown as Configuration['layouts'],
     reason: 'test',
+    phaseNumber: 1,
+    altered: [],
     decidedAtMs: 0,
   }
   return createRing(configuration)

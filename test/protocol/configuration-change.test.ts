@@ -20,17 +20,21 @@ import {
   targetLayout,
 } from '../../src/protocol/configuration.ts'
 import {
-  beginJoin,
+  type Alteration,
+  begin,
   createKeyspace,
   dropKeyspace,
   electAcceptors,
+  exclude,
   finish,
   firstConfiguration,
   readmit,
   renewAcceptor,
+  retarget,
   switchOver,
 } from '../../src/protocol/configuration-change.ts'
 import { findFlaw } from '../../src/protocol/configuration-check.ts'
+import { preferenceList } from '../../src/protocol/layout.ts'
 import { DEFAULT_KEYSPACE, DEFAULT_KEYSPACE_OPTIONS as OPTIONS } from '../../src/wire/requests.ts'
 
 const member = (name: string, zone = '', weight = 1): Member => ({ nodeId: parseNodeId(name), zone, weight })
@@ -47,7 +51,7 @@ const first = (): Configuration => {
   })
 }
 const join = (configuration: Configuration, members: Member[]): Configuration => {
-  const switched = switchOver(beginJoin(configuration, members, 6), 7)
+  const switched = switchOver(begin(configuration, { joining: members }, 6), 7)
   return finish(switched, switched.members.map(acceptor), 8)
 }
 
@@ -66,7 +70,7 @@ test('a new cluster has one member, who votes, and the default keyspace that cli
 // Raft (2014), section 6: "the joint consensus combines both the old and new configurations".
 test('a join writes to both layouts before reads move, and reads move before the old layout goes', () => {
   const stable = first()
-  const begun = beginJoin(stable, [member('c'), member('b')], 6)
+  const begun = begin(stable, { joining: [member('c'), member('b')] }, 6)
   assert.is(begun.phase, 'begun')
   assert.equal(
     begun.members.map(({ nodeId }) => nodeId),
@@ -92,27 +96,27 @@ test('a join writes to both layouts before reads move, and reads move before the
 
 test('each step follows only from the one before it', () => {
   const stable = first()
-  const begun = beginJoin(stable, [member('b')], 6)
+  const begun = begin(stable, { joining: [member('b')] }, 6)
   throws('CONFLICT', () => switchOver(stable, 7))
   throws('CONFLICT', () => finish(stable, [], 7))
   throws('CONFLICT', () => finish(begun, [], 7))
-  throws('CONFLICT', () => beginJoin(begun, [member('c')], 7))
+  throws('CONFLICT', () => begin(begun, { joining: [member('c')] }, 7))
   throws('CONFLICT', () => switchOver(switchOver(begun, 7), 8))
 })
 
 test('a join is refused to members, to those removed, twice in one, and with nonsense', () => {
   const stable = { ...first(), removed: [parseNodeId('gone')] }
-  throws('CONFLICT', () => beginJoin(stable, [member('a')], 6))
-  throws('CONFLICT', () => beginJoin(stable, [member('gone')], 6))
-  throws('INVALID_ARGUMENT', () => beginJoin(stable, [], 6))
-  throws('INVALID_ARGUMENT', () => beginJoin(stable, [member('b'), member('b')], 6))
-  throws('INVALID_ARGUMENT', () => beginJoin(stable, [member('b', '', 0)], 6))
-  throws('INVALID_ARGUMENT', () => beginJoin(stable, [member('b', '', 1.5)], 6))
-  throws('INVALID_ARGUMENT', () => beginJoin(stable, [member('b', 'a\nzone')], 6))
+  throws('CONFLICT', () => begin(stable, { joining: [member('a')] }, 6))
+  throws('CONFLICT', () => begin(stable, { joining: [member('gone')] }, 6))
+  throws('INVALID_ARGUMENT', () => begin(stable, { joining: [] }, 6))
+  throws('INVALID_ARGUMENT', () => begin(stable, { joining: [member('b'), member('b')] }, 6))
+  throws('INVALID_ARGUMENT', () => begin(stable, { joining: [member('b', '', 0)] }, 6))
+  throws('INVALID_ARGUMENT', () => begin(stable, { joining: [member('b', '', 1.5)] }, 6))
+  throws('INVALID_ARGUMENT', () => begin(stable, { joining: [member('b', 'a\nzone')] }, 6))
 })
 
 test('keyspaces come and go in any phase; their ids never come back', () => {
-  const begun = beginJoin(first(), [member('b')], 6)
+  const begun = begin(first(), { joining: [member('b')] }, 6)
   const created = createKeyspace(begun, 'cities', OPTIONS, 9)
   assert.is(created.phase, 'begun')
   assert.equal(created.keyspaces[1], { id: 2 as KeyspaceId, name: 'cities', ...OPTIONS })
@@ -196,7 +200,7 @@ test('nobody who is not a member votes, and somebody has to', () => {
 
 test('an acceptor that lost its votes is elected under its new id', () => {
   const stable = join(first(), [member('b'), member('c')])
-  const switched = switchOver(beginJoin(stable, [member('d')], 9), 10)
+  const switched = switchOver(begin(stable, { joining: [member('d')] }, 9), 10)
   const electable = switched.members.map((one) =>
     one.nodeId === 'b' ? { ...one, acceptorId: 'new' } : acceptor(one),
   )
@@ -232,9 +236,98 @@ test('an acceptor that lost its votes is named anew between two changes of the r
   assert.is(renewAcceptor(before, { ...renewed, nodeId: parseNodeId('stranger') }, 9), before)
 })
 
+function alterationOf(kind: string, before: Configuration, newcomers: readonly Member[]): Alteration {
+  const leaving = before.members.slice(0, 1).map(({ nodeId }) => nodeId)
+  const isLast = before.members.length === 1
+  if (kind === 'replace') return { joining: newcomers.slice(0, 1), leaving, dead: leaving }
+  if (kind === 'leave' && !isLast) return { leaving }
+  if (kind !== 'alter') return { joining: newcomers }
+  const strategy = newcomers.length > 2 ? 'full' : 'ring'
+  return { keyspaces: before.keyspaces.map(({ id }) => ({ id, strategy, replicas: newcomers.length })) }
+}
+
+test('who leaves is a member until the end, then never again; nobody waits for one that is dead', () => {
+  const stable = join(first(), [member('b'), member('c'), member('d')])
+  const [b, c] = [parseNodeId('b'), parseNodeId('c')]
+  const begun = begin(stable, { leaving: [b, c], dead: [c] }, 6)
+  assert.is(begun.reason, 'begin leave of 1, removal of 1')
+  assert.equal(begun.layouts[1]?.members, [parseNodeId('a'), parseNodeId('d')])
+  assert.equal(begun.excluded, [c])
+  const finished = finish(
+    switchOver(begun, 7),
+    [acceptor({ nodeId: b }), acceptor({ nodeId: c })].concat(acceptor({ nodeId: parseNodeId('d') })),
+    8,
+  )
+  assert.equal(
+    finished.members.map(({ nodeId }) => nodeId),
+    [parseNodeId('a'), parseNodeId('d')],
+  )
+  assert.equal(finished.acceptors, [acceptor({ nodeId: parseNodeId('d') })], 'who has gone does not vote')
+  assert.equal([finished.excluded, finished.removed], [[], [b, c]])
+  throws('CONFLICT', () => begin(finished, { joining: [member('b')] }, 9))
+  throws('CONFLICT', () => begin(finished, { leaving: [b] }, 9))
+  throws('INVALID_ARGUMENT', () =>
+    begin(finished, { leaving: finished.members.map(({ nodeId }) => nodeId) }, 9),
+  )
+})
+
+test('a newcomer takes exactly the places of the one that it replaces', () => {
+  const stable = join(first(), [member('b'), member('c'), member('d')])
+  const [b, e] = [parseNodeId('b'), parseNodeId('e')]
+  const { layouts } = begin(stable, { joining: [member('e')], leaving: [b] }, 6)
+  const [before, after] = layouts as [Layout, Layout]
+  for (let partition = 0; partition < stable.partitionCount; partition++) {
+    const owners = preferenceList(before, partition, 3).map((nodeId) => (nodeId === b ? e : nodeId))
+    assert.equal(preferenceList(after, partition, 3).sort(), owners.sort())
+  }
+})
+
+test('a keyspace is altered when the change is finished', () => {
+  const stable = join(first(), [member('b'), member('c')])
+  const altered = { id: DEFAULT_ID, strategy: 'full', replicas: 2 } as const
+  const begun = begin(stable, { keyspaces: [altered] }, 6)
+  assert.equal(begun.keyspaces, stable.keyspaces)
+  const finished = finish(switchOver(begun, 7), begun.members.map(acceptor), 8)
+  assert.equal(finished.keyspaces, [{ ...stable.keyspaces[0], strategy: 'full', replicas: 2 }])
+  throws('INVALID_ARGUMENT', () => begin(stable, { keyspaces: [{ ...altered, replicas: 9 }] }, 6))
+  throws('NOT_FOUND', () => begin(stable, { keyspaces: [{ ...altered, id: 77 as KeyspaceId }] }, 6))
+  const other = createKeyspace(stable, 'other', OPTIONS, 6)
+  const id = other.keyspaces[1]?.id as KeyspaceId
+  const both = begin(other, { keyspaces: [{ ...altered, id }] }, 7)
+  assert.equal(dropKeyspace(both, id, 8).altered, [], 'it may be dropped meanwhile')
+})
+
+test('before the switch a change can be given other targets, or none; afterwards nobody turns back', () => {
+  const stable = join(first(), [member('b'), member('c')])
+  const d = parseNodeId('d')
+  const begun = begin(stable, { joining: [member('d'), member('e')] }, 6)
+  const without = retarget(begun, [d], 7)
+  assert.equal([without.phase, without.phaseNumber], ['begun', begun.number + 1])
+  assert.not.ok(without.members.some(({ nodeId }) => nodeId === d))
+  assert.equal(without.removed, [d])
+  assert.not.ok(without.layouts[1]?.members.includes(d))
+  const onlyDead = retarget(begin(stable, { joining: [member('d')] }, 6), [d], 7)
+  assert.equal(onlyDead.layouts[1], stable.layouts[0], 'back to where it was')
+  const old = parseNodeId('b')
+  const withoutOld = retarget(begun, [old], 7)
+  assert.equal([withoutOld.excluded, withoutOld.layouts[1]?.members.includes(old)], [[old], false])
+  throws('CONFLICT', () => retarget(switchOver(begun, 7), [d], 8))
+  throws('CONFLICT', () => retarget(stable, [d], 8))
+})
+
+test('an excluded member stays one', () => {
+  const begun = begin(join(first(), [member('b'), member('c')]), { joining: [member('d')] }, 6)
+  const b = parseNodeId('b')
+  const without = exclude(begun, b, 7)
+  assert.equal(without.excluded, [b])
+  assert.equal([without.layouts, without.phaseNumber], [begun.layouts, begun.phaseNumber])
+  assert.is(exclude(without, b, 8), without)
+  throws('CONFLICT', () => exclude(without, parseNodeId('stranger'), 8))
+})
+
 test('whatever the order of joins and keyspaces, every configuration is sound and keeps its promises', () => {
   const step = fc.record({
-    kind: fc.constantFrom('advance', 'create', 'drop'),
+    kind: fc.constantFrom('advance', 'leave', 'alter', 'replace', 'retarget', 'create', 'drop'),
     count: fc.integer({ min: 1, max: 4 }),
   })
   fc.assert(
@@ -242,18 +335,21 @@ test('whatever the order of joins and keyspaces, every configuration is sound an
       let configuration = first()
       let names = 0
       const idOfName = new Map<number, string>()
+      const gone = new Set<NodeId>()
       for (const { kind, count } of steps) {
         const before = configuration
         if (kind === 'create') configuration = createKeyspace(before, `space${names++}`, OPTIONS, names)
         else if (kind === 'drop') {
           const last = before.keyspaces.at(-1)?.id ?? DEFAULT_ID
           if (last !== DEFAULT_ID) configuration = dropKeyspace(before, last, names)
-        } else if (before.phase === 'begun') configuration = switchOver(before, names)
+        } else if (before.phase === 'begun' && kind === 'retarget')
+          configuration = retarget(before, [], names)
+        else if (before.phase === 'begun') configuration = switchOver(before, names)
         else if (before.phase === 'switched')
           configuration = finish(before, before.members.map(acceptor), names)
         else {
           const newcomers = Array.from({ length: count }, () => member(`peer${names++}`, `zone${names % 3}`))
-          configuration = beginJoin(before, newcomers, names)
+          configuration = begin(before, alterationOf(kind, before, newcomers), names)
         }
         assert.is(findFlaw(configuration), null)
         if (configuration === before) continue
@@ -266,6 +362,8 @@ test('whatever the order of joins and keyspaces, every configuration is sound an
           writtenBefore.includes(readLayout(configuration)),
           'reads look only where writes have gone since the number before',
         )
+        for (const { nodeId } of configuration.members) gone.delete(nodeId) && assert.unreachable(nodeId)
+        for (const nodeId of configuration.removed) gone.add(nodeId)
         for (const { id, name } of configuration.keyspaces) {
           assert.is(idOfName.get(id) ?? name, name, 'an id never names two keyspaces')
           idOfName.set(id, name)

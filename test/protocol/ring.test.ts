@@ -57,6 +57,8 @@ function configuration(
     nextKeyspaceId: 5 as KeyspaceId,
     layouts,
     reason: 'test',
+    phaseNumber: 1,
+    altered: [],
     decidedAtMs: 0,
   }
 }

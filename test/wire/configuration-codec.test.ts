@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert'
 import { parseClusterId, parseNodeId } from '../../src/base/ids.ts'
 import type { Configuration, Layout, Member } from '../../src/protocol/configuration.ts'
 import {
-  beginJoin,
+  begin,
   createKeyspace,
   finish,
   firstConfiguration,
@@ -24,7 +24,7 @@ function sample(joining: number): Configuration {
   const one = firstConfiguration({ ...founder, nowMs: 1_790_000_000_000.5 })
   const newcomers = Array.from({ length: joining }, (_, i) => member(`b${i}`, `zone${i % 2}`))
   return createKeyspace(
-    beginJoin(one, newcomers, 2),
+    begin(one, { joining: newcomers }, 2),
     'cities',
     { ...DEFAULT_KEYSPACE_OPTIONS, w: 'all', r: 1 },
     3,
@@ -116,8 +116,8 @@ test('another format, more fields or another way of writing are refused', () => 
   const withField = (index: number, value: unknown): Uint8Array =>
     pack(fields.map((old, i) => (i === index ? value : old)))
   assert.throws(
-    () => decodeConfiguration(withField(0, 2)),
-    (error: unknown) => isMalformed(error) && /format 2/.test(String(error)),
+    () => decodeConfiguration(withField(0, 3)),
+    (error: unknown) => isMalformed(error) && /format 3/.test(String(error)),
   )
   assert.throws(() => decodeConfiguration(pack([...fields, null])), isMalformed)
   assert.throws(() => decodeConfiguration(withField(5, ['', 'unused'])), isMalformed)

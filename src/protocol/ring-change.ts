@@ -1,0 +1,104 @@
+/**
+ * How the ring changes while it serves: who has to take over what from whom, and what must be true before the
+ * next step.
+ *
+ * Intuition. A change has an old layout and a new one. *begin*: writes need their level in both, reads in the
+ * old one. New owners copy what the old ones hold. *switch*: reads need both. *finish*: the new one alone. So
+ * whatever was acknowledged or shown is on quorums of each layout that a later read may ask; what is from
+ * before the change, or reached a quorum of the old owners only and was shown all the same, comes over by
+ * comparing: each new owner with each old one, once under *begin* and once more under *switch*.
+ *
+ * A comparison of a new owner with an old one under number i takes over all that the old one had when it
+ * acknowledged i: it works under i then, refuses what is sent under older numbers, and what it took under
+ * them is on its disk before it tells its digests (`coordinator/tree-replica.ts`). That a partition is copied
+ * in bulk first (`coordinator/partition-copy.ts`) only makes the first comparison short.
+ *
+ * Invariants.
+ * - Two quorums of requests that the clients may order share an owner: under one number by counting; between
+ *   numbers through a layout that both use, or through the comparisons (model:
+ *   `test/protocol/ring-change-model.ts`).
+ * - *switch* and *finish* are proposed when every member that is not excluded has acknowledged the number
+ *   before and says that it has compared all that it owns in the new layout with every old owner that is not
+ *   excluded, under the present phase.
+ * - Of the N old owners of each partition at least max(N - W + 1, N - R + 1), with majorities for W and R, are
+ *   not excluded: one of them has each acknowledged write. Otherwise the change stops, until an operator
+ *   accepts the loss.
+ * - Who owns a partition in no layout drops it when every member has acknowledged that, not before; and no
+ *   change begins while somebody holds what he does not own. So nobody gains a partition of which he still has
+ *   something old.
+ *
+ * What a crash does. The proposer's: the next member in line goes on from what is decided. A source's: those
+ * who take over from it wait, it holds after its restart what it had acknowledged; an operator may exclude it.
+ * A target's: what reached its disk is there after its restart, and it compares again; dead for good, it is
+ * left out by a *retarget*, before the switch. A disk that is lost: the peer is let in again and catches up
+ * (`coordinator/catch-up.ts`) before it is a source, and as a target begins anew.
+ *
+ * Source: joint consensus (Ongaro and Ousterhout 2014, section 6), for data: in Raft both configurations must
+ * agree to everything, here the old one can only go when the new one has its data. Deviation: reads need both
+ * layouts from *switch* to *finish*; see `ARCHITECTURE.md`, Decisions.
+ */
+import { assert } from '../base/assert.ts'
+import type { NodeId } from '../base/ids.ts'
+import type { Configuration, Keyspace } from './configuration.ts'
+import type { Ring } from './ring.ts'
+
+/** A partition that a peer owns under the new layout and that has other owners there than in the old one. */
+export interface Duty {
+  readonly keyspace: Keyspace
+  readonly partition: number
+  /** The old owners that it is to be compared with: never the peer itself, nor anyone excluded. */
+  readonly sources: readonly NodeId[]
+  /** The peer did not own it before. */
+  readonly isGained: boolean
+}
+
+/** By keyspace, then partition. None while no change is open. */
+export function dutiesOf(ring: Ring, nodeId: NodeId): Duty[] {
+  const { configuration, partitionCount } = ring
+  if (configuration.phase === 'stable') return []
+  const duties: Duty[] = []
+  for (const keyspace of configuration.keyspaces) {
+    for (let partition = 0; partition < partitionCount; partition++) {
+      const [before, after] = ring.writeOwners(keyspace, partition)
+      if (before === undefined || after?.includes(nodeId) !== true) continue
+      const sources = before.filter((owner) => owner !== nodeId && !configuration.excluded.includes(owner))
+      duties.push({ keyspace, partition, sources, isGained: !before.includes(nodeId) })
+    }
+  }
+  return duties
+}
+
+/** A partition of which too many old owners are excluded. */
+export interface Shortage {
+  readonly keyspace: Keyspace
+  readonly partition: number
+  readonly owners: readonly NodeId[]
+  /** Of these, those that are not excluded. */
+  readonly left: readonly NodeId[]
+}
+
+/** Of the first such partition, if any: acknowledged writes may be missing in what is left. */
+export function findShortage(ring: Ring): Shortage | null {
+  const { configuration, partitionCount } = ring
+  if (configuration.phase === 'stable') return null
+  for (const keyspace of configuration.keyspaces) {
+    for (let partition = 0; partition < partitionCount; partition++) {
+      const [owners, after] = ring.writeOwners(keyspace, partition)
+      if (owners === undefined || after === undefined) continue
+      const left = owners.filter((owner) => !configuration.excluded.includes(owner))
+      if (left.length < sourcesNeeded(owners.length)) return { keyspace, partition, owners, left }
+    }
+  }
+  return null
+}
+
+/** So many of N owners hold every write that a majority of them acknowledged: N - W + 1. */
+export function sourcesNeeded(ownerCount: number): number {
+  assert(ownerCount > 0, 'a partition has owners')
+  return ownerCount - (Math.floor(ownerCount / 2) + 1) + 1
+}
+
+/** Whose acknowledgement each step needs. By nodeId, as members are. */
+export function membersWaitedFor({ members, excluded }: Configuration): readonly NodeId[] {
+  return members.map(({ nodeId }) => nodeId).filter((nodeId) => !excluded.includes(nodeId))
+}
