@@ -11,6 +11,7 @@ import type { ClusterId, NodeId } from '../base/ids.ts'
 import type { Effects } from '../effects/effects.ts'
 import type { Configuration, Member } from '../protocol/configuration.ts'
 import { firstConfiguration, renewAcceptor } from '../protocol/configuration-change.ts'
+import { membersWaitedFor } from '../protocol/ring-change.ts'
 import type { AcceptorRequest, Standing } from '../protocol/synod.ts'
 import { encodeConfiguration } from '../wire/configuration-codec.ts'
 import { type ConfigurationAnswer, type ConfigurationQuestion, clip } from '../wire/configuration-messages.ts'
@@ -34,8 +35,8 @@ export interface ConfigurationDriverParts {
   readonly effects: Pick<Effects, 'clock' | 'random' | 'storage' | 'log'>
   readonly rpc: ConfigurationRpc
   readonly peers: PeerView
-  /** Is any record in our store, or on its way there? */
-  readonly holdsRecords: () => boolean
+  /** Why this peer is not ready for the next step of a change of the ring, in words; null: it is. */
+  readonly waitsFor: () => string | null
 }
 
 export class ConfigurationDriver {
@@ -54,7 +55,7 @@ export class ConfigurationDriver {
     const { nodeId, zone, weight } = identity
     const { clock, random, log } = effects
     const timing: ConfigurationTiming = { ...DEFAULT_CONFIGURATION_TIMING, ...options }
-    const adoption = new ConfigurationAdoption(effects, parts.holdsRecords)
+    const adoption = new ConfigurationAdoption(effects)
     const current = (): Decided | null => adoption.current
     const shared = { timing, rpc, peers, log, clock, random, adoption, current }
     const acceptor = new Acceptor(effects)
@@ -63,6 +64,7 @@ export class ConfigurationDriver {
       ...shared,
       self: nodeId,
       acceptorId: () => acceptor.acceptorId,
+      waitsFor: parts.waitsFor,
       pending: () => clip(this.#ringChange.obstacle),
     })
     const proposer = new ConfigurationProposer({
@@ -127,8 +129,7 @@ export class ConfigurationDriver {
 
   /**
    * Called once a configuration is on disk, before anyone is told that we have it. Within the call: end the
-   * requests of older numbers, and refuse such from then on. What they handed to the store must count as held
-   * when `holdsRecords` is asked next.
+   * requests of older numbers, and refuse such from then on. What `waitsFor` says next is about this one.
    */
   onAdopt(listener: AdoptListener): void {
     this.#adoption.onAdopt(listener)
@@ -174,6 +175,15 @@ export class ConfigurationDriver {
    */
   join(): Promise<void> {
     return this.#join.join()
+  }
+
+  /** Whether every member that is not excluded says that it has the configuration in force here. */
+  async isAcknowledged(): Promise<boolean> {
+    const decided = this.#adoption.current
+    if (decided === null) return false
+    const waitedFor = membersWaitedFor(decided.configuration)
+    const acks = await this.#spread.collect(decided, waitedFor)
+    return acks.length === waitedFor.length
   }
 
   /** Membership heard that a peer has this configuration. */
@@ -285,7 +295,6 @@ export class ConfigurationDriver {
       await this.#spread.take(decided)
     }
     this.#ringChange.toldObstacle(question.number, question.pending)
-    const ack = await this.#adoption.acknowledge()
-    return { type: 'adopted', ...ack, acceptorId: this.#acceptor.acceptorId }
+    return { type: 'adopted', ...this.#spread.acknowledge() }
   }
 }

@@ -26,7 +26,7 @@ export interface ConfigurationTiming {
   readonly callTimeoutMs: number
   /** Until something that did not work is tried again. */
   readonly retryMs: number
-  /** Until a change that waits for something is looked at again. */
+  /** Until a change that waits for something is looked at again, at most. */
   readonly heldRetryMs: number
 }
 
@@ -34,5 +34,5 @@ export const DEFAULT_CONFIGURATION_TIMING: ConfigurationTiming = {
   joinWindowMs: 150,
   callTimeoutMs: 1500,
   retryMs: 500,
-  heldRetryMs: 2000,
+  heldRetryMs: 250,
 }

@@ -6,6 +6,7 @@ import type { Bytes } from '../base/bytes.ts'
 import type { NodeId } from '../base/ids.ts'
 import type { Log } from '../effects/log.ts'
 import { decodeConfiguration } from '../wire/configuration-codec.ts'
+import { clip } from '../wire/configuration-messages.ts'
 import { MalformedMessage } from '../wire/schema.ts'
 import type { ConfigurationAdoption, Decided } from './configuration-adoption.ts'
 import type { ConfigurationRpc, ConfigurationTiming } from './configuration-rpc.ts'
@@ -17,7 +18,8 @@ const MAX_CONCURRENT = 32
 export interface Ack {
   readonly nodeId: NodeId
   readonly number: number
-  readonly holdsRecords: boolean
+  /** Why it is not ready for the next step of a change of the ring, in words; null: it is. */
+  readonly waitsFor: string | null
   readonly acceptorId: string
 }
 
@@ -28,6 +30,8 @@ export interface SpreadParts {
   readonly rpc: ConfigurationRpc
   readonly adoption: ConfigurationAdoption
   readonly acceptorId: () => string
+  /** See `Ack`; of ourselves. */
+  readonly waitsFor: () => string | null
   /** What the open change waits for, in words; null: for nothing. */
   readonly pending: () => string | null
 }
@@ -111,18 +115,24 @@ export class ConfigurationSpread {
     if (adoption.current !== null || names) await adoption.adopt(decided)
   }
 
+  /** What this peer says of itself. */
+  acknowledge(): Omit<Ack, 'nodeId'> {
+    const { adoption, acceptorId, waitsFor } = this.#parts
+    return { number: adoption.number, waitsFor: clip(waitsFor()), acceptorId: acceptorId() }
+  }
+
   stop(): void {
     this.#isStopped = true
     this.#seen = null
   }
 
   async #bringNow(to: NodeId, decided: Decided): Promise<Ack | null> {
-    const { self, adoption, acceptorId } = this.#parts
+    const { self, adoption } = this.#parts
     const { number } = decided.configuration
     if (to === self) {
       await adoption.adopt(decided)
-      const own = await adoption.acknowledge()
-      return own.number === number ? { ...own, nodeId: self, acceptorId: acceptorId() } : null
+      const own = this.acknowledge()
+      return own.number === number ? { ...own, nodeId: self } : null
     }
     const isSent = this.#sent.get(to) === number
     const ack = await this.#ask(to, decided, !isSent)
@@ -147,7 +157,7 @@ export class ConfigurationSpread {
     return {
       nodeId: to,
       number: reply.number,
-      holdsRecords: reply.holdsRecords,
+      waitsFor: reply.waitsFor,
       acceptorId: reply.acceptorId,
     }
   }

@@ -4,10 +4,8 @@
  * it is their turn is no danger, only a detour: the Synod decides, and every step is proposed on the ground
  * of acknowledgements of exactly the number before.
  *
- * Each step waits for `ack(p, i)` from every member that is not excluded, so at no time are there requests in
- * flight that know less than the previous configuration. Moving data to new owners is not built yet, and a
- * read must never look where the data is not: a change does not begin while a member holds a record, because
- * one that began cannot be taken back; and the switch waits until no member held one when the change began.
+ * What has to be true before each step is in `protocol/ring-change.ts`; whether it is, every member says of
+ * itself with its acknowledgement.
  */
 import { unreachable } from '../base/assert.ts'
 import { KvError } from '../base/error.ts'
@@ -16,6 +14,8 @@ import type { Clock, Timer } from '../effects/clock.ts'
 import type { Log } from '../effects/log.ts'
 import { type Configuration, type Member, targetLayout } from '../protocol/configuration.ts'
 import { begin, checkJoin, finish, switchOver } from '../protocol/configuration-change.ts'
+import { createRing } from '../protocol/ring.ts'
+import { findShortage, membersWaitedFor } from '../protocol/ring-change.ts'
 import type { Decided } from './configuration-adoption.ts'
 import type { ConfigurationTiming, PeerView } from './configuration-rpc.ts'
 import type { Ack, ConfigurationSpread } from './configuration-spread.ts'
@@ -28,6 +28,8 @@ const FORGET_JOIN_RETRIES = 12
 const FORGET_OBSTACLE_RETRIES = 12
 /** How long one proposal is pursued before the situation is looked at anew, in retry intervals. */
 const PROPOSAL_RETRIES = 10
+/** Until a change that waits for something is looked at again, at first; then after twice as long… */
+const FIRST_HELD_RETRY_MS = 10
 const MAX_NAMES = 3
 
 export interface RingChangeParts {
@@ -55,6 +57,7 @@ export class RingChange {
   #toldObstacle: { readonly number: number; readonly text: string | null; readonly atMs: number } | null =
     null
   #timer: Timer | null = null
+  #heldMs = FIRST_HELD_RETRY_MS
   #isDriving = false
   #isNudged = false
   #isStopped = false
@@ -178,11 +181,14 @@ export class RingChange {
       )
       return timing.retryMs
     }
-    const next = this.#next(configuration, acks)
-    if (next === null) {
-      this.#waitFor(decided, 'peers hold data, and moving data to new owners is not built yet')
-      return timing.heldRetryMs
+    const obstacle = this.#obstacleOf(configuration, acks)
+    if (obstacle !== null) {
+      this.#waitFor(decided, obstacle)
+      this.#heldMs = Math.min(timing.heldRetryMs, 2 * this.#heldMs)
+      return this.#heldMs
     }
+    const next = this.#next(configuration, acks)
+    this.#heldMs = FIRST_HELD_RETRY_MS
     this.#setObstacle(decided, null)
     await this.#parts.decide(decided, next, PROPOSAL_RETRIES * timing.retryMs)
     if (this.#parts.current() !== decided) return 0
@@ -191,10 +197,25 @@ export class RingChange {
     return timing.retryMs
   }
 
-  /** The step to propose; null when data is in its way. */
-  #next(configuration: Configuration, acks: readonly Ack[]): Configuration | null {
+  /** Why the next step cannot be taken yet, in words; null: it can. */
+  #obstacleOf(configuration: Configuration, acks: readonly Ack[]): string | null {
+    const waiting = acks.filter(({ waitsFor }) => waitsFor !== null)
+    if (waiting.length > 0) {
+      const shown = waiting.slice(0, MAX_NAMES).map(({ nodeId, waitsFor }) => {
+        return `${this.#parts.peers.nameOf(nodeId)} ${waitsFor}`
+      })
+      return shown.join('; ')
+    }
+    const shortage = findShortage(createRing(configuration))
+    if (shortage === null) return null
+    const { keyspace, partition, owners, left } = shortage
+    const where = `of partition ${partition} of keyspace ${keyspace.name}`
+    const few = `${left.length} of ${owners.length} owners ${where} are left`
+    return `${few}: acknowledged writes may be missing there`
+  }
+
+  #next(configuration: Configuration, acks: readonly Ack[]): Configuration {
     const { clock } = this.#parts
-    if (configuration.phase !== 'switched' && acks.some((ack) => ack.holdsRecords)) return null
     switch (configuration.phase) {
       case 'stable':
         return begin(configuration, { joining: this.#presentJoiners() }, clock.now())
@@ -263,10 +284,4 @@ export class RingChange {
     const more = nodeIds.length - names.length
     return names.join(', ') + (more > 0 ? ` and ${more} more` : '')
   }
-}
-
-/** By nodeId, as members are. */
-function membersWaitedFor(configuration: Configuration): readonly NodeId[] {
-  const excluded = new Set(configuration.excluded)
-  return configuration.members.map(({ nodeId }) => nodeId).filter((nodeId) => !excluded.has(nodeId))
 }

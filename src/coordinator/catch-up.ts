@@ -10,6 +10,9 @@
  * Hence the fence, a configuration decided in this life: whoever is compared works under its number, refuses
  * what is sent under older ones, and has on its disk what it took under them.
  *
+ * While the ring changes this goes for each list that reads need. A partition that the peer gains by the
+ * change, and that reads do not ask it for yet, is `takeover.ts`'s.
+ *
  * Invariants: a partition becomes complete only after a whole comparison, under the fence's number or a
  * later one, with N − W + 1 other owners that were complete themselves; as an acceptor this peer is named
  * anew only when all is complete. Where there are no other owners nobody can know: then it goes on by
@@ -299,7 +302,7 @@ export class CatchUp {
     const compared = this.#compared.get(nameOf(keyspace, partition))
     return this.#with
       .ring()
-      .writeOwners(keyspace, partition)
+      .readLists(keyspace, partition)
       .every((owners) => {
         const others = owners.filter((owner) => owner !== selfId)
         if (others.length === owners.length || others.length === 0) return true

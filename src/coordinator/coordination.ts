@@ -1,12 +1,13 @@
 /** What every operation of the coordinator works with. */
 import type { KvError } from '../base/error.ts'
-import type { NodeId } from '../base/ids.ts'
+import type { KeyspaceId, NodeId } from '../base/ids.ts'
 import type { Rpc } from '../cluster/rpc.ts'
 import type { Clock } from '../effects/clock.ts'
 import type { Log } from '../effects/log.ts'
 import type { Eras } from '../protocol/eras.ts'
 import type { Ring } from '../protocol/ring.ts'
 import type { Store } from '../store/store.ts'
+import type { Arrivals } from './arrivals.ts'
 import type { LingerLimit } from './linger-limit.ts'
 import type { RequestBudget } from './request-budget.ts'
 import type { StallWatch } from './stall-watch.ts'
@@ -25,6 +26,7 @@ export interface Coordination {
   readonly stalls: StallWatch
   /** Work that writes what it has read, of records with values, is registered here. */
   readonly eras: Eras
+  readonly arrivals: Arrivals
   /** False while this peer has no configuration: others may know it as a member before it does. */
   hasRing(): boolean
   /**
@@ -32,6 +34,8 @@ export interface Coordination {
    */
   ring(): Ring
   isAlive(nodeId: NodeId): boolean
+  /** What this disk says of the partition is all that it ever acknowledged, or took over. */
+  isComplete(keyspaceId: KeyspaceId, partition: number): boolean
   /** Somebody works under a newer configuration than ours: fetch it. */
   sawNumber(from: NodeId, number: number): void
 }

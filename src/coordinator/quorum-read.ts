@@ -183,7 +183,7 @@ export class QuorumRead extends OwnerExchange {
   /** What our own disk says of the key counts: it is not catching up. */
   get #isComplete(): boolean {
     const { keyspace, partition } = this.#place
-    return this.with.store.completeness.isComplete(keyspace.id, partition)
+    return this.with.isComplete(keyspace.id, partition)
   }
 
   #isStandIn(nodeId: NodeId): boolean {

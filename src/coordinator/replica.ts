@@ -100,7 +100,7 @@ export class Replica {
     if (!this.#with.store.completeness.isAdmitted) return 'catchingUp'
     if (asStandIn) return keyspace.quorum === 'strict' ? 'failed' : null
     const isAnswer = message.type === 'read'
-    return isAnswer && !this.#with.store.completeness.isComplete(keyspace.id, partition) ? 'catchingUp' : null
+    return isAnswer && !this.#with.isComplete(keyspace.id, partition) ? 'catchingUp' : null
   }
 
   #numberRefusal(from: NodeId, theirs: number): Refusal | null {

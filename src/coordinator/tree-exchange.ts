@@ -58,7 +58,9 @@ const SECOND_LOOK_MS = 500
 const BUSY_PAUSE_MS = 250
 const MAX_BUSY_ANSWERS = 20
 /** Partitions, or keys, at work at once; how many of them may ask at once is the pace's. */
-const WORKERS: Readonly<Record<ExchangeScope, number>> = { complete: 16, missing: 64 }
+const WORKERS = 16
+/** While somebody waits for the end. */
+const URGENT_WORKERS = 64
 /** Keys that wait for their second look. More of them: first these. */
 const MAX_CANDIDATES = 16_384
 /** Of one partition. What is left is found by the next exchange. */
@@ -72,10 +74,13 @@ interface Candidate {
 }
 
 /**
- * What to compare: the partitions that both lack nothing of, or those that only this peer is catching up
- * with.
+ * What to compare: the partitions that both lack nothing of, those that only this peer is catching up with,
+ * or some that the peer lacks nothing of.
  */
-export type ExchangeScope = 'complete' | 'missing'
+export type ExchangeScope =
+  | 'complete'
+  | 'missing'
+  | { includes(keyspaceId: KeyspaceId, partition: number): boolean }
 
 export class TreeExchange {
   readonly #progress: ExchangeProgress
@@ -155,8 +160,9 @@ export class TreeExchange {
   }
 
   #isInScope(keyspace: Keyspace, partition: number): boolean {
-    const isComplete = this.#with.store.completeness.isComplete(keyspace.id, partition)
-    return isComplete === (this.#scope === 'complete')
+    if (typeof this.#scope === 'object') return this.#scope.includes(keyspace.id, partition)
+    if (this.#scope === 'complete') return this.#with.isComplete(keyspace.id, partition)
+    return !this.#with.store.completeness.isComplete(keyspace.id, partition)
   }
 
   /** From the root of a partition's tree to the keys that differ. */
@@ -187,7 +193,7 @@ export class TreeExchange {
   async #compareKeys(keyspace: Keyspace, partition: number, leaves: readonly number[]): Promise<void> {
     const keyspaceId = keyspace.id
     const place = { keyspaceId, partition, leaves: new Set(leaves) }
-    const ours = new Pages((after) => this.#with.store.list(place, after, MAX_LISTED_KEYS))
+    const ours = new Pages((after) => this.#with.store.partitions.list(place, after, MAX_LISTED_KEYS))
     const theirs = new Pages(async (after) => {
       const question = { type: 'listKeys', keyspaceId, partition, leaves, after } as const
       const { keys, digests, last } = await this.#ask('keysDone', question)
@@ -275,7 +281,7 @@ export class TreeExchange {
     digest: Digest,
   ): Promise<Bytes | null | undefined> {
     const { store } = this.#with
-    const kept = this.#scope === 'missing' ? store.quarantine.find(keyspace.id, partition, key) : null
+    const kept = this.#scope !== 'complete' ? store.quarantine.find(keyspace.id, partition, key) : null
     if (kept !== null && recordDigest(keyspace.id, key, kept) === digest) return kept
     return this.#fetch(keyspace, key)
   }
@@ -378,7 +384,9 @@ export class TreeExchange {
 
 /** Several workers. Waits for all, also when one fails: nothing of an exchange goes on after its end. */
 async function together(scope: ExchangeScope, work: () => Promise<void>): Promise<void> {
-  const results = await Promise.allSettled(Array.from({ length: WORKERS[scope] }, work))
+  const results = await Promise.allSettled(
+    Array.from({ length: scope === 'complete' ? WORKERS : URGENT_WORKERS }, work),
+  )
   for (const result of results) if (result.status === 'rejected') throw result.reason
 }
 

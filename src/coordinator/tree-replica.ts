@@ -75,8 +75,7 @@ export class TreeReplica {
     const shared = sharedPartitions(this.#with.ring(), keyspace, this.#with.selfId, from)
     const partitions = shared.filter((partition) => trees.root(keyspace.id, partition) !== 0n)
     const roots = partitions.map((partition) => trees.root(keyspace.id, partition))
-    const { completeness } = this.#with.store
-    const incomplete = shared.filter((partition) => !completeness.isComplete(keyspace.id, partition))
+    const incomplete = shared.filter((partition) => !this.#with.isComplete(keyspace.id, partition))
     this.#answer(link, { type: 'rootsDone', id, partitions, roots, incomplete }, 11 * partitions.length)
   }
 
@@ -104,7 +103,7 @@ export class TreeReplica {
     if (this.#listings >= MAX_LISTINGS) return this.#refuse(link, id, 'overloaded')
     this.#listings += 1
     const place = { keyspaceId: keyspace.id, partition, leaves: new Set(leaves) }
-    const listing = this.#with.store.list(place, after, MAX_LISTED_KEYS)
+    const listing = this.#with.store.partitions.list(place, after, MAX_LISTED_KEYS)
     listing
       .then(
         ({ entries, last }) => {

@@ -134,7 +134,7 @@ export class Write {
   /** What this peer holds of the key is all it ever acknowledged. */
   get #isInformed(): boolean {
     const { keyspace, partition } = this.#place
-    return this.#standsIn || this.#with.store.completeness.isComplete(keyspace.id, partition)
+    return this.#standsIn || this.#with.isComplete(keyspace.id, partition)
   }
 
   /** Where this peer keeps its copy. */

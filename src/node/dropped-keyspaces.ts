@@ -1,7 +1,6 @@
 /**
  * The records of keyspaces that were dropped: removed when the configuration says so, and at the start when
- * that was missed. What the disk does not let go of now is tried again until it does: while it is there the
- * peer holds records, and no peer can join.
+ * that was missed. What the disk does not let go of now is tried again until it does.
  */
 import type { KeyspaceId } from '../base/ids.ts'
 import { Pauses } from '../cluster/pauses.ts'
@@ -53,13 +52,15 @@ export class DroppedKeyspaces {
     await this.#untilDone('keyspace.leftovers_kept', {}, async () => {
       for (const id of await this.#store.keyspaceIds()) {
         if (holds(configuration, id) || id >= configuration.nextKeyspaceId) continue
-        if (!this.#isStopped) await this.#store.dropKeyspace(id)
+        if (!this.#isStopped) await this.#store.removal.dropKeyspace(id)
       }
     })
   }
 
   #drop(keyspaceId: KeyspaceId): Promise<void> {
-    return this.#untilDone('keyspace.not_dropped', { keyspaceId }, () => this.#store.dropKeyspace(keyspaceId))
+    return this.#untilDone('keyspace.not_dropped', { keyspaceId }, () =>
+      this.#store.removal.dropKeyspace(keyspaceId),
+    )
   }
 
   /** The database may be opened anew at any time, and the disk may fail. */

@@ -242,6 +242,7 @@ export class Node {
 
   #begin(parts: Parts): void {
     const { catchUp, configuration, membership, book, dropped, handoff, antiEntropy, rescue, purger } = parts
+    const { takeover, leftovers } = parts
     parts.stalls.start()
     membership.onChange((nodeId, before, after) => {
       this.#peerChanged(nodeId, before, after)
@@ -249,6 +250,7 @@ export class Node {
       antiEntropy.peerReturned(nodeId)
       catchUp.wake()
       rescue.wake()
+      takeover.wake()
     })
     configuration.onAdopt((next) => this.#adopt(next))
     if (configuration.current !== null) {
@@ -263,6 +265,8 @@ export class Node {
     catchUp.start()
     rescue.start()
     purger.start()
+    takeover.start()
+    leftovers.start()
   }
 
   #requireRing(): Ring {
@@ -310,16 +314,20 @@ export class Node {
     const before = this.#ring?.configuration ?? null
     this.#ring = createRing(next)
     const { membership, coordinator, handoff, antiEntropy, catchUp, purger, dropped } = this.#running
+    const { takeover, leftovers } = this.#running
     membership.setConfiguration(
       next.number,
       next.members.map(({ nodeId }) => nodeId),
     )
     if (next.removed.length > 0) membership.forget(next.removed)
+    // First: what arrives here and is not here yet does not count.
+    takeover.configurationChanged()
     coordinator.configurationChanged()
     handoff.ringChanged()
     antiEntropy.configurationChanged()
     catchUp.configurationChanged()
     purger.configurationChanged()
+    leftovers.configurationChanged()
     if (before !== null) dropped.configurationChanged(before, next)
     this.#topologyChanged()
   }
@@ -374,8 +382,8 @@ export class Node {
     parts.claims.stop()
     parts.coordinator.stop()
     parts.stalls.stop()
-    const { antiEntropy, catchUp, rescue, dropped, purger } = parts
-    const background = [antiEntropy, catchUp, rescue, dropped, purger]
+    const { antiEntropy, catchUp, rescue, dropped, purger, takeover, leftovers } = parts
+    const background = [antiEntropy, catchUp, rescue, dropped, purger, takeover, leftovers]
     const ended = Promise.all(background.map((each) => each.stop()))
     const isOutranked = this.#fatal !== null
     if (!isOutranked) await this.#drain(parts)

@@ -12,6 +12,7 @@ import { Links, type SelfFacts } from '../cluster/links.ts'
 import { type ControlLinks, MembershipDriver } from '../cluster/membership-driver.ts'
 import { Rpc } from '../cluster/rpc.ts'
 import { AntiEntropy } from '../coordinator/anti-entropy.ts'
+import { Arrivals } from '../coordinator/arrivals.ts'
 import { CatchUp } from '../coordinator/catch-up.ts'
 import type { Coordination } from '../coordinator/coordination.ts'
 import { Coordinator } from '../coordinator/coordinator.ts'
@@ -19,12 +20,14 @@ import { FenceKeeper } from '../coordinator/fence-keeper.ts'
 import { FenceMember } from '../coordinator/fence-member.ts'
 import { HintedHandoff } from '../coordinator/hinted-handoff.ts'
 import { LingerLimit } from '../coordinator/linger-limit.ts'
+import { PartitionSource } from '../coordinator/partition-source.ts'
 import { PurgeOwner } from '../coordinator/purge-owner.ts'
 import { Purger } from '../coordinator/purger.ts'
 import { RecordRescue } from '../coordinator/record-rescue.ts'
 import { Replica } from '../coordinator/replica.ts'
 import { RequestBudget } from '../coordinator/request-budget.ts'
 import { StallWatch } from '../coordinator/stall-watch.ts'
+import { Takeover } from '../coordinator/takeover.ts'
 import { TreeReplica } from '../coordinator/tree-replica.ts'
 import type { Effects } from '../effects/effects.ts'
 import { readmit } from '../protocol/configuration-change.ts'
@@ -42,6 +45,7 @@ import { ClusterFinder } from './cluster-finder.ts'
 import { ClusterTasks } from './cluster-tasks.ts'
 import { DroppedKeyspaces } from './dropped-keyspaces.ts'
 import type { Identity } from './identity.ts'
+import { Leftovers } from './leftovers.ts'
 import { LifeClaims } from './life-claims.ts'
 import { LocalService, type ServiceParts } from './local-service.ts'
 import type { NodeOptions } from './node-options.ts'
@@ -70,6 +74,8 @@ export interface Parts {
   readonly catchUp: CatchUp
   readonly rescue: RecordRescue
   readonly purger: Purger
+  readonly takeover: Takeover
+  readonly leftovers: Leftovers
   readonly service: LocalService
 }
 
@@ -94,11 +100,20 @@ export interface Surroundings {
 export function assembleParts(around: Surroundings): Parts {
   const { effects, options, identity, store, book } = around
   let trafficParts: TrafficParts | null = null
-  const cluster = assembleCluster(around, () =>
-    present(trafficParts, 'no link is made before the parts are together'),
+  let change: Pick<Parts, 'takeover' | 'leftovers'> | null = null
+  const cluster = assembleCluster(
+    around,
+    () => present(trafficParts, 'no link is made before the parts are together'),
+    () => {
+      const { takeover, leftovers } = present(change, 'nobody asks before the parts are together')
+      return around.ring()?.configuration.phase === 'stable' ? leftovers.waitsFor : takeover.waitsFor
+    },
   )
   const { rpc, membership, configuration } = cluster
   const coordination = coordinationOf(around, cluster)
+  const takeover = new Takeover(coordination)
+  const leftovers = leftoversOf(around, cluster)
+  change = { takeover, leftovers }
   const { stalls, eras } = coordination
   const coordinator = new Coordinator(coordination, options)
   const handoff = new HintedHandoff(coordination)
@@ -107,7 +122,7 @@ export function assembleParts(around: Surroundings): Parts {
   const rescue = new RecordRescue(coordination)
   const { purger, purgeOwner } = assemblePurging(around, coordination)
   const finder = new ClusterFinder({ effects, options, identity, book, ...cluster })
-  const tasks = new PeerTasks(coordination, antiEntropy, handoff, catchUp)
+  const tasks = new PeerTasks(coordination, antiEntropy, handoff, catchUp, takeover)
   const complaints = () => ({ catchingUp: catchUp.report, purgeWaits: purger.complaint })
   const service = serviceOf(around, cluster, { coordinator, complaints, tasks })
   trafficParts = {
@@ -116,19 +131,26 @@ export function assembleParts(around: Surroundings): Parts {
     treeReplica: new TreeReplica(coordination),
     ...{ purgeOwner, eras },
     self: () => ({ ...selfFacts(around), ...eras.facts }),
+    source: new PartitionSource(coordination),
     newestLife: (peer) => newestLife(membership.view(peer), book.lifeOf(peer)),
     book,
     claims: cluster.claims,
   }
   const dropped = new DroppedKeyspaces(store, effects)
-  const data = { coordinator, dropped, stalls, handoff, antiEntropy, catchUp, rescue, purger, service }
+  const background = { antiEntropy, catchUp, rescue, purger, takeover, leftovers }
+  const data = { coordinator, dropped, stalls, handoff, ...background, service }
   return { identity, store, book, ...cluster, finder, ...data }
 }
 
 type Cluster = Pick<Parts, 'links' | 'rpc' | 'membership' | 'configuration' | 'claims'>
 
-function assembleCluster(around: Surroundings, trafficParts: () => TrafficParts): Cluster {
-  const { effects, options, identity, store } = around
+/** @param waitsFor why this peer is not ready for the next step of a change of the ring; null: it is */
+function assembleCluster(
+  around: Surroundings,
+  trafficParts: () => TrafficParts,
+  waitsFor: () => string | null,
+): Cluster {
+  const { effects, options, identity } = around
   const { nodeId, generation, bootNonce } = identity
   const links = new Links(effects, new PeerTraffic(trafficParts))
   const rpc: Rpc = new Rpc(links, effects.clock, (peer) => membership.addressOf(peer))
@@ -150,7 +172,7 @@ function assembleCluster(around: Surroundings, trafficParts: () => TrafficParts)
       known: () => membership.peers().map((peer) => peer.nodeId),
       nameOf: (peer) => membership.addressOf(peer) ?? peer,
     },
-    holdsRecords: () => store.holdsRecords(),
+    waitsFor,
   })
   const claims = claimsOf(around, membership)
   return { links, rpc, membership, configuration, claims }
@@ -175,16 +197,20 @@ function coordinationOf(around: Surroundings, { rpc, membership, configuration }
   const { effects, identity, store } = around
   const { clock, log } = effects
   const selfId = identity.nodeId
+  const arrivals = new Arrivals()
   return {
     ...{ selfId, clock, log, rpc, store },
     hedges: new RequestBudget(HEDGED_SHARE),
     lingers: new LingerLimit(),
     stalls: new StallWatch(clock),
     eras: new Eras(),
+    arrivals,
     clusterSeed: () => hashText32(around.requireRing().configuration.clusterId),
     hasRing: () => around.ring() !== null,
     ring: () => around.requireRing(),
     isAlive: (peer) => peer === selfId || membership.isAlive(peer),
+    isComplete: (keyspaceId, partition) =>
+      store.completeness.isComplete(keyspaceId, partition) && !arrivals.has(keyspaceId, partition),
     sawNumber: (from, number) => configuration.configurationSeen(from, number),
   }
 }
@@ -219,6 +245,20 @@ function serviceOf(
     activeFaults: () => around.activeFaults(),
     change: (make) =>
       configuration.proposeChange((base) => make(base, effects.clock.now()), CHANGE_TIMEOUT_MS),
+  })
+}
+
+function leftoversOf(
+  { identity, store, effects, ring }: Surroundings,
+  { configuration }: Cluster,
+): Leftovers {
+  return new Leftovers(store, effects, {
+    ring,
+    isOwner(now, { keyspaceId, partition }) {
+      const keyspace = now.keyspaceById(keyspaceId)
+      return keyspace !== null && now.isOwner(identity.nodeId, keyspace, partition)
+    },
+    isAcknowledged: () => configuration.isAcknowledged(),
   })
 }
 

@@ -7,6 +7,7 @@ import type { CatchUp } from '../coordinator/catch-up.ts'
 import type { Coordination } from '../coordinator/coordination.ts'
 import type { HandoffWalk, HintedHandoff } from '../coordinator/hinted-handoff.ts'
 import type { RepairTask } from '../coordinator/repair-task.ts'
+import type { Takeover, TakeoverProgress } from '../coordinator/takeover.ts'
 import type { RebuildProgress } from '../store/tree-rebuild.ts'
 import type { Refusal } from '../wire/data-messages.ts'
 import type { PeerReply } from '../wire/peer-messages.ts'
@@ -26,17 +27,20 @@ export class PeerTasks {
   readonly #antiEntropy: AntiEntropy
   readonly #handoff: HintedHandoff
   readonly #catchUp: Pick<CatchUp, 'acceptLoss'>
+  readonly #takeover: Pick<Takeover, 'progress'>
 
   constructor(
     coordination: Coordination,
     antiEntropy: AntiEntropy,
     handoff: HintedHandoff,
     catchUp: Pick<CatchUp, 'acceptLoss'>,
+    takeover: Pick<Takeover, 'progress'>,
   ) {
     this.#with = coordination
     this.#antiEntropy = antiEntropy
     this.#handoff = handoff
     this.#catchUp = catchUp
+    this.#takeover = takeover
   }
 
   serve(from: NodeId, message: TaskRequest, link: PeerLink): void {
@@ -78,6 +82,8 @@ export class PeerTasks {
     if (rebuild !== null) tasks.push(this.#rebuild(rebuild, nowMs))
     const { lastWalk } = this.#handoff
     if (lastWalk !== null && isWorthTelling(lastWalk)) tasks.push(handoff(lastWalk, nowMs))
+    const { progress } = this.#takeover
+    if (progress !== null) tasks.push(takeover(progress, nowMs))
     const isEnded = ({ endedAgoMs }: PeerTask): number => Number(endedAgoMs !== null)
     return tasks.sort((a, b) => isEnded(a) - isEnded(b)).slice(0, MAX_TASKS)
   }
@@ -163,6 +169,24 @@ function handoff(walk: HandoffWalk, nowMs: number): PeerTask {
     ...timesOf(walk, nowMs),
     failure: clip(failure),
     ...{ ...NO_FIGURES, repaired: delivered, bytes },
+  }
+}
+
+/** Copying is most of it: what was copied counts for what the partition will still be compared for. */
+function takeover(progress: TakeoverProgress, nowMs: number): PeerTask {
+  const { endedMs, copied, done, total, failure } = progress
+  return {
+    kind: 'takeover',
+    state: endedMs === null ? 'running' : 'done',
+    round: null,
+    keyspace: null,
+    with: null,
+    unit: 'partitions',
+    done: endedMs === null ? Math.min(total - 1, Math.max(done, copied.done)) : total,
+    total,
+    ...timesOf(progress, nowMs),
+    failure: clip(endedMs === null ? failure : null),
+    ...{ ...NO_FIGURES, repaired: copied.records, bytes: copied.bytes },
   }
 }
 

@@ -7,6 +7,7 @@ import type { MembershipDriver } from '../cluster/membership-driver.ts'
 import type { PeerLink } from '../cluster/peer-link.ts'
 import type { Rpc } from '../cluster/rpc.ts'
 import type { Coordinator } from '../coordinator/coordinator.ts'
+import type { PartitionSource } from '../coordinator/partition-source.ts'
 import type { PurgeOwner } from '../coordinator/purge-owner.ts'
 import type { Replica } from '../coordinator/replica.ts'
 import type { TreeReplica } from '../coordinator/tree-replica.ts'
@@ -38,6 +39,7 @@ export interface TrafficParts {
   readonly coordinator: Coordinator
   readonly replica: Replica
   readonly treeReplica: TreeReplica
+  readonly source: PartitionSource
   complaints(): Complaints
   readonly purgeOwner: PurgeOwner
   readonly eras: Eras
@@ -143,6 +145,8 @@ export class PeerTraffic implements LinksHandler {
       case 'listKeys':
       case 'digests':
         return parts.treeReplica.serve(from, message, link)
+      case 'fetchRecords':
+        return parts.source.serve(from, message, link)
       case 'beginRepair':
       case 'listTasks':
         return parts.tasks.serve(from, message, link)

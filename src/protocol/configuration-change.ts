@@ -77,7 +77,8 @@ export interface Alteration {
 
 /**
  * Opens a change of the ring.
- * @throws CONFLICT when a change is open, a peer is a member already, was removed, or is none; INVALID_ARGUMENT
+ * @throws CONFLICT when a change is open, a peer is a member already, was removed, or is none;
+ * INVALID_ARGUMENT
  */
 export function begin(configuration: Configuration, alteration: Alteration, nowMs: number): Configuration {
   if (configuration.phase !== 'stable') {
@@ -158,8 +159,8 @@ export function checkJoin(configuration: Configuration, member: Member): void {
 }
 
 /**
- * Before the switch: the open change goes on without these peers as owners. One that was an owner before it is
- * left out of the waiting too, one that was to join never will.
+ * Before the switch: the open change goes on without these peers as owners. One that was an owner before it
+ * is left out of the waiting too, one that was to join never will.
  * @throws CONFLICT when it is too late, or there is no change
  */
 export function retarget(

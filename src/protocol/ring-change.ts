@@ -20,18 +20,20 @@
  * - *switch* and *finish* are proposed when every member that is not excluded has acknowledged the number
  *   before and says that it has compared all that it owns in the new layout with every old owner that is not
  *   excluded, under the present phase.
- * - Of the N old owners of each partition at least max(N - W + 1, N - R + 1), with majorities for W and R, are
+ * - Of the N old owners of each partition at least max(N - W + 1, N - R + 1), with majorities for W and R,
+ *   are
  *   not excluded: one of them has each acknowledged write. Otherwise the change stops, until an operator
  *   accepts the loss.
  * - Who owns a partition in no layout drops it when every member has acknowledged that, not before; and no
- *   change begins while somebody holds what he does not own. So nobody gains a partition of which he still has
+ *   change begins while somebody holds what he does not own. So nobody gains a partition of which he still
+ *   has
  *   something old.
  *
  * What a crash does. The proposer's: the next member in line goes on from what is decided. A source's: those
- * who take over from it wait, it holds after its restart what it had acknowledged; an operator may exclude it.
- * A target's: what reached its disk is there after its restart, and it compares again; dead for good, it is
- * left out by a *retarget*, before the switch. A disk that is lost: the peer is let in again and catches up
- * (`coordinator/catch-up.ts`) before it is a source, and as a target begins anew.
+ * who take over from it wait, it holds after its restart what it had acknowledged; an operator may exclude
+ * it. A target's: what reached its disk is there after its restart, and it compares again; dead for good, it
+ * is left out by a *retarget*, before the switch. A disk that is lost: the peer is let in again and catches
+ * up (`coordinator/catch-up.ts`) before it is a source, and as a target begins anew.
  *
  * Source: joint consensus (Ongaro and Ousterhout 2014, section 6), for data: in Raft both configurations must
  * agree to everything, here the old one can only go when the new one has its data. Deviation: reads need both

@@ -65,8 +65,8 @@ export class Ring {
   }
 
   /**
-   * [old, new] while the ring changes and the two differ, otherwise one list: a write needs its level in every
-   * one. By preference.
+   * [old, new] while the ring changes and the two differ, otherwise one list: a write needs its level in
+   * every one. By preference.
    */
   writeOwners(keyspace: Keyspace, partition: number): readonly (readonly NodeId[])[] {
     return this.#owners(keyspace, partition).write
@@ -127,8 +127,8 @@ export class Ring {
 
   /**
    * As `required`, of each of these lists, for a request that was checked before: a number that owners cannot
-   * meet any more is just not met. While there are two lists, one that is shorter than the number asks for all
-   * of it.
+   * meet any more is just not met. While there are two lists, one that is shorter than the number asks for
+   * all of it.
    */
   needed(level: Level, lists: readonly (readonly NodeId[])[]): readonly number[] {
     return lists.map(({ length }) => {

@@ -36,9 +36,7 @@ export async function formCluster(
   const random = createSimRandom(world.prng.fork('formed'))
   const named = peers.map((peer) => ({ ...peer, nodeId: parseNodeId(random.id()), acceptorId: random.id() }))
   const configuration = configurationOf(named, random.id(), partitionCount)
-  const saved = pack(
-    savedConfigurationCodec.encode({ configuration: encodeConfiguration(configuration), wasEmpty: true }),
-  )
+  const saved = pack(savedConfigurationCodec.encode({ configuration: encodeConfiguration(configuration) }))
   const unmet = { generation: null, bootNonce: null }
   const addresses = pack(addressesCodec.encode(named.map((peer) => ({ ...peer, ...unmet }))))
   for (const peer of named) {

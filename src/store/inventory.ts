@@ -47,8 +47,6 @@ export class Inventory {
   readonly mortal = new MortalPlaces()
   /** Null when counts and trees are exact. */
   #scan: RecordScan | null = null
-  /** Whether there were records when the scan began. */
-  #heldRecords = false
   #scanPace: ScanPace
   /** Of the scan. */
   #progress: MutableRebuild | null = null
@@ -72,7 +70,6 @@ export class Inventory {
     const savedTrees = saved === null || mortal === null ? null : decodeTrees(saved, trees)
     this.mortal.load(mortal ?? [])
     this.#trees = savedTrees ?? new HashTrees()
-    this.#heldRecords = holdsRecords
     this.#scan = null
     this.#isStopped = false
     this.#scanPace = new ScanPace(this.#host.effects.clock, () => this.#host.requestCount())
@@ -122,11 +119,6 @@ export class Inventory {
     return this.isExact ? this.#trees : null
   }
 
-  /** True when there is any record on disk, counted or not. */
-  get holdsRecords(): boolean {
-    return (!this.isExact && this.#heldRecords) || this.counts.total.records > 0
-  }
-
   /** A record is on disk, or gone from it. */
   wrote({ keyHash, key, before, value, record }: PendingWrite): void {
     this.#note(keyHash, key, before, value)
@@ -134,12 +126,10 @@ export class Inventory {
     this.mortal.add(keyspaceOf(key), partitionOf(key))
   }
 
-  /** @param heldRecords whether any other keyspace has records */
-  drop(keyspaceId: KeyspaceId, heldRecords: boolean): void {
+  drop(keyspaceId: KeyspaceId): void {
     this.#dropped.add(keyspaceId)
     this.#trees.drop(keyspaceId)
     this.mortal.drop(keyspaceId)
-    this.#heldRecords = heldRecords
   }
 
   /** For a clean stop's marker, at the end: the checksum of what was saved. Null while it is not exact. */

@@ -47,7 +47,7 @@ export async function syncDatabase(database: Database, storeId: StoreId): Promis
   await database.put(STORE_ID_KEY, utf8(storeId), SYNC)
 }
 
-export async function holdsAnyRecord(database: Database): Promise<boolean> {
+async function holdsAnyRecord(database: Database): Promise<boolean> {
   const keys = await database.keys({ ...kindRange(KIND.record), limit: 1 }).all()
   return keys.length > 0
 }

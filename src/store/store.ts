@@ -26,16 +26,17 @@ import { DotClashes } from './dot-clashes.ts'
 import { type CommitOperation, GroupCommit } from './group-commit.ts'
 import type { HashTrees } from './hash-trees.ts'
 import { Inventory, type InventoryHost } from './inventory.ts'
-import { CATCH_UP_KEY, KEYSPACE_KINDS, keyspaceRange, recordKey, STORE_ID_KEY } from './keys.ts'
-import { beginLife, emptyLife, holdsAnyRecord, keyspacesHeld, type Life, syncDatabase } from './life.ts'
+import { CATCH_UP_KEY, recordKey, STORE_ID_KEY } from './keys.ts'
+import { beginLife, emptyLife, keyspacesHeld, type Life, syncDatabase } from './life.ts'
 import { type Minted, mintDot, type NewValue, putUnder } from './minting.ts'
 import { Mortals } from './mortals.ts'
 import { Outage, outageError } from './outage.ts'
+import { PartitionReader } from './partition-reader.ts'
 import type { PendingWrite } from './pending-writes.ts'
 import { Quarantine } from './quarantine.ts'
 import { decodeSeeded } from './record-codec.ts'
 import { RecordWriter } from './record-writer.ts'
-import { type Listing, listSlices, type SlicePlace } from './slice-listing.ts'
+import { Removal, type RemovalHost } from './removal.ts'
 import type { KeyspacePlace, Merged } from './slot.ts'
 import { type StandInHost, StandIns, type StandInWrite } from './stand-ins.ts'
 import { STORE_LIMITS, type StoreLimits } from './store-limits.ts'
@@ -64,7 +65,8 @@ export class Store {
   /** What the disk did not give back as it was written. */
   readonly damage = new DiskDamage()
   readonly clashes: DotClashes
-  readonly #dropped = new Set<KeyspaceId>()
+  readonly partitions = new PartitionReader(() => this.#opened)
+  readonly removal: Removal
   #database: Database
   /** False while the database recovers from a failed write, and after the end. */
   #isOpen = true
@@ -104,6 +106,7 @@ export class Store {
       onDisk: (keyHash, databaseKey) => this.#onDisk(keyHash, databaseKey),
     })
     this.standIns = new StandIns(this.#standInHost(), limits.maxStandInBytes)
+    this.removal = new Removal(this.#removalHost())
     this.completeness.load(database)
     this.mortals = new Mortals({
       ...{ inventory: this.inventory, storage: effects.storage, writer: this.#writer },
@@ -180,7 +183,7 @@ export class Store {
   async putAside(lost: LostLeaves): Promise<void> {
     const host = { database: () => this.#opened, quarantine: this.quarantine, writer: this.#writer }
     const admit = (keyspaceId: KeyspaceId, sizeBytes: number): void => this.#admit(keyspaceId, sizeBytes)
-    const quarantined = this.#dropped.has(lost.keyspaceId)
+    const quarantined = this.removal.isDropped(lost.keyspaceId)
       ? 0
       : await putAside({ ...host, admit, commit: this.#commit }, lost)
     const { keyspaceId, partition } = lost
@@ -214,11 +217,6 @@ export class Store {
   /** What the disk will hold once all that waits is on it. @throws as `read` */
   newest(keyspaceId: KeyspaceId, partition: number, key: Bytes): KeyRecord | null {
     return this.#writer.newest(keyspaceId, partition, key)
-  }
-
-  /** @param after see `listSlices`. @throws UNAVAILABLE when the database is not open or cannot be read */
-  async list(place: SlicePlace, after: Bytes | null, maxEntries: number): Promise<Listing> {
-    return listSlices(this.#opened, place, after, maxEntries)
   }
 
   /**
@@ -316,30 +314,9 @@ export class Store {
     return this.#isOpen ? this.inventory.trees : null
   }
 
-  /** False only when no record, be it a tombstone or kept for others, is on disk, or may be on its way. */
-  holdsRecords(): boolean {
-    if (!this.#isOpen || !this.#commit.isIdle) return true // Until it is open again nobody knows.
-    return this.inventory.holdsRecords || this.standIns.total.records > 0
-  }
-
   /** The keyspaces that have records on this disk. */
   keyspaceIds(): Promise<KeyspaceId[]> {
     return keyspacesHeld(this.#database)
-  }
-
-  /** Removes all records of a keyspace, which takes no writes from now on. To be repeated when it rejects. */
-  async dropKeyspace(keyspaceId: KeyspaceId): Promise<void> {
-    this.#dropped.add(keyspaceId)
-    await this.#commit.barrier()
-    const database = this.#opened
-    for (const kind of KEYSPACE_KINDS) await database.clear(keyspaceRange(kind, keyspaceId))
-    await syncDatabase(database, this.#storeId) // Clearing does not.
-    const holdsOthers = await holdsAnyRecord(database)
-    if (this.#opened !== database) throw this.#unavailable() // It was counted anew meanwhile.
-    this.#writer.changed()
-    this.#disk.forget()
-    this.standIns.dropped(keyspaceId)
-    this.inventory.drop(keyspaceId, holdsOthers)
   }
 
   #inventoryHost(rebuildIntervalMs: number): InventoryHost {
@@ -375,10 +352,20 @@ export class Store {
     }
   }
 
+  #removalHost(): RemovalHost {
+    const { inventory, standIns } = this
+    return {
+      database: () => this.#opened,
+      parts: () => ({ storeId: this.#storeId, inventory, standIns, disk: this.#disk }),
+      commit: this.#commit,
+      writer: this.#writer,
+    }
+  }
+
   /** @throws as `put` when no write of this size is taken now */
   #admit(keyspaceId: KeyspaceId, sizeBytes: number): void {
     if (!this.#isOpen || this.#isClosing) throw this.#unavailable()
-    if (this.#dropped.has(keyspaceId)) {
+    if (this.removal.isDropped(keyspaceId)) {
       throw new KvError('NOT_FOUND', 'nothing was written: the keyspace was dropped')
     }
     const refusal = this.#commit.refusal(sizeBytes)

@@ -72,10 +72,10 @@ export const configurationReplies = {
   ],
   /**
    * The sender has configuration `number` on disk, has ended its requests below it and refuses such from now
-   * on; 0: it has none. `holdsRecords`: its store holds records that were written before the open change
-   * began.
+   * on; 0: it has none. `waitsFor`: why it is not ready for the next step of a change of the ring, in words;
+   * null: it is.
    */
-  adopted: [48, { id, number, holdsRecords: bool, acceptorId: string(MAX_ACCEPTOR_ID_LENGTH) }],
+  adopted: [48, { id, number, waitsFor: pending, acceptorId: string(MAX_ACCEPTOR_ID_LENGTH) }],
   /**
    * `refusal`: it will never be. Otherwise `isTaken` says whether somebody sees to it, and `pending` what
    * that waits for.

@@ -7,6 +7,7 @@ import { purgeReplies, purgeRequests } from './purge-messages.ts'
 import { repairReplies, repairRequests } from './repair-messages.ts'
 import { createMessageCodec, type MessageOf } from './schema.ts'
 import { taskReplies, taskRequests } from './task-messages.ts'
+import { transferReplies, transferRequests } from './transfer-messages.ts'
 
 const replies = {
   ...configurationReplies,
@@ -14,6 +15,7 @@ const replies = {
   ...repairReplies,
   ...taskReplies,
   ...purgeReplies,
+  ...transferReplies,
 } as const
 const requests = {
   ...configurationRequests,
@@ -21,6 +23,7 @@ const requests = {
   ...repairRequests,
   ...taskRequests,
   ...purgeRequests,
+  ...transferRequests,
 } as const
 const peerMessages = { ...handshakeMessages, ...membershipMessages, ...requests, ...replies } as const
 

@@ -1,7 +1,7 @@
 /** What can be said of long operations: the words of `kvctl tasks` and `kvctl repair`. */
 import { KvError } from '../base/error.ts'
 
-export const TASK_KINDS = ['repair', 'rebuild', 'handoff'] as const
+export const TASK_KINDS = ['repair', 'rebuild', 'handoff', 'takeover'] as const
 export const TASK_STATES = ['waiting', 'running', 'done', 'failed'] as const
 export const TASK_UNITS = ['partitions', 'records'] as const
 
@@ -10,7 +10,8 @@ export const MAX_ROUND_NAME = 64
 export interface TaskFigures {
   /**
    * `repair`: two peers compare what both own. `rebuild`: a peer reads its disk and makes its hash trees
-   * anew. `handoff`: a peer delivers what it kept for others.
+   * anew. `handoff`: a peer delivers what it kept for others. `takeover`: a peer fetches what it is to own
+   * after the open change of the ring.
    */
   readonly kind: (typeof TASK_KINDS)[number]
   /** `waiting`: for its turn, or to be tried again. */
@@ -32,7 +33,7 @@ export interface TaskFigures {
   readonly failure: string | null
   /** Keys that the two did not hold alike; of a rebuild, leaves of trees that were not as kept. */
   readonly differing: number
-  /** Keys brought to both; of a handoff, deliveries. */
+  /** Keys brought to both; of a handoff, deliveries; of a takeover, records. */
   readonly repaired: number
   /** Keys that could not be. */
   readonly failed: number

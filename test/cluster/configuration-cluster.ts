@@ -11,7 +11,7 @@ import { decodeVotes, VOTES_FILE } from '../../src/cluster/votes.ts'
 import type { Clock } from '../../src/effects/clock.ts'
 import type { Log } from '../../src/effects/log.ts'
 import type { Storage } from '../../src/effects/storage.ts'
-import type { Configuration } from '../../src/protocol/configuration.ts'
+import type { Configuration, Phase } from '../../src/protocol/configuration.ts'
 import { compareBallots, type Votes } from '../../src/protocol/synod.ts'
 import {
   type ConfigurationAnswer,
@@ -40,7 +40,9 @@ export interface TestPeer {
   isUp: boolean
   /** One higher with every start and crash: what belongs to an earlier life has no effect. */
   life: number
-  holdsRecords: boolean
+  waitsFor: string | null
+  /** In this phase it takes over data, and does not end. */
+  takesOverIn: Phase | null
   /** Storage.writeFile fails. */
   isDiskBroken: boolean
   /** What `onAdopt` told in this life. */
@@ -175,7 +177,8 @@ export class TestCluster {
       driver: null as unknown as ConfigurationDriver,
       isUp: false,
       life: 0,
-      holdsRecords: false,
+      waitsFor: null,
+      takesOverIn: null,
       isDiskBroken: false,
       adopted: [],
       joinError: null,
@@ -231,7 +234,7 @@ export class TestCluster {
           known: () => this.peers.map(({ nodeId }) => nodeId).filter((nodeId) => nodeId !== peer.nodeId),
           nameOf: (nodeId) => `${nodeId}:7001`,
         },
-        holdsRecords: () => peer.holdsRecords,
+        waitsFor: () => (peer.driver.current?.phase === peer.takesOverIn ? 'takes over' : peer.waitsFor),
       },
       this.#timing,
     )

@@ -69,31 +69,35 @@ joining('asks until there is somebody to ask', async () => {
   await cluster.until(() => cluster.isConverged())
 })
 
-joining('waits, and says for what, while peers hold records; nothing else is held up', async () => {
-  const cluster = new TestCluster(5)
-  await cluster.grow(3)
-  for (const peer of cluster.peers) peer.holdsRecords = true
-  const members = cluster.peers.slice()
-  const newcomer = cluster.startJoining('n3')
-  await cluster.run(10_000)
-  const reason = 'join of n3:7001 waits: peers hold data, and moving data to new owners is not built yet'
-  for (const peer of cluster.peers) assert.is(peer.driver.pendingReason, reason)
-  for (const peer of members) assert.is(peer.driver.current?.phase, 'stable', 'what began has no way back')
-  const change = outcome((members[1] as TestPeer).driver.proposeChange(create('other'), 5000))
-  await cluster.until(() => change.isDone)
-  assert.equal(names(members[2] as TestPeer), ['default', 'other'])
-  assert.is(newcomer.driver.current, null)
-  for (const peer of cluster.peers) peer.holdsRecords = false
-  await cluster.until(() => cluster.isConverged())
-})
+joining(
+  'a change begins when everybody is ready, and says for whom it waits; nothing else is held up',
+  async () => {
+    const cluster = new TestCluster(5)
+    await cluster.grow(3)
+    const members = cluster.peers.slice()
+    const [, second, third] = members as [TestPeer, TestPeer, TestPeer]
+    second.waitsFor = 'drops what it owns no more'
+    const newcomer = cluster.startJoining('n3')
+    await cluster.run(10_000)
+    const reason = 'join of n3:7001 waits: n1:7001 drops what it owns no more'
+    for (const peer of cluster.peers) assert.is(peer.driver.pendingReason, reason)
+    for (const peer of members) assert.is(peer.driver.current?.phase, 'stable')
+    const change = outcome(second.driver.proposeChange(create('other'), 5000))
+    await cluster.until(() => change.isDone)
+    assert.equal(names(third), ['default', 'other'])
+    assert.is(newcomer.driver.current, null)
+    second.waitsFor = null
+    await cluster.until(() => cluster.isConverged())
+  },
+)
 
 joining('nothing is pending any more when the one who waited has gone away', async () => {
   const cluster = new TestCluster(5)
   await cluster.grow(3)
   const [first, second] = cluster.peers as [TestPeer, TestPeer]
-  first.holdsRecords = true
+  first.waitsFor = 'is not ready'
   const newcomer = cluster.startJoining('n3')
-  await cluster.until(() => second.driver.pendingReason?.includes('peers hold data') === true)
+  await cluster.until(() => second.driver.pendingReason?.includes('is not ready') === true)
   // Together with the one that told of it.
   cluster.crash(first)
   cluster.crash(newcomer)
@@ -101,40 +105,19 @@ joining('nothing is pending any more when the one who waited has gone away', asy
   assert.is(second.driver.pendingReason, null)
 })
 
-joining('a change that began when a record was written waits before it switches reads', async () => {
-  const cluster = new TestCluster(6)
-  await cluster.grow(3)
-  const [first, second, third] = cluster.peers as [TestPeer, TestPeer, TestPeer]
-  cluster.startJoining('n3')
-  await cluster.until(() => [first, second].some(({ driver }) => driver.current?.phase === 'begun'))
-  assert.is(third.driver.current?.phase, 'stable')
-  third.holdsRecords = true
-  await cluster.run(10_000)
-  for (const peer of cluster.peers) assert.is(peer.driver.current?.phase, 'begun')
-  assert.match(second.driver.pendingReason ?? '', /peers hold data/)
-  third.holdsRecords = false
-  await cluster.until(() => cluster.isConverged())
-})
-
-joining('records written since the change began do not hold it up, also across a restart', async () => {
-  const cluster = new TestCluster(6)
-  await cluster.grow(3)
-  const [first, second, third] = cluster.peers as [TestPeer, TestPeer, TestPeer]
-  cluster.startJoining('n3')
-  await cluster.until(() => [first, second].some(({ driver }) => driver.current?.phase === 'begun'))
-  assert.is(third.driver.current?.phase, 'stable')
-  third.holdsRecords = true
-  await cluster.until(() => second.driver.pendingReason?.includes('peers hold data') === true)
-  // Both were empty when the change began; what they hold now went to both layouts.
-  first.holdsRecords = true
-  second.holdsRecords = true
-  cluster.crash(second)
-  cluster.restart(second)
-  await cluster.run(1000)
-  const change = outcome(first.driver.proposeChange(create('other'), 5000))
-  await cluster.until(() => change.isDone)
-  third.holdsRecords = false
-  await cluster.until(() => cluster.isConverged())
+joining('reads move, and the change ends, when all have taken over what they are to own', async () => {
+  for (const phase of ['begun', 'switched'] as const) {
+    const cluster = new TestCluster(6)
+    await cluster.grow(3)
+    const third = cluster.peers[2] as TestPeer
+    const newcomer = cluster.startJoining('n3')
+    newcomer.takesOverIn = phase
+    await cluster.until(() => third.driver.pendingReason?.includes('n3:7001 takes over') === true)
+    await cluster.run(5000)
+    for (const peer of cluster.peers) assert.is(peer.driver.current?.phase, phase)
+    newcomer.takesOverIn = null
+    await cluster.until(() => cluster.isConverged())
+  }
 })
 
 joining.run()

@@ -18,6 +18,7 @@ import {
 import type { Links } from '../../src/cluster/links.ts'
 import type { PeerLink } from '../../src/cluster/peer-link.ts'
 import { Rpc } from '../../src/cluster/rpc.ts'
+import { Arrivals } from '../../src/coordinator/arrivals.ts'
 import type { Coordination, Done } from '../../src/coordinator/coordination.ts'
 import { Coordinator, type CoordinatorLimits } from '../../src/coordinator/coordinator.ts'
 import { FenceKeeper } from '../../src/coordinator/fence-keeper.ts'
@@ -240,6 +241,10 @@ export class CoordinatorWorld {
       lingers: new LingerLimit(options.maxLingeringBytes),
       eras: new Eras(),
       store: present<Store>(store, 'the store is open'),
+      arrivals: new Arrivals(),
+      isComplete: (keyspaceId: KeyspaceId, partition: number): boolean =>
+        coordination.store.completeness.isComplete(keyspaceId, partition) &&
+        !coordination.arrivals.has(keyspaceId, partition),
     }
     const { random } = effects
     return new CoordinatorWorld(

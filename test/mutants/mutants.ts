@@ -161,7 +161,7 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'src/coordinator/replica.ts',
-        text: "!this.#with.store.completeness.isComplete(keyspace.id, partition) ? 'catchingUp' : null",
+        text: "!this.#with.isComplete(keyspace.id, partition) ? 'catchingUp' : null",
         instead: "!this.#with.store.completeness.isAdmitted ? 'catchingUp' : null",
       },
       {

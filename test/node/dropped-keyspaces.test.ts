@@ -55,11 +55,11 @@ test('are gone after their configuration is, and take no writes from the same mo
   dropped.configurationChanged(before, after)
   assert.throws(() => put(store), /the keyspace was dropped/)
   await world.settle()
-  assert.not(store.holdsRecords())
+  assert.equal(await world.result(store.keyspaceIds()), [])
   await world.result(dropped.stop())
 })
 
-test('that meet a failing disk are dropped once it works again, and are in no join’s way', async () => {
+test('that meet a failing disk are dropped once it works again', async () => {
   for (const failsFor of [0, 1, 5, 20, 200]) {
     for (const isLeftOver of [true, false]) {
       const { world, store, dropped, before, after, breakDisk } = await bench(`fails for ${failsFor}`)
@@ -69,11 +69,9 @@ test('that meet a failing disk are dropped once it works again, and are in no jo
       if (isLeftOver) dropped.start(after)
       else dropped.configurationChanged(before, after)
       await world.pass(2_000)
-      assert.ok(store.holdsRecords())
       breakDisk(false)
       await world.pass(60_000)
       assert.equal(await world.result(store.keyspaceIds()), [])
-      assert.not(store.holdsRecords(), `${failsFor} ${isLeftOver}`)
       assert.is(store.standIns.total.records, 0)
       assert.is(store.inventory.counts.total.records, 0)
       await world.result(dropped.stop())

@@ -40,7 +40,7 @@ async function rebuilt(world: World, store: Store): Promise<HashTrees> {
   for (const { id } of [KEYSPACE, LAX]) {
     for (let partition = 0; partition < PARTITIONS; partition++) {
       const place = { keyspaceId: id, partition, leaves: ALL_LEAVES }
-      const { entries } = await world.result(store.list(place, null, 1000))
+      const { entries } = await world.result(store.partitions.list(place, null, 1000))
       for (const { key } of entries) {
         const record = present(store.read(id, partition, key), 'what is listed is there')
         trees.wrote(hash32(key), recordKey(id, partition, key), null, record)
@@ -135,8 +135,8 @@ test('a dropped keyspace leaves no trees', async () => {
   const store = await world.open()
   for (let i = 0; i < 30; i++) write(world, store)
   await world.settle()
-  await world.result(store.dropKeyspace(KEYSPACE.id))
-  await world.result(store.dropKeyspace(LAX.id))
+  await world.result(store.removal.dropKeyspace(KEYSPACE.id))
+  await world.result(store.removal.dropKeyspace(LAX.id))
   same(present(store.hashTrees, 'nothing was to be counted'), new HashTrees())
 })
 
@@ -177,7 +177,7 @@ test('a listing goes on where it ended and has the wanted leaves alone', async (
     let after: Bytes | null = null
     do {
       const place = { keyspaceId: KEYSPACE.id, partition, leaves }
-      const listing: Listing = await world.result(store.list(place, after, 2))
+      const listing: Listing = await world.result(store.partitions.list(place, after, 2))
       assert.ok(listing.entries.length <= 2)
       for (const { key, digest } of listing.entries) {
         const record = present(store.read(KEYSPACE.id, partition, key), 'what is listed is there')

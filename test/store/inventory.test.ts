@@ -90,7 +90,6 @@ test('is taken again when the disk could not be read, with all that is written m
     for (let i = 0; i < 400; i++) {
       put(store, `key ${world.prng.int(2 * RECORDS)}`)
       await world.pass(100)
-      assert.ok(store.holdsRecords())
     }
     await world.settle()
     assert.is(world.logged.filter((event) => event === 'store.count-failed').length, failures)

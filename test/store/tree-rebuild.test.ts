@@ -83,7 +83,7 @@ test('a sound disk never looks like a loss, whatever is written or dropped meanw
     for (let turn = 0; turn < 120; turn++) {
       for (let count = world.prng.int(4); count > 0; count--) write(world, store)
       await world.step()
-      if (turn === 100 && seed % 4 === 0) await world.result(store.dropKeyspace(LAX.id))
+      if (turn === 100 && seed % 4 === 0) await world.result(store.removal.dropKeyspace(LAX.id))
       if (turn >= 100 && seed % 4 === 0) break
     }
     await world.pass(3 * INTERVAL_MS)

@@ -69,6 +69,7 @@ function progressOf({ state, done, total, unit }: TaskInfo): string {
 function resultOf({ kind, differing, repaired, failed, bytes, failure }: TaskInfo): string {
   const parts: string[] = []
   if (kind === 'repair') parts.push(`${formatCount(differing)} differed, ${formatCount(repaired)} repaired`)
+  else if (kind === 'takeover') parts.push(`${formatCount(repaired)} records`)
   else if (kind === 'handoff') parts.push(`${formatCount(repaired)} delivered`)
   else parts.push(`${formatCount(differing)} leaves differed`)
   if (failed > 0) parts.push(`${formatCount(failed)} failed`)

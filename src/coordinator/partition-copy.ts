@@ -1,0 +1,199 @@
+/**
+ * Copies whole partitions from old owners, many records at a time, in the order of their keys: the bulk of
+ * what a new owner takes over. Nothing depends on its being complete: the comparisons that follow find what
+ * is missing.
+ *
+ * Each piece is read when it is asked for, behind the last key of the one before. So a source that restarts,
+ * or another one, goes on where the last left off.
+ */
+import { assert } from '../base/assert.ts'
+import { type Bytes, copyBytes } from '../base/bytes.ts'
+import { KvError } from '../base/error.ts'
+import type { KeyspaceId, NodeId } from '../base/ids.ts'
+import type { Pauses } from '../cluster/pauses.ts'
+import type { Keyspace } from '../protocol/configuration.ts'
+import type { Duty } from '../protocol/ring-change.ts'
+import type { PeerReply } from '../wire/peer-messages.ts'
+import type { Coordination } from './coordination.ts'
+import { Pace } from './pace.ts'
+
+export interface CopyProgress {
+  /** Of all that are copied: those that a source has something of. */
+  partitions: number
+  done: number
+  records: number
+  bytes: number
+}
+
+export const NOTHING_COPIED: Readonly<CopyProgress> = { partitions: 0, done: 0, records: 0, bytes: 0 }
+
+const PACE = { maxInFlight: 8, slowMs: 200, bytesPerSecond: 64 * 1024 * 1024 }
+const WORKERS = 8
+const CALL_TIMEOUT_MS = 5000
+/** Until a source that has too much to do is asked again, and how often. */
+const BUSY_PAUSE_MS = 100
+const MAX_BUSY_ANSWERS = 20
+
+type Page = Extract<PeerReply, { type: 'recordsFetched' }>
+
+export class PartitionCopy {
+  readonly #with: Coordination
+  readonly #pauses: Pauses
+  readonly #pace: Pace
+  /** Of which change the rest is. */
+  #phaseNumber = 0
+  /** By keyspace and partition: behind which key to go on; null: it was copied to its end. */
+  #cursors = new Map<string, Bytes | null>()
+  #isStopped = false
+
+  constructor(coordination: Coordination, pauses: Pauses) {
+    this.#with = coordination
+    this.#pauses = pauses
+    this.#pace = new Pace(coordination.clock, PACE)
+  }
+
+  stop(): void {
+    this.#isStopped = true
+    this.#pace.stop()
+  }
+
+  /**
+   * Goes on with what was not copied to its end. What cannot be had now is left out.
+   * @param progress what it does is added to it @throws KvError when this peer cannot go on
+   */
+  async run(phaseNumber: number, duties: readonly Duty[], progress: CopyProgress): Promise<void> {
+    if (phaseNumber !== this.#phaseNumber) this.#cursors = new Map()
+    this.#phaseNumber = phaseNumber
+    const left = await this.#plan(duties)
+    progress.partitions = progress.done + left.length
+    const work = async (): Promise<void> => {
+      for (let next = left.pop(); next !== undefined; next = left.pop()) {
+        if (await this.#copy(next.duty.keyspace, next.duty.partition, next.source, progress))
+          progress.done += 1
+      }
+    }
+    const results = await Promise.allSettled(Array.from({ length: WORKERS }, work))
+    for (const result of results) if (result.status === 'rejected') throw result.reason
+  }
+
+  /** A source for each partition that is not here yet, where one of those that are up has something of it. */
+  async #plan(duties: readonly Duty[]): Promise<{ readonly duty: Duty; readonly source: NodeId }[]> {
+    const open = duties.filter(({ keyspace, partition }) => {
+      return this.#cursors.get(nameOf(keyspace.id, partition)) !== null
+    })
+    const choices = open.flatMap((duty) => {
+      const up = duty.sources.filter((source) => this.#with.isAlive(source))
+      const source = up[duty.partition % Math.max(1, up.length)]
+      return source === undefined ? [] : [{ duty, source }]
+    })
+    const held = new Map<string, ReadonlySet<number>>()
+    for (const { duty, source } of choices) {
+      const name = `${source} ${duty.keyspace.id}`
+      if (!held.has(name)) held.set(name, await this.#heldBy(source, duty.keyspace.id))
+    }
+    return choices.filter(({ duty, source }) => {
+      return held.get(`${source} ${duty.keyspace.id}`)?.has(duty.partition) === true
+    })
+  }
+
+  /** The partitions that both own and the source has records of. */
+  async #heldBy(source: NodeId, keyspaceId: KeyspaceId): Promise<ReadonlySet<number>> {
+    const { rpc } = this.#with
+    const { number } = this.#with.ring()
+    try {
+      const question = (id: number) => ({ type: 'roots', id, number, keyspaceId }) as const
+      const reply = await rpc.call(source, 'data', CALL_TIMEOUT_MS, question)
+      if (reply.type === 'refused' && reply.reason === 'stale') this.#with.sawNumber(source, reply.number)
+      if (reply.type !== 'rootsDone') return new Set()
+      const incomplete = new Set(reply.incomplete)
+      return new Set(reply.partitions.filter((partition) => !incomplete.has(partition)))
+    } catch (error) {
+      if (!(error instanceof KvError)) throw error
+      return new Set() // It does not answer: it is asked again with the next attempt.
+    }
+  }
+
+  /** False: the source does not go on. */
+  async #copy(
+    keyspace: Keyspace,
+    partition: number,
+    source: NodeId,
+    progress: CopyProgress,
+  ): Promise<boolean> {
+    const name = nameOf(keyspace.id, partition)
+    for (;;) {
+      const era = this.#with.eras.begin()
+      const page = await this.#takePage(keyspace, partition, source).finally(() => this.#with.eras.end(era))
+      if (page === null) return false
+      this.#cursors.set(name, page.last === null ? null : copyBytes(page.last))
+      progress.records += page.keys.length
+      progress.bytes += sizeOf(page)
+      if (page.last === null) return true
+    }
+  }
+
+  /** From the source to the disk. Null: the source does not go on. */
+  async #takePage(keyspace: Keyspace, partition: number, source: NodeId): Promise<Page | null> {
+    const after = this.#cursors.get(nameOf(keyspace.id, partition)) ?? null
+    const page = await this.#fetch(keyspace.id, partition, source, after)
+    if (page !== null) await this.#store(keyspace, partition, page)
+    return page
+  }
+
+  async #fetch(
+    keyspaceId: KeyspaceId,
+    partition: number,
+    source: NodeId,
+    after: Bytes | null,
+  ): Promise<Page | null> {
+    const { rpc } = this.#with
+    for (let busy = 0; busy < MAX_BUSY_ANSWERS && !this.#isStopped; busy++) {
+      const { number } = this.#with.ring()
+      const question = (id: number) =>
+        ({ type: 'fetchRecords', id, number, keyspaceId, partition, after }) as const
+      try {
+        const call = () => rpc.call(source, 'data', CALL_TIMEOUT_MS, question)
+        const reply = await this.#pace.run(call, (answer) => sizeOf(answer))
+        if (reply.type === 'recordsFetched') return reply
+        if (reply.type !== 'refused') throw new KvError('INTERNAL', `peer ${source} answered ${reply.type}`)
+        if (reply.reason === 'stale') this.#with.sawNumber(source, reply.number)
+        if (reply.reason !== 'overloaded') return null
+      } catch (error) {
+        if (!(error instanceof KvError) || error.code === 'INTERNAL') throw error
+        return null // It does not answer.
+      }
+      this.#pace.slowDown()
+      await this.#pauses.pause(BUSY_PAUSE_MS)
+    }
+    return null
+  }
+
+  /** Fulfils when all of it is on disk. @throws KvError */
+  async #store(keyspace: Keyspace, partition: number, { keys, records }: Page): Promise<void> {
+    assert(keys.length === records.length, 'keys and records are side by side')
+    if (this.#with.ring().configuration.phaseNumber !== this.#phaseNumber) {
+      throw new KvError('UNAVAILABLE', 'the configuration changed meanwhile')
+    }
+    if (keys.length === 0) return
+    await new Promise<void>((resolve, reject) => {
+      let left = keys.length
+      for (const [i, key] of keys.entries()) {
+        this.#with.store.merge(keyspace, partition, key, records[i] as Bytes, null, (error) => {
+          left -= 1
+          if (error !== null) reject(error)
+          else if (left === 0) resolve()
+        })
+      }
+    })
+  }
+}
+
+function sizeOf(reply: PeerReply): number {
+  if (reply.type !== 'recordsFetched') return 0
+  const records = reply.records.reduce((sum, record) => sum + record.length, 0)
+  return reply.keys.reduce((sum, key) => sum + key.length, records)
+}
+
+function nameOf(keyspaceId: KeyspaceId, partition: number): string {
+  return `${keyspaceId}/${partition}`
+}

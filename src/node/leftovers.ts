@@ -1,0 +1,114 @@
+/**
+ * Partitions that this peer has records of and owns no more: dropped once every member has acknowledged the
+ * configuration that says so, or a later one. Until then somebody may work under an older one.
+ */
+import { KvError } from '../base/error.ts'
+import { BackgroundJob } from '../coordinator/background-job.ts'
+import type { Effects } from '../effects/effects.ts'
+import type { Ring } from '../protocol/ring.ts'
+import type { HashTrees, TreePlace } from '../store/hash-trees.ts'
+import type { Store } from '../store/store.ts'
+
+const FIRST_RETRY_MS = 200
+const LAST_RETRY_MS = 5000
+const IDLE_MS = 60_000
+
+export interface LeftoversHost {
+  /** Null before the first configuration. */
+  ring(): Ring | null
+  isOwner(ring: Ring, place: TreePlace): boolean
+  /** Whether every member that is not excluded has acknowledged the configuration in force here. */
+  isAcknowledged(): Promise<boolean>
+}
+
+export class Leftovers {
+  readonly #store: Store
+  readonly #log: Effects['log']
+  readonly #host: LeftoversHost
+  readonly #job: BackgroundJob
+  /** Under this configuration nothing is left over here. */
+  #cleanNumber = 0
+  #retryMs = FIRST_RETRY_MS
+
+  constructor(store: Store, { clock, log }: Pick<Effects, 'clock' | 'log'>, host: LeftoversHost) {
+    this.#store = store
+    this.#log = log
+    this.#host = host
+    this.#job = new BackgroundJob(clock, () => this.#step())
+  }
+
+  start(): void {
+    this.#job.start()
+  }
+
+  /** Fulfils when nothing of it goes on. What is left the next start finds. */
+  stop(): Promise<void> {
+    return this.#job.stop()
+  }
+
+  configurationChanged(): void {
+    this.#retryMs = FIRST_RETRY_MS
+    this.#job.wake()
+  }
+
+  /** Why no change of the ring may begin, in words; null: nothing is left over here. */
+  get waitsFor(): string | null {
+    const number = this.#host.ring()?.number ?? 0
+    return this.#cleanNumber === number ? null : 'drops partitions that it owns no more'
+  }
+
+  /** @returns ms until it is worth looking again */
+  async #step(): Promise<number> {
+    try {
+      return await this.#look()
+    } catch (error) {
+      if (!(error instanceof KvError)) throw error
+      this.#log.warn('leftovers.kept', { error, retryMs: this.#retryMs })
+      return this.#retry()
+    }
+  }
+
+  #retry(): number {
+    const waitMs = this.#retryMs
+    this.#retryMs = Math.min(2 * waitMs, LAST_RETRY_MS)
+    return waitMs
+  }
+
+  async #look(): Promise<number> {
+    const ring = this.#host.ring()
+    if (ring === null || this.#cleanNumber === ring.number) return IDLE_MS
+    // What was taken under an older configuration is in the trees when it is on the disk.
+    await this.#store.settled()
+    const trees = this.#store.hashTrees
+    if (trees === null) return this.#retry()
+    const left = trees.places().filter((place) => holdsAny(trees, place) && this.#isLeftOver(ring, place))
+    if (this.#host.ring() !== ring) return 0
+    if (left.length > 0) {
+      if (!(await this.#host.isAcknowledged())) return this.#retry()
+      await this.#drop(ring, left)
+    }
+    if (this.#job.isStopped || this.#host.ring() !== ring) return 0
+    this.#cleanNumber = ring.number
+    return IDLE_MS
+  }
+
+  async #drop(ring: Ring, places: readonly TreePlace[]): Promise<void> {
+    let records = 0
+    for (const place of places) {
+      const now = this.#host.ring()
+      if (this.#job.isStopped || now === null || !this.#isLeftOver(now, place)) return
+      records += await this.#store.removal.dropPartition(place)
+    }
+    this.#log.info('leftovers.dropped', { partitions: places.length, records, number: ring.number })
+  }
+
+  /** Of a keyspace that was dropped nothing is left over: `dropped-keyspaces.ts` sees to it. */
+  #isLeftOver(ring: Ring, place: TreePlace): boolean {
+    return ring.keyspaceById(place.keyspaceId) !== null && !this.#host.isOwner(ring, place)
+  }
+}
+
+/** To a tree a record without values is none. */
+function holdsAny(trees: HashTrees, { keyspaceId, partition }: TreePlace): boolean {
+  return trees.root(keyspaceId, partition) !== 0n || trees.counts.at(keyspaceId, partition).records !== 0
+}

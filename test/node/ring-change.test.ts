@@ -1,0 +1,128 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { text, utf8 } from '../../src/base/bytes.ts'
+import type { KeyspaceId } from '../../src/base/ids.ts'
+import type { Client } from '../../src/client/client.ts'
+import { createRing } from '../../src/protocol/ring.ts'
+import { NodeWorld, type TestPeer } from './node-world.ts'
+
+const test = suite('change of the ring')
+const KEYS = 300
+
+async function cluster(count: number, seed = 'ring change') {
+  const world = new NodeWorld(seed)
+  const peers: TestPeer[] = []
+  for (let place = 1; place <= count; place++) {
+    const join = peers.map(({ address }) => address)
+    peers.push(await world.peer(place, { join }).start())
+  }
+  return { world, peers }
+}
+
+async function fill(world: NodeWorld, client: Client): Promise<void> {
+  const writes = Array.from({ length: KEYS }, (_, i) => client.put(`key-${i}`, `value ${i}`))
+  await world.settle(Promise.all(writes))
+  await world.pass(500) // The third copies.
+}
+
+async function checkAll(world: NodeWorld, client: Client): Promise<void> {
+  const reads = Array.from({ length: KEYS }, (_, i) => client.get(`key-${i}`, { r: 'all' }))
+  const replies = await world.settle(Promise.all(reads))
+  replies.forEach(({ values }, i) => {
+    assert.equal(
+      values.map(({ value }) => text(value)),
+      [`value ${i}`],
+    )
+  })
+}
+
+/** How many records each peer holds of what it owns, and of what it does not. */
+function holdings(peers: readonly TestPeer[]): { own: number; foreign: number } {
+  let [own, foreign] = [0, 0]
+  for (const { node } of peers) {
+    const ring = createRing(node.configuration as NonNullable<typeof node.configuration>)
+    const [keyspace] = ring.configuration.keyspaces
+    for (let i = 0; i < KEYS; i++) {
+      const key = utf8(`key-${i}`)
+      const partition = ring.partitionOf(key)
+      if (node.store.read(1 as KeyspaceId, partition, key) === null) continue
+      const isOwn = keyspace !== undefined && ring.isOwner(node.nodeId, keyspace, partition)
+      if (isOwn) own += 1
+      else foreign += 1
+    }
+  }
+  return { own, foreign }
+}
+
+function isStable(peers: readonly TestPeer[], members: number): boolean {
+  const [first] = peers
+  return peers.every(({ node }) => {
+    const { configuration } = node
+    if (configuration?.phase !== 'stable' || configuration.members.length !== members) return false
+    return configuration.number === first?.node.configuration?.number
+  })
+}
+
+test('peers join a cluster with data: they take over their part, and the old owners drop it', async () => {
+  const { world, peers } = await cluster(3)
+  const client = world.client(...peers)
+  await fill(world, client)
+  assert.equal(holdings(peers), { own: 3 * KEYS, foreign: 0 })
+  for (const place of [4, 5]) {
+    const join = peers.map(({ address }) => address)
+    peers.push(await world.peer(place, { join }).start())
+    assert.ok(await world.until(() => isStable(peers, place)))
+    await checkAll(world, client)
+    assert.ok(await world.until(() => holdings(peers).foreign === 0))
+    assert.equal(holdings(peers), { own: 3 * KEYS, foreign: 0 })
+  }
+})
+
+test('a peer alone is joined by two at once', async () => {
+  const { world, peers } = await cluster(1)
+  const client = world.client(...peers)
+  await fill(world, client)
+  const join = [(peers[0] as TestPeer).address]
+  for (const place of [2, 3]) {
+    const peer = world.peer(place, { join })
+    void peer.begin().catch(() => undefined)
+    peers.push(peer)
+  }
+  assert.ok(await world.until(() => isStable(peers, 3)))
+  assert.equal(holdings(peers), { own: 3 * KEYS, foreign: 0 })
+  await checkAll(world, client)
+})
+
+test('what a peer takes over is one of its tasks', async () => {
+  const { world, peers } = await cluster(2)
+  await fill(world, world.client(...peers))
+  const third = await world.peer(3, { join: peers.map(({ address }) => address) }).start()
+  assert.ok(await world.until(() => isStable([...peers, third], 3)))
+  const { tasks } = await world.settle((peers[0] as TestPeer).node.service.tasks())
+  const task = tasks.find(({ kind, peer }) => kind === 'takeover' && peer === third.node.nodeId)
+  assert.equal([task?.state, task?.unit, task?.done, task?.total], ['done', 'partitions', 16, 16])
+  assert.is(task?.repaired, KEYS, 'each record came once')
+})
+
+test('a source, or the newcomer, that dies on the way is waited for, and goes on', async () => {
+  for (const dying of [0, 1, 2, 3]) {
+    const { world, peers } = await cluster(3, `dying ${dying}`)
+    const client = world.client(...peers)
+    await fill(world, client)
+    const fourth = world.peer(4, { join: peers.map(({ address }) => address) })
+    peers.push(fourth)
+    void fourth.begin().catch(() => undefined)
+    const isOpen = (): boolean => fourth.node.configuration?.phase === 'begun'
+    assert.ok(await world.until(isOpen))
+    const victim = peers[dying] as TestPeer
+    victim.crash()
+    await world.pass(10_000)
+    for (const peer of peers) if (peer !== victim) assert.is(peer.node.configuration?.phase, 'begun')
+    void victim.begin().catch(() => undefined)
+    assert.ok(await world.until(() => isStable(peers, 4)), `${dying}`)
+    await checkAll(world, client)
+    assert.ok(await world.until(() => holdings(peers).foreign === 0))
+  }
+})
+
+test.run()
