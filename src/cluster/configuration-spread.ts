@@ -83,6 +83,14 @@ export class ConfigurationSpread {
     return ack
   }
 
+  /** Those that answer, members or not. Does not reject. */
+  async answering(decided: Decided, among: readonly NodeId[]): Promise<readonly NodeId[]> {
+    const answers = await Promise.all(
+      among.map((nodeId) => this.#ask(nodeId, decided, false).catch(() => null)),
+    )
+    return among.filter((_, i) => answers[i] !== null)
+  }
+
   /** Somebody says that there is a newer configuration: get it. */
   seen(from: NodeId, number: number): void {
     if (this.#isStopped || number <= this.#parts.adoption.number || from === this.#parts.self) return

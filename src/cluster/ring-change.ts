@@ -187,7 +187,9 @@ export class RingChange {
       this.#heldMs = Math.min(timing.heldRetryMs, 2 * this.#heldMs)
       return this.#heldMs
     }
-    const next = this.#next(configuration, acks)
+    const next = await this.#next(decided, acks)
+    if (this.#parts.current() !== decided) return 0
+    if (next === null) return timing.retryMs
     this.#heldMs = FIRST_HELD_RETRY_MS
     this.#setObstacle(decided, null)
     await this.#parts.decide(decided, next, PROPOSAL_RETRIES * timing.retryMs)
@@ -214,11 +216,13 @@ export class RingChange {
     return `${few}: acknowledged writes may be missing there`
   }
 
-  #next(configuration: Configuration, acks: readonly Ack[]): Configuration {
+  /** Null: nobody is there any more for whom it would be. */
+  async #next(decided: Decided, acks: readonly Ack[]): Promise<Configuration | null> {
     const { clock } = this.#parts
+    const { configuration } = decided
     switch (configuration.phase) {
       case 'stable':
-        return begin(configuration, { joining: this.#presentJoiners() }, clock.now())
+        return this.#beginJoin(decided)
       case 'begun':
         return switchOver(configuration, clock.now())
       case 'switched':
@@ -226,6 +230,18 @@ export class RingChange {
       default:
         return unreachable(configuration.phase)
     }
+  }
+
+  /** Whoever asked is asked back: what began has no way back, and waits for all. */
+  async #beginJoin(decided: Decided): Promise<Configuration | null> {
+    const { spread, clock } = this.#parts
+    const joining = this.#presentJoiners()
+    const answering = await spread.answering(
+      decided,
+      joining.map(({ nodeId }) => nodeId),
+    )
+    const present = joining.filter(({ nodeId }) => answering.includes(nodeId))
+    return present.length === 0 ? null : begin(decided.configuration, { joining: present }, clock.now())
   }
 
   #lacksJoiners(configuration: Configuration): boolean {
