@@ -33,7 +33,6 @@ class Injector implements FaultInjector {
   readonly #schedule: readonly Fault[]
   readonly #prng: Prng
   readonly #dataLoss: DataLoss
-  readonly #peers: ReadonlyMap<string, SimPeer>
   readonly #undos = new Set<() => void>()
   #isOver = false
 
@@ -42,7 +41,6 @@ class Injector implements FaultInjector {
     this.#schedule = schedule
     this.#prng = prng
     this.#dataLoss = new DataLoss(simulation, ledger)
-    this.#peers = new Map(simulation.peers.map((peer) => [peer.host, peer]))
   }
 
   begin(): void {
@@ -60,6 +58,11 @@ class Injector implements FaultInjector {
     this.#isOver = true
     this.#dataLoss.end()
     for (const undo of [...this.#undos]) undo()
+  }
+
+  /** Peers come and go. */
+  #peerOn(host: string): SimPeer | undefined {
+    return this.#simulation.peers.find((peer) => peer.host === host)
   }
 
   /** Undone after a while, or when all faults end, whichever comes first. */
@@ -80,7 +83,7 @@ class Injector implements FaultInjector {
       case 'powerLoss':
       case 'restart':
       case 'pause':
-        return strikePeer(fault, this.#peers.get(fault.host), this.#undoAfter)
+        return strikePeer(fault, this.#peerOn(fault.host), this.#undoAfter)
       case 'loss':
       case 'duplication':
       case 'reordering':
@@ -105,7 +108,7 @@ class Injector implements FaultInjector {
         return this.#strikeDisk(fault)
       case 'wipe':
       case 'restore': {
-        const peer = this.#peers.get(fault.host)
+        const peer = this.#peerOn(fault.host)
         // It strikes when it may, and counts itself.
         if (peer !== undefined) {
           this.#dataLoss[fault.class](peer, fault.forMs, () => this.struck[fault.class]++)
@@ -120,7 +123,7 @@ class Injector implements FaultInjector {
   /** While it is ready: one that cannot start on its disk is another matter. */
   #strikeDisk(fault: Fault & { readonly class: 'diskError' }): boolean {
     const host = this.#simulation.world.host(fault.host)
-    const peer = this.#peers.get(fault.host)
+    const peer = this.#peerOn(fault.host)
     if (peer?.state !== 'ready') return false
     host.diskFailure = (work) => {
       const strikes = (work === 'write' || work === 'sync') && peer.state === 'ready'

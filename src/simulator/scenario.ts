@@ -53,6 +53,8 @@ export interface ScenarioReport {
   readonly network: NetworkCounts
   readonly struck: Readonly<Record<FaultClass, number>>
   readonly configurations: number
+  /** Peers that joined under load. */
+  readonly joins: number
   readonly votes: number
   readonly dots: number
   readonly purges: PurgeCounts
@@ -78,6 +80,9 @@ const DELIVERY_LIMIT_MS = 60_000
 /** How long faults strike a forming cluster. */
 const FORMING_FAULTS_MS = 20_000
 const CONFIGURATION_CHANGE_INTERVAL_MS = 20_000
+/** Of peers, under load. Some runs have none. */
+const MAX_JOINS = 3
+const JOIN_INTERVAL_MS = 60_000
 
 /**
  * The fault schedule of a seed: what strikes while the cluster forms (often nothing), then what strikes under
@@ -87,7 +92,7 @@ export function scheduleOf(options: ScenarioOptions): {
   readonly forming: readonly Fault[]
   readonly loaded: readonly Fault[]
 } {
-  const hosts = Array.from({ length: options.peers ?? 5 }, (_, i) => `10.0.0.${i + 1}`)
+  const hosts = peerHosts(options.peers ?? 5)
   const clients = clientHosts(options)
   const prng = createPrng(options.seed).fork('schedule')
   const forming = chance(prng, 0.3)
@@ -95,7 +100,13 @@ export function scheduleOf(options: ScenarioOptions): {
     : []
   return {
     forming,
-    loaded: createSwarm({ seed: options.seed, hosts, clients, durationMs: options.minutes * 60_000 }),
+    // What strikes a peer that is not there yet strikes nobody.
+    loaded: createSwarm({
+      seed: options.seed,
+      hosts: peerHosts(hosts.length + MAX_JOINS),
+      clients,
+      durationMs: options.minutes * 60_000,
+    }),
   }
 }
 
@@ -136,6 +147,7 @@ class Scenario {
     this.simulation = createSimulation({
       seed: options.seed,
       peers: options.peers ?? 5,
+      spares: MAX_JOINS,
       // With few partitions a hash tree has many keys, with many it has one or none.
       partitionCount: pick(this.#prng, [8, 64]),
       clockErrorMs: pick(this.#prng, [0, 50, 5_000]),
@@ -159,12 +171,14 @@ class Scenario {
     const injector = this.#inject(this.#loaded)
     this.#load.begin()
     const stopChanging = this.#changeConfigurations(clients)
+    const stopJoining = this.#letPeersJoin()
     const loadMs = this.#options.minutes * 60_000
     const patienceMs = (this.#options.giveUpAtMs ?? Number.POSITIVE_INFINITY) - this.simulation.nowMs
     await this.simulation.run(Math.max(0, Math.min(loadMs, patienceMs)))
     if (patienceMs < loadMs) return
     this.#load.end()
     stopChanging()
+    stopJoining()
     const spared = this.#endFaults(injector)
     await this.#converge(spared)
     await this.#awaitDeliveries(spared)
@@ -192,6 +206,7 @@ class Scenario {
       network: world.network.counts,
       struck,
       configurations: this.#checks.configurations.highest,
+      joins: this.simulation.peers.length - (this.#options.peers ?? 5),
       votes: this.#checks.votes.voteCount,
       dots: this.#checks.dots.dotCount,
       purges: this.#checks.purges.counts,
@@ -270,6 +285,22 @@ class Scenario {
     scheduler.after(exponential(prng, CONFIGURATION_CHANGE_INTERVAL_MS), next)
     return () => {
       going = false
+    }
+  }
+
+  /** One after the other, or together, whatever else goes on. */
+  #letPeersJoin(): () => void {
+    const prng = this.#prng.fork('joins')
+    const { scheduler } = this.simulation.world
+    let left = chance(prng, 0.6) ? 1 + prng.int(MAX_JOINS) : 0
+    const next = (): void => {
+      if (left-- <= 0) return
+      this.simulation.admit()
+      scheduler.after(chance(prng, 0.3) ? prng.int(300) : exponential(prng, JOIN_INTERVAL_MS), next)
+    }
+    scheduler.after(exponential(prng, JOIN_INTERVAL_MS), next)
+    return () => {
+      left = 0
     }
   }
 
@@ -359,6 +390,10 @@ const NO_LOAD: LoadCounts = {
   writesUnknown: 0,
   writesByStandIns: 0,
   siblingReads: 0,
+}
+
+function peerHosts(count: number): readonly string[] {
+  return Array.from({ length: count }, (_, i) => `10.0.0.${i + 1}`)
 }
 
 function clientHosts(options: ScenarioOptions): readonly string[] {

@@ -44,6 +44,8 @@ export interface SimulationOptions {
   readonly seed: string | number
   /** How many; they are hosts 10.0.0.1, 10.0.0.2, … */
   readonly peers: number
+  /** Of further ones, which wait until `admit` starts them. Default none. */
+  readonly spares?: number
   /** Default 64: enough for a handful of peers, and quick. A power of two. */
   readonly partitionCount?: number
   /** Zones of the peers, in turn. Default: none. */
@@ -111,6 +113,8 @@ export interface Simulation {
   boot(): void
   /** All peers are ready, know the same configuration, and it has them all. */
   isFormed(): boolean
+  /** Starts the next spare one, which is to join: it is one of the peers from then on. Null: there is none. */
+  admit(): SimPeer | null
   /** Lets so much virtual time pass. */
   run(ms: number): Promise<void>
   /**
@@ -148,8 +152,11 @@ const DEFAULT_LIMIT_MS = 60_000
 export function createSimulation(options: SimulationOptions): Simulation {
   const world = createWorld(options)
   const { scheduler } = world
-  const addresses = Array.from({ length: options.peers }, (_, i) => makeAddress(peerHost(i), PORT))
-  const peers = addresses.map((_, i) => createPeer(world, options, addresses, i))
+  const count = options.peers + (options.spares ?? 0)
+  const all = Array.from({ length: count }, (_, i) => makeAddress(peerHost(i), PORT))
+  const addresses = all.slice(0, options.peers)
+  const spares = all.map((address, i) => createPeer(world, options, address, addresses, i))
+  const peers = spares.splice(0, options.peers)
   let clients = 0
 
   const until = async (predicate: () => boolean, limitMs: number): Promise<boolean> => {
@@ -195,6 +202,12 @@ export function createSimulation(options: SimulationOptions): Simulation {
       throw new KvError('UNAVAILABLE', `the simulated peers are not one cluster after ${limitMs} virtual ms`)
     },
     isFormed: () => isFormed(peers),
+    admit() {
+      const spare = spares.shift() ?? null
+      if (spare !== null) peers.push(spare)
+      spare?.start()
+      return spare
+    },
     run: (ms) => scheduler.run(scheduler.nowMs + ms),
     until,
     settle,
@@ -242,10 +255,11 @@ function isFormed(peers: readonly SimPeer[]): boolean {
 function createPeer(
   world: SimWorld,
   options: SimulationOptions,
+  address: Address,
+  /** Of those that are there from the beginning. */
   addresses: readonly Address[],
   index: number,
 ): SimPeer {
-  const address = addresses[index] as Address
   const host: SimHost = world.host(address.slice(0, address.lastIndexOf(':')))
   const nodeOptions: NodeOptions = {
     ...DEFAULT_NODE_OPTIONS,

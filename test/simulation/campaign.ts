@@ -130,8 +130,8 @@ function addReport(totals: Totals, report: ScenarioReport): void {
   totals.seeds++
   if (report.failure !== null) totals.failures++
   totals.virtualMs += report.virtualMs
-  const { load, network, struck, configurations, votes, purges } = report
-  const counts = { ...load, ...network, configurations, votes, ...purges }
+  const { load, network, struck, configurations, votes, purges, joins } = report
+  const counts = { ...load, ...network, configurations, votes, joins, ...purges }
   for (const [name, value] of Object.entries(counts)) {
     totals.reports[name] = (totals.reports[name] ?? 0) + value
   }

@@ -1,7 +1,7 @@
 /** All checkers of a running cluster, wired to its disks, its peers and its clients' history. */
 
 import { present } from '../../base/assert.ts'
-import { type Bytes, text } from '../../base/bytes.ts'
+import { type Bytes, text, utf8 } from '../../base/bytes.ts'
 import type { NodeId } from '../../base/ids.ts'
 import type { Conflicts, Keyspace } from '../../protocol/configuration.ts'
 import { createRing, type Ring } from '../../protocol/ring.ts'
@@ -89,6 +89,8 @@ class Checks implements ClusterChecks {
   readonly #conflicts = new Map<string, Conflicts>()
   #ring: Ring | null = null
   #simulation: Simulation | null = null
+  /** Host and place of what hosts were told to forget, because they own it no more. */
+  readonly #dropping = new Set<string>()
 
   readonly history: readonly HistoryObserver[] = [
     this.#durability,
@@ -103,11 +105,15 @@ class Checks implements ClusterChecks {
       this.#guarded(() => {
         const { records, removed } = this.#read(operations)
         for (const { place, stored } of removed) {
-          if (place !== null) this.purges.forgotten(host, place, stored, false)
+          if (place === null) continue
+          if (!this.#owns(host, stored)) this.#dropping.add(`${host} ${place}`)
+          this.purges.forgotten(host, place, this.#known(host, place, stored), false)
         }
         for (const { place, stored } of records) {
           this.dots.record(host, stored)
-          if (place !== null) this.purges.written(host, place, stored)
+          if (place === null) continue
+          if (!stored.isStandIn && this.#dropping.size > 0) this.#dropping.delete(`${host} ${place}`)
+          this.purges.written(host, place, stored)
         }
       })
     },
@@ -115,7 +121,7 @@ class Checks implements ClusterChecks {
       this.#guarded(() => {
         const { records, removed } = this.#read(operations)
         for (const { place, stored } of removed) {
-          if (place !== null) this.#gone(host, place, stored)
+          if (place !== null) this.#removed(host, place, stored)
         }
         for (const { place, stored } of records) {
           this.#durability.durable(host, place, stored)
@@ -139,7 +145,7 @@ class Checks implements ClusterChecks {
   }
 
   readonly ledger: DiskLedger = {
-    isElsewhere: (host) => this.#durability.isElsewhere(host),
+    isElsewhere: (host) => this.#durability.isElsewhere(host, (name, place) => this.#keeps(name, place)),
     replaced: (host) => this.#replaced(host),
   }
 
@@ -184,9 +190,12 @@ class Checks implements ClusterChecks {
     return keyspace === null || ring === null ? [] : ring.allOwners(keyspace, ring.partitionOf(key))
   }
 
-  #gone(host: string, place: Place, removed: RemovedKey): void {
-    this.#durability.letGo(host, place, removed)
-    this.purges.forgotten(host, place, removed, true)
+  #removed(host: string, place: Place, removed: RemovedKey): void {
+    const known = this.#known(host, place, removed)
+    const { nowMs } = present(this.#simulation, 'it is watched').world.scheduler
+    if (known.isDropped) this.#durability.dropped(host, place, nowMs)
+    else this.#durability.letGo(host, place, removed)
+    this.purges.forgotten(host, place, known, true)
     const { isStandIn, isPutAside } = removed
     this.#departures.letGo(host, place, isStandIn)
     if (isStandIn && !isPutAside) this.#handOvers.letGo(host, place, this.#ownersOf(removed))
@@ -227,6 +236,32 @@ class Checks implements ClusterChecks {
       this.#handOvers.durable(host, keyPlace, stored)
       this.#departures.durable(host, keyPlace, stored)
     }
+  }
+
+  /** A record that is dropped says nothing of its key, like one that is put aside. */
+  #known(host: string, place: Place, removed: RemovedKey) {
+    const isDropped = !removed.isStandIn && this.#dropping.has(`${host} ${place}`)
+    return { ...removed, isDropped, isPutAside: removed.isPutAside || isDropped }
+  }
+
+  #owns(host: string, { keyspaceId, key }: StoredKey): boolean {
+    const { peers } = present(this.#simulation, 'it is watched')
+    const node = peers.find((peer) => peer.host === host)?.node ?? null
+    const configuration = node?.configuration ?? null
+    if (node === null || configuration === null) return true
+    const ring = createRing(configuration)
+    const keyspace = ring.keyspaceById(keyspaceId)
+    return keyspace !== null && ring.isOwner(node.nodeId, keyspace, ring.partitionOf(key))
+  }
+
+  /** The host is to keep what the newest configuration says that it owns. */
+  #keeps(host: string, place: Place): boolean {
+    const ring = this.#ring
+    const slash = place.indexOf('/')
+    const keyspace = ring?.keyspace(place.slice(0, slash)) ?? null
+    if (ring === null || keyspace === null) return false
+    const owners = ring.allOwners(keyspace, ring.partitionOf(utf8(place.slice(slash + 1))))
+    return owners.some((owner) => this.#hosts.get(owner) === host)
   }
 
   readonly #look = (): void => {

@@ -18,10 +18,15 @@ export interface DurabilityChecker extends HistoryObserver {
   durable(host: string, place: Place | null, stored: StoredRecord): void
   /** A record is durably gone from a host, or in quarantine, where it says nothing any more. */
   letGo(host: string, place: Place, removed: Pick<RemovedKey, 'isStandIn'>): void
+  /** A record is durably gone from a host, which owns it no more. */
+  dropped(host: string, place: Place, nowMs: number): void
   /** A host's disk is another one: only what is told from here on is on it. */
   replaced(host: string, nowMs: number): void
-  /** Everything that a host's disk has seen, other disks have seen too, or nobody needs to know any more. */
-  isElsewhere(host: string): boolean
+  /**
+   * Everything that a host's disk has seen, other disks that are to keep it have seen too, or nobody needs to
+   * know any more.
+   */
+  isElsewhere(host: string, keeps?: (host: string, place: Place) => boolean): boolean
   /** What a host's disk has seen of a key for good, as an owner. */
   seenBy(host: string, place: Place): DotSet
   /** How many disks have every acknowledged write of a key; infinitely many when there was none. */
@@ -34,6 +39,8 @@ export function createDurabilityChecker(purged: (place: Place) => DotSet): Durab
   const standIns: Disks = new Map()
   /** Disks that are gone, and since when: what they had was on them when it was told. */
   const gone: { readonly disks: Disks; readonly atMs: number }[] = []
+  /** Records that were dropped, with what they had seen and when. */
+  const dropped = new Map<Place, { readonly host: string; readonly seen: DotSet; readonly atMs: number }[]>()
   const acknowledged = new Map<Place, DotSet>()
 
   const seenBy = (host: string, place: Place): DotSet => disks.get(host)?.get(place) ?? EMPTY_DOTS
@@ -58,8 +65,11 @@ export function createDurabilityChecker(purged: (place: Place) => DotSet): Durab
     disk.set(place, seen)
   }
 
-  const seenElsewhere = (host: string, place: Place): DotSet => {
-    const others = [...disks, ...standIns].flatMap(([name, disk]) => (name === host ? [] : [disk.get(place)]))
+  const seenElsewhere = (host: string, place: Place, keeps: (name: string) => boolean): DotSet => {
+    const owners = [...disks].filter(([name]) => keeps(name))
+    const others = [...owners, ...standIns].flatMap(([name, disk]) =>
+      name === host ? [] : [disk.get(place)],
+    )
     return others.flatMap((seen) => seen ?? []).reduce(unionDotSets, EMPTY_DOTS)
   }
 
@@ -73,10 +83,11 @@ export function createDurabilityChecker(purged: (place: Place) => DotSet): Durab
         kind.delete(host)
       }
     },
-    isElsewhere(host) {
+    isElsewhere(host, keeps = () => true) {
       const own = [...(disks.get(host) ?? []), ...(standIns.get(host) ?? [])]
       return own.every(([place, seen]) => {
-        return includesDotSet(unionDotSets(seenElsewhere(host, place), purged(place)), seen)
+        const others = seenElsewhere(host, place, (name) => keeps(name, place))
+        return includesDotSet(unionDotSets(others, purged(place)), seen)
       })
     },
     holdersOfAll(place) {
@@ -95,6 +106,12 @@ export function createDurabilityChecker(purged: (place: Place) => DotSet): Durab
       }
       note(disks, host, place, seen)
     },
+    dropped(host, place, nowMs) {
+      const seen = disks.get(host)?.get(place)
+      if (seen === undefined) return
+      disks.get(host)?.delete(place)
+      dropped.set(place, [...(dropped.get(place) ?? []), { host, seen, atMs: nowMs }])
+    },
     letGo(host, place, { isStandIn }) {
       ;(isStandIn ? standIns : disks).get(host)?.delete(place)
     },
@@ -105,7 +122,9 @@ export function createDurabilityChecker(purged: (place: Place) => DotSet): Durab
       acknowledged.set(place, unionDotSets(acknowledged.get(place) ?? EMPTY_DOTS, reply))
       const kinds = write.keyspace.isSloppy ? [disks, standIns] : [disks]
       const lost = gone.filter(({ atMs }) => atMs > write.startMs).map((each) => each.disks)
-      const count = holders(place, reply, [...kinds, ...lost])
+      const had = (dropped.get(place) ?? []).filter(({ atMs }) => atMs > write.startMs)
+      const before: Disks[] = had.map(({ host, seen }) => new Map([[host, new Map([[place, seen]])]]))
+      const count = holders(place, reply, [...kinds, ...lost, ...before])
       const promised = Math.max(write.w, write.disksTold)
       if (count < promised) throw new Violation(2, tooFew(write, count, promised))
     },
