@@ -62,6 +62,8 @@ export class HintedHandoff {
   #isWoken = false
   /** The owners may be other ones: even records for peers that are down must be looked at. */
   #ringIsNew = true
+  /** Of the change of the ring whose new owners all records have among those they are meant for. */
+  #toldPhase = 0
   #isPaced = true
   /** Monotonic ms: no walk goes on after this. */
   #endsAtMs = Number.POSITIVE_INFINITY
@@ -126,11 +128,13 @@ export class HintedHandoff {
       ...{ done: 0, delivered: 0, bytes: 0, failure: null },
     }
     this.#lastWalk = walk
+    const phase = this.#phase
     const silent = new Set<NodeId>()
     try {
       let after: Uint8Array | null = null
       do after = await this.#deliverSlice(after, silent, walk)
       while (after !== null && this.#remainingMs > 0)
+      if (after === null && phase === this.#phase) this.#toldPhase = phase
       if (silent.size > 0) walk.failure = `${silent.size} of its owners did not take what was sent`
     } catch (error) {
       if (!(error instanceof KvError)) throw error
@@ -148,6 +152,10 @@ export class HintedHandoff {
     if (standIns.isInexact) return true
     if (targets.length === 0) return false
     return this.#ringIsNew || targets.some((target) => this.#with.isAlive(target))
+  }
+
+  get #phase(): number {
+    return this.#with.ring().configuration.phaseNumber
   }
 
   get #remainingMs(): number {
@@ -194,8 +202,7 @@ export class HintedHandoff {
     const ring = this.#with.ring()
     const keyspace = ring.keyspaceById(standIn.keyspaceId)
     if (keyspace === null) return 0 // It was dropped, and its records are about to be.
-    const owners = ring.allOwners(keyspace, ring.partitionOf(standIn.key))
-    const targets = targetsNow(standIn.targets, owners, this.#with.selfId)
+    const targets = this.#targetsOf(standIn, keyspace)
     const reachable = targets.filter((target) => this.#with.isAlive(target) && !silent.has(target))
     const answers = await Promise.all(
       reachable.map((target) => this.#hand(keyspace, standIn, target, { number: ring.number, era }, silent)),
@@ -207,6 +214,19 @@ export class HintedHandoff {
       this.#with.store.standIns.delivered(standIn, targets, reached)
     }
     return reachable.length
+  }
+
+  /**
+   * While owners change a record from before is meant for the new ones too: those it was meant for may go
+   * before the new ones have seen what they were handed.
+   */
+  #targetsOf({ targets, key }: StandInRecord, keyspace: Keyspace): readonly NodeId[] {
+    const ring = this.#with.ring()
+    const partition = ring.partitionOf(key)
+    const now = targetsNow(targets, ring.allOwners(keyspace, partition), this.#with.selfId)
+    const [, after] = ring.writeOwners(keyspace, partition)
+    if (after === undefined || this.#toldPhase === ring.configuration.phaseNumber) return now
+    return after.every((owner) => now.includes(owner)) ? now : [...new Set([...now, ...after])].sort()
   }
 
   /** True: it is on the owner's disk. */

@@ -80,7 +80,9 @@ export class DataLoss {
 
   #startWhenCalm(peer: SimPeer): void {
     const { world, peers } = this.#simulation
-    const isCalm = world.paths.isClear && peers.every((other) => other === peer || isUp(other))
+    // Who wants to join waits for all members, this one too.
+    const isCalm =
+      world.paths.isClear && peers.every((other) => other === peer || isUp(other) || isNew(other))
     if (!isCalm) {
       world.scheduler.after(TRY_AGAIN_MS, () => this.#startWhenCalm(peer))
       return
@@ -108,6 +110,11 @@ function hasSpareVote(each: SimPeer, peer: SimPeer): boolean {
   const acceptors = each.node?.configuration?.acceptors ?? []
   const isVoter = acceptors.some(({ nodeId }) => nodeId === peer.node?.nodeId)
   return !isVoter || acceptors.length - 1 >= majority(acceptors.length)
+}
+
+/** It has not been a member yet. */
+function isNew({ node }: SimPeer): boolean {
+  return node !== null && node.configuration === null
 }
 
 function isUp({ state, isPaused }: SimPeer): boolean {

@@ -101,7 +101,7 @@ export function makeRing(number: number, layouts: readonly NodeId[][], phase: Ph
       return makeLayout(list, list.length, positions)
     }) as unknown as Configuration['layouts'],
     reason: 'test',
-    phaseNumber: 1,
+    phaseNumber: number,
     altered: [],
     decidedAtMs: 0,
   }

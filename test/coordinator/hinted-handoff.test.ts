@@ -94,6 +94,26 @@ test('when the owners are other ones, it is meant for those', async () => {
   assert.equal(world.keptFor(), { n2: 1, n3: 1 })
 })
 
+test('while the owners change it is meant for the new one too, who gets it once', async () => {
+  const world = await keeping()
+  world.ring = makeRing(2, [nodes(1, 2, 3, 0, 4), nodes(4, 2, 3, 0, 1)], 'begun')
+  world.handoff.ringChanged()
+  back(world, N1)
+  await world.pass(150)
+  const [N4] = nodes(4) as [NodeId]
+  assert.equal([...world.askedWhom('replicate')].sort(), [N1, N4])
+  world.reply(N1, STORED)
+  world.reply(N4, STORED)
+  await world.settle()
+  assert.equal(world.keptFor(), { n2: 1, n3: 1 })
+  world.questions.length = 0
+  await world.pass(UNTIL_NEXT_WALK_MS)
+  assert.equal(world.askedWhom('replicate'), [], 'it has it, and the others are down')
+  back(world, N2, N3)
+  await world.pass(150)
+  assert.equal([...world.askedWhom('replicate')].sort(), [N2, N3])
+})
+
 test('a stand-in that became an owner keeps it as a record of its own', async () => {
   const world = await keeping()
   world.adopt(makeRing(2, [nodes(0, 2, 3, 4)]))
