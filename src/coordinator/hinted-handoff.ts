@@ -53,15 +53,21 @@ export interface HandoffWalk {
   readonly failure: string | null
 }
 
-type MutableWalk = { -readonly [K in keyof HandoffWalk]: HandoffWalk[K] }
+type MutableWalk = { -readonly [K in keyof HandoffWalk]: HandoffWalk[K] } & {
+  /** Records were written meanwhile, and are to be looked at once more. */
+  isPartial: boolean
+}
 
 export class HintedHandoff {
   readonly #with: Coordination
   readonly #background: BackgroundJob
   #ratePerSecond = FIRST
   #isWoken = false
-  /** The owners may be other ones: even records for peers that are down must be looked at. */
-  #ringIsNew = true
+  /**
+   * The configuration under which all records were looked at: after another one owners may be other ones, and
+   * even records for peers that are down must be looked at.
+   */
+  #lookedUnder = 0
   /** Of the change of the ring whose new owners all records have among those they are meant for. */
   #toldPhase = 0
   #isPaced = true
@@ -91,7 +97,6 @@ export class HintedHandoff {
   }
 
   ringChanged(): void {
-    this.#ringIsNew = true
     this.wake()
   }
 
@@ -121,20 +126,23 @@ export class HintedHandoff {
   /** Does not reject: what fails is tried in the next walk. */
   async #walk(): Promise<void> {
     if (!this.#hasWork()) return
-    this.#ringIsNew = false
     const { clock, store, log } = this.#with
     const walk: MutableWalk = {
       ...{ startedMs: clock.monotonic(), endedMs: null, total: store.standIns.total.records },
-      ...{ done: 0, delivered: 0, bytes: 0, failure: null },
+      ...{ done: 0, delivered: 0, bytes: 0, failure: null, isPartial: false },
     }
     this.#lastWalk = walk
+    const { number } = this.#with.ring()
     const phase = this.#phase
     const silent = new Set<NodeId>()
     try {
       let after: Uint8Array | null = null
       do after = await this.#deliverSlice(after, silent, walk)
       while (after !== null && this.#remainingMs > 0)
-      if (after === null && phase === this.#phase) this.#toldPhase = phase
+      if (after === null && !walk.isPartial && number === this.#with.ring().number) {
+        this.#lookedUnder = number
+        this.#toldPhase = phase
+      }
       if (silent.size > 0) walk.failure = `${silent.size} of its owners did not take what was sent`
     } catch (error) {
       if (!(error instanceof KvError)) throw error
@@ -151,7 +159,8 @@ export class HintedHandoff {
     if (!this.#with.hasRing()) return false
     if (standIns.isInexact) return true
     if (targets.length === 0) return false
-    return this.#ringIsNew || targets.some((target) => this.#with.isAlive(target))
+    const isNew = this.#lookedUnder !== this.#with.ring().number
+    return isNew || targets.some((target) => this.#with.isAlive(target))
   }
 
   get #phase(): number {
@@ -211,7 +220,8 @@ export class HintedHandoff {
     walk.delivered += reached.size
     walk.bytes += reachable.length * (standIn.key.length + standIn.record.length)
     if (reached.size > 0 || targets !== standIn.targets) {
-      this.#with.store.standIns.delivered(standIn, targets, reached)
+      const isNoted = this.#with.store.standIns.delivered(standIn, targets, reached)
+      if (!isNoted) walk.isPartial = true
     }
     return reachable.length
   }

@@ -258,21 +258,27 @@ export class StandIns {
    * Some of those a record is meant for have it on disk: it stays for the others, and goes with the last one.
    * A record that was merged with another one meanwhile stays as it is.
    * @param targets whom it is meant for now, when the owners are other ones than when it was written
+   * @returns false: it stays as it is
    */
-  delivered(standIn: StandInRecord, targets: readonly NodeId[], reached: ReadonlySet<NodeId>): void {
+  delivered(standIn: StandInRecord, targets: readonly NodeId[], reached: ReadonlySet<NodeId>): boolean {
     const { keyspaceId, databaseKey, key } = standIn
     const keyHash = hash32(key)
     const pending = this.#pending.find(keyHash, databaseKey)
     const held = this.#newest(keyHash, databaseKey)
-    if (held === null || !equalBytes(held.record, standIn.record)) return
+    if (held === null) return true
+    if (!equalBytes(held.record, standIn.record)) return false
     const added = held.targets.filter((target) => !standIn.targets.includes(target))
     const left = united({ targets, record: held.record }, added).filter((target) => !reached.has(target))
-    if (left.length === held.targets.length && left.every((target) => held.targets.includes(target))) return
+    if (left.length === held.targets.length && left.every((target) => held.targets.includes(target)))
+      return true
     const slot = { keyspaceId, sync: true, keyHash, databaseKey, pending, held }
     this.#host.admit(keyspaceId, 0)
-    if (left.length > 0) return this.#enqueue(slot, { targets: left, record: held.record }, ignore, 0)
-    if (this.#decoded(keyHash, held.record).seen.vector.has(this.#actor.id)) this.renewActor()
-    this.#enqueue(slot, null, ignore, 0)
+    if (left.length > 0) this.#enqueue(slot, { targets: left, record: held.record }, ignore, 0)
+    else {
+      if (this.#decoded(keyHash, held.record).seen.vector.has(this.#actor.id)) this.renewActor()
+      this.#enqueue(slot, null, ignore, 0)
+    }
+    return true
   }
 
   /** It is on disk, or gone from it. */
