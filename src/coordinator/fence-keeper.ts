@@ -66,7 +66,10 @@ export class FenceKeeper {
     if (this.#isStopped) return 'this peer is stopping'
     const ring = this.#with.ring()
     if (ring.number !== number) return 'the configuration changed meanwhile'
-    if (ring.configuration.phase !== 'stable') return 'the ring is being changed'
+    const { phase, excluded } = ring.configuration
+    if (phase !== 'stable') return 'the ring is being changed'
+    const [left] = excluded
+    if (left !== undefined) return `peer ${left} was left out of a change of the ring; remove it`
     const away = this.#members().find((nodeId) => !this.#with.isAlive(nodeId))
     return away === undefined ? null : `peer ${away} is down; start it again with its data directory`
   }
@@ -156,8 +159,7 @@ export class FenceKeeper {
   }
 
   #members(): NodeId[] {
-    const { members, excluded } = this.#with.ring().configuration
-    return members.map(({ nodeId }) => nodeId).filter((nodeId) => !excluded.includes(nodeId))
+    return this.#with.ring().configuration.members.map(({ nodeId }) => nodeId)
   }
 }
 

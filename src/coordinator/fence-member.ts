@@ -14,10 +14,13 @@ export interface OwnLife {
 export class FenceMember {
   readonly #with: Coordination
   readonly #life: OwnLife
+  readonly #hasLeftovers: () => boolean
 
-  constructor(coordination: Coordination, life: OwnLife) {
+  /** @param hasLeftovers whether this peer may hold records of partitions that it owns no more */
+  constructor(coordination: Coordination, life: OwnLife, hasLeftovers: () => boolean) {
     this.#with = coordination
     this.#life = life
+    this.#hasLeftovers = hasLeftovers
   }
 
   /** @throws UNAVAILABLE when the disk is away */
@@ -32,7 +35,9 @@ export class FenceMember {
     const { nonce, generation } = this.#life
     const kept = Math.max(before.kept, tallyOf(store).kept)
     const unfinished = eras.unfinishedBelow(era)
-    return { nonce, generation, era: eras.current, agrees, kept, taken: before.taken, unfinished }
+    const { taken } = before
+    const hasLeftovers = this.#hasLeftovers()
+    return { nonce, generation, era: eras.current, agrees, kept, taken, hasLeftovers, unfinished }
   }
 }
 

@@ -43,7 +43,7 @@ export class PartitionSource {
       })
   }
 
-  /** @throws UNAVAILABLE also when what the disk gives back is not what was written: old records may be purged */
+  /** @throws UNAVAILABLE also when the disk gives back what was not written: its key may have been purged */
   async #read(keyspaceId: KeyspaceId, partition: number, after: Bytes | null): Promise<RecordPage> {
     const { store } = this.#with
     if (!(await store.isAsKept(keyspaceId, partition))) {

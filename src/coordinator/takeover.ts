@@ -177,7 +177,9 @@ export class Takeover {
     const progress = { ...NO_PROGRESS }
     const includes = (keyspaceId: KeyspaceId, partition: number): boolean =>
       this.#duties.get(nameOf(keyspaceId, partition))?.open.has(source) === true
-    const exchange = new TreeExchange(this.#with, this.#pace, this.#job.pauses, source, progress, { includes })
+    const exchange = new TreeExchange(this.#with, this.#pace, this.#job.pauses, source, progress, {
+      includes,
+    })
     let failure: string | null = null
     try {
       await exchange.run(ring().configuration.keyspaces)

@@ -120,7 +120,7 @@ export function assembleParts(around: Surroundings): Parts {
   const antiEntropy = new AntiEntropy(coordination, effects.random)
   const catchUp = catchUpOf(coordination, cluster)
   const rescue = new RecordRescue(coordination)
-  const { purger, purgeOwner } = assemblePurging(around, coordination)
+  const { purger, purgeOwner } = assemblePurging(around, coordination, leftovers)
   const finder = new ClusterFinder({ effects, options, identity, book, ...cluster })
   const tasks = new PeerTasks(coordination, antiEntropy, handoff, catchUp, takeover)
   const complaints = () => ({ catchingUp: catchUp.report, purgeWaits: purger.complaint })
@@ -268,10 +268,15 @@ function otherMembers(ring: Ring | null, selfId: NodeId): readonly NodeId[] | nu
   return members.flatMap(({ nodeId }) => (nodeId === selfId || excluded.includes(nodeId) ? [] : [nodeId]))
 }
 
-function assemblePurging({ effects, options, identity }: Surroundings, coordination: Coordination) {
+function assemblePurging(
+  { effects, options, identity }: Surroundings,
+  coordination: Coordination,
+  leftovers: Leftovers,
+) {
   const { bootNonce: nonce, generation } = identity
   const holds = new HoldLedger()
-  const member = new FenceMember(coordination, { nonce, generation })
+  const hasLeftovers = (): boolean => leftovers.waitsFor !== null
+  const member = new FenceMember(coordination, { nonce, generation }, hasLeftovers)
   const keeper = new FenceKeeper(coordination, effects.random, member)
   const purgeOwner = new PurgeOwner(coordination, options.purge, holds, member, keeper)
   return { purger: new Purger(coordination, effects, options.purge, holds, purgeOwner, keeper), purgeOwner }

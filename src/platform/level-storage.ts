@@ -28,7 +28,7 @@ import { endOfPart } from './range-part.ts'
  * are read as they are, and belong to this one from then on: 2 has records without values, which 1 takes for
  * damaged.
  */
-export const DATA_FORMAT = 2
+export const DATA_FORMAT = 3
 
 const SETTINGS = {
   keyEncoding: 'view',
@@ -186,7 +186,11 @@ async function checkFormat(path: string): Promise<number | null> {
   const bytes = await readSmallFile(join(path, FORMAT_FILE))
   if (bytes === null) return null
   const format = Number(FORMAT_TEXT.exec(strictText(bytes) ?? '')?.[1])
-  if (format >= 1 && format <= DATA_FORMAT) return format
+  if (format === DATA_FORMAT) return format
+  if (format >= 1 && format < DATA_FORMAT) {
+    const versions = `format ${format}, of an earlier build; this version of kvnode reads ${DATA_FORMAT} only`
+    throw new KvError('INVALID_ARGUMENT', `${path} has data of ${versions}: use the kvnode that wrote it`)
+  }
   if (format > DATA_FORMAT) {
     const versions = `format ${format}; this version of kvnode knows formats up to ${DATA_FORMAT}`
     throw new KvError(

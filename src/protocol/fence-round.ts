@@ -16,6 +16,8 @@ export interface FenceAnswer {
   readonly kept: number
   /** How often it took one in, in this life. */
   readonly taken: number
+  /** It may hold records of partitions that it owns no more. */
+  readonly hasLeftovers: boolean
   /** Work of eras before the one asked about. */
   readonly unfinished: number
 }
@@ -31,7 +33,8 @@ export type Survey = { readonly era: Era; readonly lives: readonly LifeOf[] } | 
 export function surveyed(answers: FenceAnswers): Survey {
   let highest: Era = 0
   const lives: LifeOf[] = []
-  for (const [nodeId, { kept, era, generation }] of answers) {
+  for (const [nodeId, { kept, era, generation, hasLeftovers }] of answers) {
+    if (hasLeftovers) return { obstacle: `peer ${nodeId} has not dropped yet what it owns no more` }
     if (kept > 0) {
       const advice = "'kvctl hints' says for whom: these must be up, and take them"
       return { obstacle: `peer ${nodeId} keeps ${kept} records for others; ${advice}` }

@@ -18,9 +18,10 @@
  * completed, and the owner still holds the same digest. Time alone never purges.
  *
  * A fence (`fence-round.ts` asks, `eras.ts` answers), begun after the owners' statements, asks every member,
- * dead ones included; excluded ones come back as catching-up, their data quarantined. Three rounds:
+ * dead ones included; while one is excluded there is none. Three rounds:
  *
- * - *survey*: nobody keeps stand-in records. Everyone says how often it has taken any in.
+ * - *survey*: nobody keeps stand-in records, or records of partitions that it owns no more. Everyone says how
+ *   often it has taken any stand-in records in.
  * - *enter*: everyone enters a new era. Work begun from now on, and each write message it sends, bears the
  *   new era's number; it is waited for until all work of older eras has ended.
  * - *close*: everyone refuses write messages of older eras, and of lives before the ones surveyed, from now
@@ -74,6 +75,19 @@
  * `purgeAfter`. There the purge has the later write shown, where the hidden one would have come up again.
  * An expired one shows again on a clock that is put back by more than the grace, purged alone or with
  * others.
+ *
+ * Changes of the ring (`ring-change.ts`). Another place that could hold what was replaced is the disk of who
+ * owned the partition before: it may own it again. Statements, fence and steps are all under one number, of a
+ * stable configuration. Under that number nobody takes records of partitions that he does not own, and at the
+ * survey nobody had any left; who has been excluded, or was removed, owns nothing again under its name. So
+ * when the next change begins, the owners' disks are the only ones with anything of the key, and they hold
+ * what was stated, or newer. A new owner has nothing of it before it takes over, and takes over from them
+ * alone: the record, the bare one, or none, and which of these does not matter, as above. A step that an
+ * owner takes late, when the change has begun, does to one copy what would have come of merging it with the
+ * others. Who was left out of a change while it copied (`retarget`) has leftovers when the change ends;
+ * within the change nothing is purged. A page that a new owner asked for under an older number is work of the
+ * era in which it was asked for: the next fence waits until it is on the disk, or refused. And an old owner
+ * gives away no page of a partition that its disk does not give back as it was written.
  *
  * What disks are trusted with: that what a peer erased, synced, does not come back without its peer noticing.
  * Hash trees tell, but they are in memory: after a crash they are made from the disk itself, which then may

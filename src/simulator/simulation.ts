@@ -113,7 +113,7 @@ export interface Simulation {
   boot(): void
   /** All peers are ready, know the same configuration, and it has them all. */
   isFormed(): boolean
-  /** Starts the next spare one, which is to join: it is one of the peers from then on. Null: there is none. */
+  /** Starts the next spare one, which is to join: one of the peers from then on. Null: there is none. */
   admit(): SimPeer | null
   /** Lets so much virtual time pass. */
   run(ms: number): Promise<void>

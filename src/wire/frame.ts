@@ -16,7 +16,7 @@ import { MalformedMessage } from './schema.ts'
  * The version of everything in `wire/`; peers and clients of another one are refused in the handshake. From 2
  * on write messages carry eras, and owners purge.
  */
-export const PROTOCOL_VERSION = 2
+export const PROTOCOL_VERSION = 3
 /** No frame is larger; a link that brings one is cut. The largest record fits, and what shares its frame. */
 export const MAX_FRAME_BYTES = MAX_RECORD_BYTES + 8 * 1024 * 1024
 /** A sender starts a new frame past this. */

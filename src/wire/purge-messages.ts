@@ -72,6 +72,7 @@ export const purgeReplies = {
       agrees: bool,
       kept: uint(),
       taken: uint(),
+      hasLeftovers: bool,
       unfinished: uint(),
     },
   ],

@@ -79,7 +79,7 @@ test('a peer that is in no cluster yet may talk to one that is', async () => {
 
 /** What a stranger says of himself that does not fit, the kind of the refusal, and what it must name. */
 const MISMATCHES: readonly [Partial<Hello>, Partial<SelfFacts>, string, RegExp][] = [
-  [{ protocolVersion: 1 }, {}, 'version', /protocol version 1, here it is 2/],
+  [{ protocolVersion: 1 }, {}, 'version', /protocol version 1, here it is 3/],
   [{ hashName: 'md5' }, {}, 'hash', /hash md5, here it is xxh32/],
   [{ nodeId: parseNodeId('a') }, {}, 'self', /the peer itself/],
   [{ expects: parseNodeId('x') }, {}, 'somebodyElse', /node x was expected here, but this is a/],

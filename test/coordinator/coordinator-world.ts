@@ -212,7 +212,7 @@ export class CoordinatorWorld {
     this.replica = new Replica(coordination)
     this.eras = coordination.eras
     this.clock = coordination.clock
-    const member = new FenceMember(coordination, { nonce: 'life', generation: 1 })
+    const member = new FenceMember(coordination, { nonce: 'life', generation: 1 }, () => false)
     this.keeper = new FenceKeeper(coordination, parts.random, member)
     this.purgeOwner = new PurgeOwner(coordination, PURGE_RULE, this.holds, member, this.keeper)
     this.handoff = new HintedHandoff(coordination)

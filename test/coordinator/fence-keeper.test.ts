@@ -21,7 +21,7 @@ class Member {
     const isLate = isEntering && this.learns-- > 0
     if (isEntering) this.era = era
     const rest = { nonce: 'n', generation: 1, kept: 0, taken: 0, unfinished: this.unfinished }
-    return { type: 'fenceDone', era: this.era, agrees: !isLate, ...rest } as const
+    return { type: 'fenceDone', era: this.era, agrees: !isLate, ...rest, hasLeftovers: false } as const
   }
 }
 

@@ -16,7 +16,7 @@ const VALUE = { value: utf8('v'), contentType: null, writeId: 'w', expiresAtMs: 
 
 function memberOf(store: Store): FenceMember {
   const coordination = { store, eras: new Eras() } as unknown as Coordination
-  return new FenceMember(coordination, { nonce: 'n', generation: 1 })
+  return new FenceMember(coordination, { nonce: 'n', generation: 1 }, () => false)
 }
 
 const SURVEY = { step: 'survey', era: 0, round: 'r', lives: [] } as const

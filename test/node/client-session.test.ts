@@ -163,7 +163,7 @@ test('a client of another version hears which, and is let go', () => {
   bench.say({ type: 'clientHello', protocolVersion: 1 })
   const [last] = bench.heard
   assert.is(last?.type, 'goodbye')
-  assert.match(last?.type === 'goodbye' ? last.reason : '', /protocol version 1, here it is 2/)
+  assert.match(last?.type === 'goodbye' ? last.reason : '', /protocol version 1, here it is 3/)
   assert.equal(bench.events, ['close', 'gone'])
 })
 

@@ -159,25 +159,19 @@ test('data of a newer format is refused and left alone', async () => {
   await refused(
     openLevelStorage(directory),
     'INVALID_ARGUMENT',
-    /format 3; this version of kvnode knows formats up to 2/,
+    /format 4; this version of kvnode knows formats up to 3/,
   )
   assert.equal(readdirSync(directory), ['format'])
 })
 
-test('data of an older format is read, and from then on belongs to this one', async () => {
+test('data of an older format is refused and left alone', async () => {
   const directory = newDirectory()
-  const before = await openLevelStorage(directory)
-  const database = await before.openDatabase()
-  await database.put(utf8('key'), utf8('value'))
-  await database.close()
-  await before.close()
-  writeFileSync(join(directory, 'format'), 'kvnode data format 1\n')
-  const storage = await openLevelStorage(directory)
-  const reopened = await storage.openDatabase()
-  assert.equal(reopened.getSync(utf8('key')), Buffer.from('value'))
-  await reopened.close()
-  await storage.close()
-  assert.is(readFileSync(join(directory, 'format'), 'utf8'), 'kvnode data format 2\n')
+  mkdirSync(directory, { recursive: true })
+  for (const format of [1, 2]) {
+    writeFileSync(join(directory, 'format'), `kvnode data format ${format}\n`)
+    await refused(openLevelStorage(directory), 'INVALID_ARGUMENT', /of an earlier build/)
+    assert.equal(readdirSync(directory), ['format'])
+  }
 })
 
 test('a directory whose format file is missing or not ours is refused', async () => {

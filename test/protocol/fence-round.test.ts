@@ -8,7 +8,16 @@ import { closed, type FenceAnswer, MAX_ERA, surveyed } from '../../src/protocol/
 const node = (index: number): NodeId => parseNodeId(`n${index}`)
 
 function answer(fields: Partial<FenceAnswer> = {}): FenceAnswer {
-  const rest = { nonce: 'life', generation: 1, era: 3, agrees: true, kept: 0, taken: 5, unfinished: 0 }
+  const rest = {
+    nonce: 'life',
+    generation: 1,
+    era: 3,
+    agrees: true,
+    kept: 0,
+    taken: 5,
+    hasLeftovers: false,
+    unfinished: 0,
+  }
   return { ...rest, ...fields }
 }
 
@@ -26,6 +35,8 @@ test('the era to enter is above all that were entered', () => {
 })
 
 test('there is none while a member keeps a record for others, or when eras are used up', () => {
+  const leftover = surveyed(answers({}, { hasLeftovers: true })) as { obstacle: string }
+  assert.match(leftover.obstacle, /has not dropped yet what it owns no more/)
   assert.match((surveyed(answers({}, { kept: 2 })) as { obstacle: string }).obstacle, /keeps 2 records/)
   assert.match((surveyed(answers({ era: MAX_ERA })) as { obstacle: string }).obstacle, /no eras left/)
 })

@@ -56,21 +56,10 @@ export function createDurabilityChecker(purged: (place: Place) => DotSet): Durab
     return new Set(hosts.map(([host]) => host)).size
   }
 
-  const note = (kind: Disks, host: string, place: Place, seen: DotSet): void => {
-    let disk = kind.get(host)
-    if (disk === undefined) {
-      disk = new Map()
-      kind.set(host, disk)
-    }
-    disk.set(place, seen)
-  }
-
   const seenElsewhere = (host: string, place: Place, keeps: (name: string) => boolean): DotSet => {
     const owners = [...disks].filter(([name]) => keeps(name))
-    const others = [...owners, ...standIns].flatMap(([name, disk]) =>
-      name === host ? [] : [disk.get(place)],
-    )
-    return others.flatMap((seen) => seen ?? []).reduce(unionDotSets, EMPTY_DOTS)
+    const others = [...owners, ...standIns].filter(([name]) => name !== host)
+    return others.flatMap(([, disk]) => disk.get(place) ?? []).reduce(unionDotSets, EMPTY_DOTS)
   }
 
   return {
@@ -133,4 +122,13 @@ export function createDurabilityChecker(purged: (place: Place) => DotSet): Durab
 
 function tooFew(write: WriteOperation, holders: number, promised: number): string {
   return `${describeWrite(write)} was acknowledged by ${promised} disks but is durable on ${holders}`
+}
+
+function note(kind: Disks, host: string, place: Place, seen: DotSet): void {
+  let disk = kind.get(host)
+  if (disk === undefined) {
+    disk = new Map()
+    kind.set(host, disk)
+  }
+  disk.set(place, seen)
 }
