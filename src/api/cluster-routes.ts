@@ -1,9 +1,10 @@
 /**
- * `/v1/status`, `/v1/hints`, `/v1/tasks` and `/v1/ring`: the cluster as the peer asked sees it. `/v1/repair`.
+ * `/v1/status`, `/v1/hints`, `/v1/tasks` and `/v1/ring`: the cluster as the peer asked sees it. `/v1/repair`,
+ * and what is to become of members.
  */
 import type { FastifyInstance } from 'fastify'
 import { checkOptionNames } from '../wire/request-check.ts'
-import { DEFAULT_KEYSPACE, MAX_KEY_BYTES } from '../wire/requests.ts'
+import { DEFAULT_KEYSPACE, MAX_KEY_BYTES, RING_CHANGES } from '../wire/requests.ts'
 import type { RepairRequest } from '../wire/tasks.ts'
 import { invalid, Query } from './query.ts'
 import { jsonOf, type RouteContext, resource } from './routes.ts'
@@ -34,6 +35,15 @@ export function addClusterRoutes(app: FastifyInstance, { service, random }: Rout
       return reply.code(202).send(start)
     },
   })
+  for (const kind of RING_CHANGES) {
+    resource(app, `/v1/peers/:peer/${kind}`, {
+      async POST(request, reply) {
+        new Query(request.originalUrl, [])
+        await service[kind]((request.params as { readonly peer: string }).peer)
+        return reply.code(202).send({})
+      },
+    })
+  }
   resource(app, '/v1/ring', {
     async GET(request, reply) {
       const query = new Query(request.originalUrl, ['key', 'keyspace'])

@@ -182,6 +182,7 @@ const repairRequest = {
   },
 }
 const namePath = [parameter('path', 'name', { type: 'string' }, 'Name of a keyspace.')]
+const peerPath = [parameter('path', 'peer', { type: 'string' }, 'Address or id of a member.')]
 const anObject = { type: 'object' }
 
 const problemSchema = {
@@ -234,6 +235,18 @@ export function openApiDocument(maxValueBytes: number): Json {
           },
           { requestBody: { required: false, content: { 'application/json': { schema: repairRequest } } } },
         ),
+      },
+      '/v1/peers/{peer}/leave': {
+        parameters: peerPath,
+        post: operation('Has a member hand over what it owns, and stop.', {
+          202: json('It has begun; /v1/tasks and /v1/status tell the rest.', anObject),
+        }),
+      },
+      '/v1/peers/{peer}/remove': {
+        parameters: peerPath,
+        post: operation('Takes a member that is down for good out of the cluster.', {
+          202: json('It has begun; what it owned is rebuilt from the other owners.', anObject),
+        }),
       },
       '/v1/ring': {
         get: operation(

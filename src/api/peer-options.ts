@@ -16,12 +16,12 @@ const COMMON: Readonly<Partial<Record<keyof CreatePeerOptions, Option<unknown>>>
   maxHintBytes: PEER_OPTIONS.maxHints,
   purgeAfterSeconds: PEER_OPTIONS.purgeAfter,
 }
-const OTHERS = ['dataDir', 'advertise', 'allowHost', 'join', 'logLevel', 'signal', 'onFatal']
+const OTHERS = ['dataDir', 'advertise', 'allowHost', 'join', 'logLevel', 'signal', 'onFatal', 'onLeft']
 
 /** Addresses are checked where they are parsed. @throws INVALID_ARGUMENT */
 export function checkPeerOptions(options: CreatePeerOptions): void {
   checkOptionNames(options, [...OTHERS, ...Object.keys(COMMON)], 'createPeer')
-  const { dataDir, allowHost, join, logLevel, signal, onFatal } = options
+  const { dataDir, allowHost, join, logLevel, signal, onFatal, onLeft } = options
   if (typeof dataDir !== 'string' || dataDir === '')
     throw wrong('dataDir', dataDir, 'the path of a directory')
   for (const [name, option] of Object.entries(COMMON)) {
@@ -39,6 +39,7 @@ export function checkPeerOptions(options: CreatePeerOptions): void {
   if (signal !== undefined && !(signal instanceof AbortSignal))
     throw wrong('signal', signal, 'an AbortSignal')
   if (onFatal !== undefined && typeof onFatal !== 'function') throw wrong('onFatal', onFatal, 'a function')
+  if (onLeft !== undefined && typeof onLeft !== 'function') throw wrong('onLeft', onLeft, 'a function')
 }
 
 function isAllowed(option: Option<unknown>, value: unknown): boolean {

@@ -67,6 +67,8 @@ export interface CreatePeerOptions {
    * `createPeer` reject.
    */
   readonly onFatal?: (error: KvError) => void
+  /** It has left its cluster, as somebody wanted, and stopped. */
+  readonly onLeft?: () => void
 }
 
 export interface Peer {
@@ -98,7 +100,7 @@ export async function createPeer(options: CreatePeerOptions): Promise<Peer> {
   const log = await createLog({ level: options.logLevel ?? 'warn' })
   const { listen, advertiseHost } = nodeOptions
   if (advertiseHost !== null) log.warn('peer.advertises', { host: advertiseHost, listen, hint: OTHER_HOST })
-  const peer = new SystemPeer(nodeOptions, hostNamesOf(options), storage, log, options.onFatal)
+  const peer = new SystemPeer(nodeOptions, hostNamesOf(options), storage, log, options)
   const giveUp = (): void => peer.giveUp()
   signal?.addEventListener('abort', giveUp)
   try {
@@ -126,7 +128,7 @@ class SystemPeer implements Peer {
     hostNames: HostNames,
     storage: Storage,
     log: Log,
-    onFatal: CreatePeerOptions['onFatal'],
+    { onFatal, onLeft }: Pick<CreatePeerOptions, 'onFatal' | 'onLeft'>,
   ) {
     const metrics = createSystemMetrics()
     const network = createSystemNetwork({
@@ -135,7 +137,9 @@ class SystemPeer implements Peer {
     })
     const random = createSystemRandom()
     const effects = { clock: createSystemClock(), network, storage, random, log, metrics }
-    const node = createNode(options, effects, (error) => this.#end(error, onFatal ?? (() => undefined)))
+    const node = createNode(options, effects, (error) =>
+      this.#end(() => (error === null ? onLeft?.() : onFatal?.(error))),
+    )
     this.#http = createHttpFace({
       service: () => node.service,
       obstacle: () => node.obstacle,
@@ -183,8 +187,7 @@ class SystemPeer implements Peer {
     return this.#stopped
   }
 
-  #end(why: KvError, onFatal: (error: KvError) => void): void {
-    const tell = (): void => onFatal(why)
+  #end(tell: () => void): void {
     this.stop()
       .catch((error: unknown) => this.#log.error('peer.unstopped', { error }))
       .then(tell, tell)

@@ -111,6 +111,14 @@ export class RemoteService implements KvService {
     expect(await this.#ask({ type: 'dropKeyspace', id: 0, keyspaceId }, true), 'dropKeyspaceDone')
   }
 
+  async leave(peer: string): Promise<void> {
+    expect(await this.#ask({ type: 'changeRing', id: 0, kind: 'leave', peer }, true), 'changeRingDone')
+  }
+
+  async remove(peer: string): Promise<void> {
+    expect(await this.#ask({ type: 'changeRing', id: 0, kind: 'remove', peer }, true), 'changeRingDone')
+  }
+
   #ask(question: Question, isWrite = false): Promise<Answer> {
     return this.#router.ask(question, { isWrite, isRepeatable: true, timeoutMs: DEFAULT_TIMEOUT_MS })
   }

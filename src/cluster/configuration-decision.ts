@@ -68,10 +68,9 @@ export class ConfigurationDecision {
     await this.#spread.take(decided)
     const { number, members } = decided.configuration
     if (decided === this.#adoption.current) {
-      void this.#spread.collect(
-        decided,
-        members.map(({ nodeId }) => nodeId),
-      )
+      // Who has left with it is to know that too.
+      const everyone = [...members, ...base.configuration.members].map(({ nodeId }) => nodeId)
+      void this.#spread.collect(decided, [...new Set(everyone)])
     }
     if (number > next.number) return { ours: null, isUnknown }
     return { ours: equalBytes(decided.bytes, value) ? decided.configuration : null, isUnknown: false }

@@ -83,9 +83,8 @@ export class ConfigurationDriver {
       ...shared,
       self: nodeId,
       spread,
-      decide: async (base, next, timeoutMs) => {
-        await decision.decide(base, next, clock.monotonic() + timeoutMs)
-      },
+      decide: (base, next, timeoutMs) => decision.decide(base, next, clock.monotonic() + timeoutMs),
+      pause: (ms) => pauses.pause(ms),
     })
     this.#parts = parts
     this.#pauses = pauses
@@ -233,6 +232,14 @@ export class ConfigurationDriver {
     timeoutMs: number,
   ): Promise<Configuration> {
     return this.#decision.change(change, timeoutMs)
+  }
+
+  /** As `proposeChange`, of a change of the ring: when all members it concerns are ready for it. */
+  changeRing(
+    change: (configuration: Configuration) => Configuration,
+    timeoutMs: number,
+  ): Promise<Configuration> {
+    return this.#ringChange.alter(change, timeoutMs)
   }
 
   /**

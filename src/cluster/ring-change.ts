@@ -12,11 +12,12 @@ import { KvError } from '../base/error.ts'
 import type { NodeId } from '../base/ids.ts'
 import type { Clock, Timer } from '../effects/clock.ts'
 import type { Log } from '../effects/log.ts'
-import { type Configuration, type Member, targetLayout } from '../protocol/configuration.ts'
+import type { Configuration, Member } from '../protocol/configuration.ts'
 import { begin, checkJoin, finish, switchOver } from '../protocol/configuration-change.ts'
 import { createRing } from '../protocol/ring.ts'
 import { findShortage, membersWaitedFor } from '../protocol/ring-change.ts'
 import type { Decided } from './configuration-adoption.ts'
+import type { Decision } from './configuration-decision.ts'
 import type { ConfigurationTiming, PeerView } from './configuration-rpc.ts'
 import type { Ack, ConfigurationSpread } from './configuration-spread.ts'
 
@@ -41,7 +42,8 @@ export interface RingChangeParts {
   readonly spread: ConfigurationSpread
   current(): Decided | null
   /** Gets it decided, or something else; adopts and spreads that. */
-  decide(base: Decided, next: Configuration, timeoutMs: number): Promise<void>
+  decide(base: Decided, next: Configuration, timeoutMs: number): Promise<Decision>
+  pause(ms: number): Promise<void>
 }
 
 interface Joining {
@@ -106,6 +108,59 @@ export class RingChange {
     if (this.#joining.size === 0) this.#windowEndsMs = nowMs + this.#parts.timing.joinWindowMs
     this.#joining.set(member.nodeId, { member, askedAtMs: nowMs })
     this.nudge()
+  }
+
+  /**
+   * Gets a change of the ring begun, retargeted or shortened, as somebody wants it.
+   * @param change gives the successor of a configuration, the same object when there is nothing to change, or
+   * throws a KvError; called again on newer configurations
+   * @returns the configuration that has it
+   * @throws what `change` throws; UNAVAILABLE when it was not done; TIMEOUT_UNKNOWN when it may come about
+   * yet
+   */
+  async alter(
+    change: (configuration: Configuration) => Configuration,
+    timeoutMs: number,
+  ): Promise<Configuration> {
+    const { clock, timing } = this.#parts
+    const deadlineMs = clock.monotonic() + timeoutMs
+    let isUnknown = false
+    let obstacle = 'no majority of the acceptors answers'
+    do {
+      const decided = this.#parts.current()
+      if (decided === null) throw new KvError('UNAVAILABLE', 'this peer is in no cluster yet')
+      const next = change(decided.configuration)
+      if (next === decided.configuration) return next
+      const held = await this.#lookAround(decided, next)
+      if (this.#parts.current() !== decided) continue
+      if (held === null) {
+        const restMs = deadlineMs - clock.monotonic()
+        const decision = await this.#parts.decide(decided, next, restMs)
+        if (decision.ours !== null) return decision.ours
+        isUnknown ||= decision.isUnknown
+      } else {
+        obstacle = held
+        await this.#parts.pause(timing.heldRetryMs)
+      }
+    } while (clock.monotonic() < deadlineMs && !this.#isStopped)
+    if (!isUnknown) throw new KvError('UNAVAILABLE', `nothing was changed: ${obstacle}; try again`)
+    throw new KvError('TIMEOUT_UNKNOWN', 'the change was not confirmed in time; it may come about yet')
+  }
+
+  /** Why `next` cannot follow yet, in words; null: all that it waits for are ready. */
+  async #lookAround(decided: Decided, next: Configuration): Promise<string | null> {
+    const { configuration } = decided
+    const { number } = configuration
+    if (next.phaseNumber === configuration.phaseNumber) return null
+    const isLeftOut = new Set(next.excluded)
+    const waitedFor = membersWaitedFor(configuration).filter((nodeId) => {
+      return !isLeftOut.has(nodeId) && next.members.some((member) => member.nodeId === nodeId)
+    })
+    const acks = await this.#parts.spread.collect(decided, waitedFor)
+    const silent = waitedFor.filter((nodeId) => !acks.some((ack) => ack.nodeId === nodeId))
+    if (silent.length > 0) return `${this.#names(silent)} did not acknowledge configuration ${number}`
+    // Before the switch who takes over data is not done yet, and need not be: it begins anew.
+    return configuration.phase === 'stable' ? this.#unready(acks) : null
   }
 
   /** Something changed: look whether there is something to do. */
@@ -201,19 +256,22 @@ export class RingChange {
 
   /** Why the next step cannot be taken yet, in words; null: it can. */
   #obstacleOf(configuration: Configuration, acks: readonly Ack[]): string | null {
-    const waiting = acks.filter(({ waitsFor }) => waitsFor !== null)
-    if (waiting.length > 0) {
-      const shown = waiting.slice(0, MAX_NAMES).map(({ nodeId, waitsFor }) => {
-        return `${this.#parts.peers.nameOf(nodeId)} ${waitsFor}`
-      })
-      return shown.join('; ')
-    }
+    const unready = this.#unready(acks)
+    if (unready !== null) return unready
     const shortage = findShortage(createRing(configuration))
     if (shortage === null) return null
     const { keyspace, partition, owners, left } = shortage
     const where = `of partition ${partition} of keyspace ${keyspace.name}`
     const few = `${left.length} of ${owners.length} owners ${where} are left`
     return `${few}: acknowledged writes may be missing there`
+  }
+
+  #unready(acks: readonly Ack[]): string | null {
+    const waiting = acks.filter(({ waitsFor }) => waitsFor !== null)
+    const shown = waiting.slice(0, MAX_NAMES).map(({ nodeId, waitsFor }) => {
+      return `${this.#parts.peers.nameOf(nodeId)} ${waitsFor}`
+    })
+    return waiting.length === 0 ? null : shown.join('; ')
   }
 
   /** Null: nobody is there any more for whom it would be. */
@@ -286,13 +344,18 @@ export class RingChange {
     return configuration.phase === 'stable' ? null : `${this.#change(configuration)} is under way`
   }
 
+  /** Who comes and who goes, in words. */
   #change(configuration: Configuration): string {
-    const before = new Set(configuration.layouts[0].members)
-    const joining =
-      configuration.phase === 'stable'
-        ? this.#presentJoiners().map(({ nodeId }) => nodeId)
-        : targetLayout(configuration).members.filter((nodeId) => !before.has(nodeId))
-    return `join of ${this.#names(joining)}`
+    const [before, after = before] = configuration.layouts.map((layout) => layout.members)
+    const isStable = configuration.phase === 'stable'
+    const joining = isStable
+      ? this.#presentJoiners().map(({ nodeId }) => nodeId)
+      : (after ?? []).filter((nodeId) => before?.includes(nodeId) !== true)
+    const leaving = (before ?? []).filter((nodeId) => after?.includes(nodeId) !== true)
+    const parts: string[] = []
+    if (joining.length > 0) parts.push(`join of ${this.#names(joining)}`)
+    if (leaving.length > 0) parts.push(`leave of ${this.#names(leaving)}`)
+    return parts.length === 0 ? 'change of the ring' : parts.join(', ')
   }
 
   #names(nodeIds: readonly NodeId[]): string {

@@ -13,7 +13,7 @@
  */
 import { KvError } from '../base/error.ts'
 import type { NodeId } from '../base/ids.ts'
-import type { Keyspace } from '../protocol/configuration.ts'
+import { type Keyspace, targetLayout } from '../protocol/configuration.ts'
 import type { Era } from '../protocol/eras.ts'
 import type { StandInRecord } from '../store/stand-ins.ts'
 import { BackgroundJob } from './background-job.ts'
@@ -56,6 +56,12 @@ export interface HandoffWalk {
 type MutableWalk = { -readonly [K in keyof HandoffWalk]: HandoffWalk[K] } & {
   /** Records were written meanwhile, and are to be looked at once more. */
   isPartial: boolean
+}
+
+/** What a record is handed on under. */
+interface Under {
+  readonly number: number
+  readonly era: Era
 }
 
 export class HintedHandoff {
@@ -160,7 +166,7 @@ export class HintedHandoff {
     if (standIns.isInexact) return true
     if (targets.length === 0) return false
     const isNew = this.#lookedUnder !== this.#with.ring().number
-    return isNew || targets.some((target) => this.#with.isAlive(target))
+    return isNew || this.#isLeaving || targets.some((target) => this.#with.isAlive(target))
   }
 
   get #phase(): number {
@@ -213,10 +219,12 @@ export class HintedHandoff {
     if (keyspace === null) return 0 // It was dropped, and its records are about to be.
     const targets = this.#targetsOf(standIn, keyspace)
     const reachable = targets.filter((target) => this.#with.isAlive(target) && !silent.has(target))
+    const under = { number: ring.number, era }
     const answers = await Promise.all(
-      reachable.map((target) => this.#hand(keyspace, standIn, target, { number: ring.number, era }, silent)),
+      reachable.map((target) => this.#hand(keyspace, standIn, target, under, silent)),
     )
     const reached = new Set(reachable.filter((_, i) => answers[i]))
+    if (this.#isLeaving) await this.#pass(keyspace, standIn, targets, reached, under, silent)
     walk.delivered += reached.size
     walk.bytes += reachable.length * (standIn.key.length + standIn.record.length)
     if (reached.size > 0 || targets !== standIn.targets) {
@@ -224,6 +232,31 @@ export class HintedHandoff {
       if (!isNoted) walk.isPartial = true
     }
     return reachable.length
+  }
+
+  /** This peer is to be no member any more: others go on standing in. */
+  get #isLeaving(): boolean {
+    const { configuration } = this.#with.ring()
+    return !targetLayout(configuration).members.includes(this.#with.selfId)
+  }
+
+  /** Somebody else stands in for those who are not up. */
+  async #pass(
+    keyspace: Keyspace,
+    standIn: StandInRecord,
+    targets: readonly NodeId[],
+    reached: Set<NodeId>,
+    under: Under,
+    silent: Set<NodeId>,
+  ): Promise<void> {
+    const ring = this.#with.ring()
+    const others = ring.standIns(keyspace, ring.partitionOf(standIn.key))
+    const heir = others.find((nodeId) => this.#with.isAlive(nodeId) && !silent.has(nodeId))
+    if (heir === undefined) return
+    for (const target of targets) {
+      if (reached.has(target) || this.#with.isAlive(target)) continue
+      if (await this.#hand(keyspace, standIn, heir, under, silent, target)) reached.add(target)
+    }
   }
 
   /**
@@ -244,8 +277,9 @@ export class HintedHandoff {
     keyspace: Keyspace,
     { key, record }: StandInRecord,
     to: NodeId,
-    under: { readonly number: number; readonly era: Era },
+    under: Under,
     silent: Set<NodeId>,
+    standInFor: NodeId | null = null,
   ): Promise<boolean> {
     const { selfId, store, rpc } = this.#with
     if (to === selfId) {
@@ -255,7 +289,7 @@ export class HintedHandoff {
       })
     }
     const timeoutMs = Math.max(1, Math.min(ANSWER_TIMEOUT_MS, this.#remainingMs))
-    const fields = { ...under, keyspaceId: keyspace.id, key, record, mintedBy: null, standInFor: null }
+    const fields = { ...under, keyspaceId: keyspace.id, key, record, mintedBy: null, standInFor }
     try {
       const reply = await rpc.call(to, 'data', timeoutMs, (id) => ({ type: 'replicate', id, ...fields }))
       if (reply.type === 'stored') return true

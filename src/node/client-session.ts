@@ -223,6 +223,9 @@ async function answerTo(inquiry: Inquiry, service: KvService): Promise<ClientRep
     case 'dropKeyspace':
       await service.dropKeyspace(inquiry.keyspaceId)
       return { type: 'dropKeyspaceDone', id }
+    case 'changeRing':
+      await service[inquiry.kind](inquiry.peer)
+      return { type: 'changeRingDone', id }
     default:
       return unreachable(inquiry)
   }

@@ -49,6 +49,7 @@ import {
   purgeWarnings,
   reportOf,
 } from './peer-reports.ts'
+import type { RingOperations } from './ring-operations.ts'
 
 export interface ServiceParts {
   readonly selfId: NodeId
@@ -58,6 +59,7 @@ export interface ServiceParts {
   readonly rpc: Rpc
   readonly membership: MembershipDriver
   readonly tasks: ClusterTasks
+  readonly operations: RingOperations
   /** @throws UNAVAILABLE before there is a configuration */
   ring(): Ring
   /** Why the open change of the ring does not go on, in words; null: it does, or there is none. */
@@ -177,6 +179,14 @@ export class LocalService implements KvService {
   async dropKeyspace(which: string | KeyspaceId): Promise<void> {
     const id = typeof which === 'number' ? which : keyspaceNamed(await this.keyspaces(), which).id
     await this.#parts.change((configuration, nowMs) => dropKeyspace(configuration, id, nowMs))
+  }
+
+  leave(peer: string): Promise<void> {
+    return this.#parts.operations.leave(peer)
+  }
+
+  remove(peer: string): Promise<void> {
+    return this.#parts.operations.remove(peer)
   }
 
   #peerStatus(

@@ -33,19 +33,22 @@ const FLUSH_MS = 3000
 const DRAIN_STEP_MS = 10
 const STARTING = 'this peer is starting: it has not joined its cluster yet; ask another one'
 
-/** @param onFatal a peer that was ready ends itself: why, and what to do. Its `stop` tells when it has */
+/**
+ * @param onEnd a peer that was ready ends itself: why, and what to do; null: it has left its cluster, as it
+ * was to. Its `stop` tells when it has
+ */
 export function createNode(
   options: NodeOptions,
   effects: Effects,
-  onFatal: (error: KvError) => void = () => undefined,
+  onEnd: (error: KvError | null) => void = () => undefined,
 ): Node {
-  return new Node(options, effects, onFatal)
+  return new Node(options, effects, onEnd)
 }
 
 export class Node {
   readonly #options: NodeOptions
   readonly #effects: Effects
-  readonly #onFatal: (error: KvError) => void
+  readonly #onEnd: (error: KvError | null) => void
   readonly #pauses: Pauses
   /** Null: no failures are simulated here, and nothing is in the way of the network. */
   readonly #failures: SimulatedFailures | null
@@ -61,9 +64,9 @@ export class Node {
   /** Why this peer ended itself. */
   #fatal: KvError | null = null
 
-  constructor(options: NodeOptions, effects: Effects, onFatal: (error: KvError) => void) {
+  constructor(options: NodeOptions, effects: Effects, onEnd: (error: KvError | null) => void) {
     this.#options = options
-    this.#onFatal = onFatal
+    this.#onEnd = onEnd
     this.#pauses = new Pauses(effects.clock)
     this.#failures = options.enableFaults ? this.#simulateFailures(effects) : null
     this.#effects = this.#failures === null ? effects : { ...effects, network: this.#failures.network }
@@ -215,6 +218,7 @@ export class Node {
         requireRing: () => this.#requireRing(),
         activeFaults: () => this.#failures?.faults.sentences() ?? null,
         outranked: (how) => this.#outranked(how),
+        turnedOut: (how) => this.#turnedOut(how),
       })
       await parts.configuration.load(isRolledBack)
       if (loss !== null) await store.beginAnew(loss)
@@ -314,12 +318,12 @@ export class Node {
     const before = this.#ring?.configuration ?? null
     this.#ring = createRing(next)
     const { membership, coordinator, handoff, antiEntropy, catchUp, purger, dropped } = this.#running
-    const { takeover, leftovers } = this.#running
+    const { takeover, leftovers, farewells } = this.#running
     membership.setConfiguration(
       next.number,
       next.members.map(({ nodeId }) => nodeId),
     )
-    if (next.removed.length > 0) membership.forget(next.removed)
+    farewells.configurationChanged(before, next)
     // First: what arrives here and is not here yet does not count.
     takeover.configurationChanged()
     coordinator.configurationChanged()
@@ -330,6 +334,7 @@ export class Node {
     leftovers.configurationChanged()
     if (before !== null) dropped.configurationChanged(before, next)
     this.#topologyChanged()
+    if (next.removed.includes(this.#running.identity.nodeId)) this.#left()
   }
 
   #peerChanged(nodeId: NodeId, before: PeerView | null, after: PeerView | null): void {
@@ -342,6 +347,28 @@ export class Node {
     this.#topologyChanged()
   }
 
+  /** It is no member any more, and has nothing that the others lack. */
+  #left(): void {
+    if (this.#stopping !== null) return
+    const { log } = this.#effects
+    const wasReady = this.#isReady
+    log.info('node.left', { number: this.#ring?.number })
+    this.stop().catch((error: unknown) => log.error('node.not_stopped', { error }))
+    if (wasReady) this.#onEnd(null)
+  }
+
+  /** All others refuse to talk with this peer, because it was removed. */
+  #turnedOut(how: string): void {
+    if (this.#stopping !== null) return
+    const advice = 'to join as a new peer it needs an empty data directory'
+    const error = new KvError('CONFLICT', `this peer was removed from its cluster (${how}); ${advice}`)
+    const wasReady = this.#isReady
+    this.#fatal = error
+    this.#effects.log.error('node.removed', { how })
+    this.stop().catch((cause: unknown) => this.#effects.log.error('node.not_stopped', { error: cause }))
+    if (wasReady) this.#onEnd(error)
+  }
+
   /** Two lives of one node would name two writes alike: one must end. */
   #outranked(how: string): void {
     if (this.#stopping !== null) return
@@ -352,7 +379,7 @@ export class Node {
     log.error('node.outranked', { how })
     this.#running.links.stop()
     this.stop().catch((cause: unknown) => log.error('node.not_stopped', { error: cause }))
-    if (wasReady) this.#onFatal(error)
+    if (wasReady) this.#onEnd(error)
   }
 
   #topologyChanged(): void {
@@ -382,6 +409,7 @@ export class Node {
     parts.claims.stop()
     parts.coordinator.stop()
     parts.stalls.stop()
+    parts.farewells.stop()
     const { antiEntropy, catchUp, rescue, dropped, purger, takeover, leftovers } = parts
     const background = [antiEntropy, catchUp, rescue, dropped, purger, takeover, leftovers]
     const ended = Promise.all(background.map((each) => each.stop()))

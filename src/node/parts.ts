@@ -30,6 +30,7 @@ import { StallWatch } from '../coordinator/stall-watch.ts'
 import { Takeover } from '../coordinator/takeover.ts'
 import { TreeReplica } from '../coordinator/tree-replica.ts'
 import type { Effects } from '../effects/effects.ts'
+import { type Configuration, targetLayout } from '../protocol/configuration.ts'
 import { readmit } from '../protocol/configuration-change.ts'
 import { type EraFacts, Eras } from '../protocol/eras.ts'
 import { HoldLedger } from '../protocol/hold-ledger.ts'
@@ -44,6 +45,7 @@ import type { AddressBook, NotedLife } from './address-book.ts'
 import { ClusterFinder } from './cluster-finder.ts'
 import { ClusterTasks } from './cluster-tasks.ts'
 import { DroppedKeyspaces } from './dropped-keyspaces.ts'
+import { Farewells } from './farewells.ts'
 import type { Identity } from './identity.ts'
 import { Leftovers } from './leftovers.ts'
 import { LifeClaims } from './life-claims.ts'
@@ -51,6 +53,7 @@ import { LocalService, type ServiceParts } from './local-service.ts'
 import type { NodeOptions } from './node-options.ts'
 import { PeerTasks } from './peer-tasks.ts'
 import { PeerTraffic, type TrafficParts } from './peer-traffic.ts'
+import { RingOperations } from './ring-operations.ts'
 
 /** Of the reads, how many may ask one more owner because the first is slow. */
 const HEDGED_SHARE = 0.05
@@ -76,6 +79,7 @@ export interface Parts {
   readonly purger: Purger
   readonly takeover: Takeover
   readonly leftovers: Leftovers
+  readonly farewells: Farewells
   readonly service: LocalService
 }
 
@@ -95,6 +99,8 @@ export interface Surroundings {
   activeFaults(): readonly string[] | null
   /** There is a newer life of this node, as the sentence says: this one must end. */
   outranked(how: string): void
+  /** No member talks with this peer any more, because it was removed, as the sentence says. */
+  turnedOut(how: string): void
 }
 
 export function assembleParts(around: Surroundings): Parts {
@@ -106,13 +112,16 @@ export function assembleParts(around: Surroundings): Parts {
     () => present(trafficParts, 'no link is made before the parts are together'),
     () => {
       const { takeover, leftovers } = present(change, 'nobody asks before the parts are together')
-      return around.ring()?.configuration.phase === 'stable' ? leftovers.waitsFor : takeover.waitsFor
+      const configuration = around.ring()?.configuration
+      if (configuration?.phase === 'stable') return leftovers.waitsFor
+      return takeover.waitsFor ?? lastDuties(around, configuration ?? null)
     },
   )
   const { rpc, membership, configuration } = cluster
   const coordination = coordinationOf(around, cluster)
   const takeover = new Takeover(coordination)
   const leftovers = leftoversOf(around, cluster)
+  const farewells = new Farewells(effects.clock, (nodeIds) => membership.forget(nodeIds))
   change = { takeover, leftovers }
   const { stalls, eras } = coordination
   const coordinator = new Coordinator(coordination, options)
@@ -135,10 +144,15 @@ export function assembleParts(around: Surroundings): Parts {
     newestLife: (peer) => newestLife(membership.view(peer), book.lifeOf(peer)),
     book,
     claims: cluster.claims,
+    farewells,
+    // One that refuses may lie; when all do, or are down, this peer is of no use to anybody.
+    turnedOut: (how) => {
+      if (!membership.peers().some((peer) => membership.isAlive(peer.nodeId))) around.turnedOut(how)
+    },
   }
   const dropped = new DroppedKeyspaces(store, effects)
   const background = { antiEntropy, catchUp, rescue, purger, takeover, leftovers }
-  const data = { coordinator, dropped, stalls, handoff, ...background, service }
+  const data = { coordinator, dropped, farewells, stalls, handoff, ...background, service }
   return { identity, store, book, ...cluster, finder, ...data }
 }
 
@@ -241,11 +255,27 @@ function serviceOf(
       isAlive: (peer) => peer === selfId || membership.isAlive(peer),
       addressOf: (peer) => membership.addressOf(peer) ?? peer,
     }),
+    operations: new RingOperations({
+      selfId,
+      now: () => effects.clock.now(),
+      isAlive: (peer) => membership.isAlive(peer),
+      addressOf: (peer) => (peer === selfId ? around.address : membership.addressOf(peer)),
+      configuration: () => around.requireRing().configuration,
+      changeRing: (change, timeoutMs) => configuration.changeRing(change, timeoutMs),
+    }),
     pendingChange: () => configuration.pendingReason,
     activeFaults: () => around.activeFaults(),
     change: (make) =>
       configuration.proposeChange((base) => make(base, effects.clock.now()), CHANGE_TIMEOUT_MS),
   })
+}
+
+/** What a peer that leaves has to see to before it may go, in words; null: nothing. */
+function lastDuties({ identity, store }: Surroundings, configuration: Configuration | null): string | null {
+  if (configuration?.phase !== 'switched') return null
+  if (targetLayout(configuration).members.includes(identity.nodeId)) return null
+  const { records } = store.standIns.total
+  return records === 0 ? null : `hands over ${records} records that it keeps for others`
 }
 
 function leftoversOf(

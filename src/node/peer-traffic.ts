@@ -26,6 +26,7 @@ import {
 import type { PutRequest } from '../wire/requests.ts'
 import type { AddressBook } from './address-book.ts'
 import type { ClusterFinder } from './cluster-finder.ts'
+import type { Farewells } from './farewells.ts'
 import type { LifeClaims } from './life-claims.ts'
 import { type Complaints, reportOf } from './peer-reports.ts'
 import type { PeerTasks } from './peer-tasks.ts'
@@ -49,6 +50,9 @@ export interface TrafficParts {
   newestLife(nodeId: NodeId): KnownLife | null
   readonly book: AddressBook
   readonly claims: LifeClaims
+  readonly farewells: Farewells
+  /** A peer does not talk with this one, because it was removed, as the sentence says. */
+  turnedOut(how: string): void
 }
 
 export class PeerTraffic implements LinksHandler {
@@ -64,7 +68,8 @@ export class PeerTraffic implements LinksHandler {
   }
 
   isBarred(nodeId: NodeId): boolean {
-    return this.#parts().configuration.current?.removed.includes(nodeId) ?? false
+    const { configuration, farewells } = this.#parts()
+    return configuration.current?.removed.includes(nodeId) === true && !farewells.has(nodeId)
   }
 
   newestLife(nodeId: NodeId): KnownLife | null {
@@ -108,6 +113,7 @@ export class PeerTraffic implements LinksHandler {
     if (refusal !== null) parts.log.warn('link.turned_away', { address, ...refusal })
     parts.finder.dialFailed(address, refusal, why)
     if (refusal?.kind === 'outranked') parts.claims.refused(address, refusal.reason)
+    if (refusal?.kind === 'removed') parts.turnedOut(refusal.reason)
   }
 
   lost(nodeId: NodeId, link: PeerLink, cause: CloseCause): void {

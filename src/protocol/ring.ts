@@ -97,7 +97,8 @@ export class Ring {
 
   /**
    * Who keeps writes for owners that are away, by preference: the rest of the partition's list, then the
-   * other members, beginning elsewhere in each partition. Nobody that owns the partition in any layout.
+   * other members, beginning elsewhere in each partition. Nobody that owns the partition in any layout, and
+   * nobody who leaves.
    */
   standIns(keyspace: Keyspace, partition: number): readonly NodeId[] {
     return this.#view(keyspace).standIns(partition)
@@ -197,7 +198,12 @@ class View {
     const { members, excluded } = this.#configuration
     const list = preferenceList(readLayout(this.#configuration), partition)
     const others = members.map(({ nodeId }) => nodeId).filter((nodeId) => !list.includes(nodeId))
-    const barred = new Set([...all, ...excluded])
+    const stays = new Set(targetLayout(this.#configuration).members)
+    const barred = new Set([
+      ...all,
+      ...excluded,
+      ...members.flatMap(({ nodeId }) => (stays.has(nodeId) ? [] : [nodeId])),
+    ])
     const standIns = [...list, ...rotated(others, partition)].filter((nodeId) => !barred.has(nodeId))
     this.#standIns[partition] = standIns
     return standIns

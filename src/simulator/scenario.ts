@@ -312,6 +312,8 @@ class Scenario {
     if (peers.length < 4 || !chance(this.#prng, 0.25)) return null
     // A disk that was lost is made good by all the others.
     if (!peers.every((peer) => peer.node?.isWhole === true)) return null
+    // An open change waits for all members.
+    if (!this.simulation.isFormed()) return null
     // One that is being stopped is about to be started again.
     const ready = peers.filter((peer) => peer.state === 'ready')
     if (ready.length === 0) return null

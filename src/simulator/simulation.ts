@@ -77,6 +77,8 @@ export interface SimPeer {
   readonly address: Address
   readonly state: SimPeerState
   readonly isPaused: boolean
+  /** It has left its cluster for good, or was removed: it is not started again. */
+  readonly isGone: boolean
   /** The running node, from its start on; null while it is down. */
   readonly node: Node | null
   /** Begins a new life on what the disk holds. */
@@ -252,6 +254,23 @@ function isFormed(peers: readonly SimPeer[]): boolean {
   return peers.every((peer) => peer.state === 'ready' && peer.node?.configuration?.number === first.number)
 }
 
+function nodeOptionsOf(
+  options: SimulationOptions,
+  address: Address,
+  addresses: readonly Address[],
+  index: number,
+): NodeOptions {
+  return {
+    ...DEFAULT_NODE_OPTIONS,
+    listen: address,
+    // Members of a cluster that was formed before know each other; who joins one has to be told of somebody.
+    join: options.formed === true ? [] : addresses.slice(0, index),
+    zone: zoneOf(options, index),
+    partitionCount: options.partitionCount ?? DEFAULT_PARTITION_COUNT,
+    ...options.node,
+  }
+}
+
 function createPeer(
   world: SimWorld,
   options: SimulationOptions,
@@ -261,29 +280,29 @@ function createPeer(
   index: number,
 ): SimPeer {
   const host: SimHost = world.host(address.slice(0, address.lastIndexOf(':')))
-  const nodeOptions: NodeOptions = {
-    ...DEFAULT_NODE_OPTIONS,
-    listen: address,
-    // Members of a cluster that was formed before know each other; who joins one has to be told of somebody.
-    join: options.formed === true ? [] : addresses.slice(0, index),
-    zone: zoneOf(options, index),
-    partitionCount: options.partitionCount ?? DEFAULT_PARTITION_COUNT,
-    ...options.node,
-  }
+  const nodeOptions = nodeOptionsOf(options, address, addresses, index)
   let node: Node | null = null
   let state: SimPeerState = 'down'
   let storage: Storage | null = null
   /** Tells a `stop` under way that the node was killed before it had stopped. */
   let died: () => void = () => undefined
-  let isWiped = false
+  let [isWiped, isGone] = [false, false]
+
+  const left = (): void => {
+    isGone = true
+    void peer.stop()
+  }
 
   const failed = (process: SimProcess, error: unknown): void => {
     if (process.state !== 'dead') throw new SimulationError(world.seed, world.scheduler.nowMs, error)
   }
 
-  return {
+  const peer: SimPeer = {
     host: host.name,
     address,
+    get isGone() {
+      return isGone
+    },
     get state() {
       return state
     },
@@ -294,10 +313,11 @@ function createPeer(
       return node
     },
     start() {
-      if (state !== 'down') return
+      if (state !== 'down' || isGone) return
       const { process, effects } = host.boot()
       const join = isWiped ? addresses.filter((other) => other !== address) : nodeOptions.join
       const born = createNode({ ...nodeOptions, join }, effects, (error) => {
+        if (error === null) return left()
         if (options.ended === undefined) failed(process, error)
         else options.ended(host.name, error)
       })
@@ -343,4 +363,5 @@ function createPeer(
     },
     traffic: () => world.network.traffic(host.name),
   }
+  return peer
 }

@@ -7,6 +7,7 @@ import { MAX_MEMBERS } from '../protocol/configuration.ts'
 import { MAX_PARTITION_COUNT } from '../protocol/configuration-check.ts'
 import { MAX_RECORD_VALUES } from '../protocol/record.ts'
 import * as field from './fields.ts'
+import { RING_CHANGES } from './requests.ts'
 import {
   bool,
   bytes,
@@ -118,6 +119,8 @@ export const clientRequests = {
   hints: [20, { id }],
   repair: [21, { id, keyspace: optional(field.keyspaceName), round: roundName, acceptLoss: bool }],
   tasks: [22, { id }],
+  /** `peer`: its address or id. */
+  changeRing: [23, { id, kind: word(RING_CHANGES), peer: name }],
 } as const satisfies MessageTable
 
 export const clientReplies = {
@@ -169,6 +172,7 @@ export const clientReplies = {
   hintsDone: [20, { id, hints: list(hintCount, MAX_HINT_ROWS) }],
   repairDone: [21, { id, round: roundName, parts: list(repairPart, MAX_MEMBERS) }],
   tasksDone: [22, { id, tasks: list(taskInfo, MAX_TASK_ROWS), silent: list(name, MAX_MEMBERS) }],
+  changeRingDone: [23, { id }],
   /** The request was not done, or not known to be done; `code` says which. */
   failed: [11, { id, ...field.errorShape }],
   /** Unasked: the configuration or somebody's liveness changed; ask for the topology again. */

@@ -142,6 +142,9 @@ export interface KeyLocation extends PartitionOwners {
   readonly replicas: number
 }
 
+/** What can be asked to become of a member. */
+export const RING_CHANGES = ['leave', 'remove'] as const
+
 /**
  * Everything a peer does for others. The node implements it for its faces; the client library implements it
  * by asking a peer. Every method rejects with a KvError.
@@ -172,4 +175,15 @@ export interface KvService {
    * @throws NOT_FOUND for a name; INVALID_ARGUMENT for the default keyspace
    */
   dropKeyspace(which: string | KeyspaceId): Promise<void>
+  /**
+   * A member hands over what it owns and stops; comes back when that has begun.
+   * @param peer its address or id @throws NOT_FOUND; CONFLICT: it is down, or another change is open
+   */
+  leave(peer: string): Promise<void>
+  /**
+   * A member that is down for good is one no more, and what it owned is rebuilt from the other owners; comes
+   * back when that has begun.
+   * @param peer its address or id @throws NOT_FOUND; CONFLICT: it is up, or another change is open
+   */
+  remove(peer: string): Promise<void>
 }

@@ -18,6 +18,8 @@ import {
 export interface FakeService extends KvService {
   readonly puts: PutRequest[]
   readonly gets: GetRequest[]
+  /** What was to become of members. */
+  readonly changes: string[]
   /** The next put or get rejects with it. */
   failNext(error: unknown): void
   /** Puts and gets wait until the function this gives is called. */
@@ -70,6 +72,7 @@ export function createFakeService(): FakeService {
   ])
   const puts: PutRequest[] = []
   const gets: GetRequest[] = []
+  const changes: string[] = []
   let failure: unknown = null
   let held: Promise<void> = Promise.resolve()
   let count = 0
@@ -85,6 +88,7 @@ export function createFakeService(): FakeService {
   return {
     puts,
     gets,
+    changes,
     failNext(error) {
       failure = error
     },
@@ -130,6 +134,12 @@ export function createFakeService(): FakeService {
       const dropped = [...keyspaces.values()].find(({ id, name }) => which === id || which === name)
       if (dropped === undefined) throw new KvError('NOT_FOUND', `there is no keyspace '${which}'`)
       keyspaces.delete(dropped.name)
+    },
+    async leave(peer) {
+      changes.push(`leave ${peer}`)
+    },
+    async remove(peer) {
+      changes.push(`remove ${peer}`)
     },
   }
 }

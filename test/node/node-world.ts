@@ -63,6 +63,7 @@ export class TestPeer {
   readonly address: Address
   /** Why it ended itself, each time. */
   readonly ends: KvError[] = []
+  hasLeft = false
   readonly #world: NodeWorld
   readonly #options: Partial<NodeOptions>
   #node: Node | null = null
@@ -85,9 +86,10 @@ export class TestPeer {
     const { effects } = this.host.boot()
     const rest = { ...DEFAULT_NODE_OPTIONS, listen: this.address, partitionCount: 16 }
     this.#effects = effects
-    this.#node = createNode({ ...rest, ...this.#options, ...options }, effects, (error) =>
-      this.ends.push(error),
-    )
+    this.#node = createNode({ ...rest, ...this.#options, ...options }, effects, (error) => {
+      if (error === null) this.hasLeft = true
+      else this.ends.push(error)
+    })
     return this.#node.start()
   }
 

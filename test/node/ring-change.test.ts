@@ -1,6 +1,7 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { text, utf8 } from '../../src/base/bytes.ts'
+import { KvError } from '../../src/base/error.ts'
 import type { KeyspaceId } from '../../src/base/ids.ts'
 import type { Client } from '../../src/client/client.ts'
 import { createRing } from '../../src/protocol/ring.ts'
@@ -16,6 +17,7 @@ async function cluster(count: number, seed = 'ring change') {
     const join = peers.map(({ address }) => address)
     peers.push(await world.peer(place, { join }).start())
   }
+  assert.ok(await world.until(() => isStable(peers, count)))
   return { world, peers }
 }
 
@@ -124,5 +126,106 @@ test('a source, or the newcomer, that dies on the way is waited for, and goes on
     assert.ok(await world.until(() => holdings(peers).foreign === 0))
   }
 })
+
+test('a peer leaves: the others take over what it owns, then it stops, and is a member no more', async () => {
+  const { world, peers } = await cluster(4)
+  const client = world.client(...peers)
+  await fill(world, client)
+  const [first, , , last] = peers as [TestPeer, TestPeer, TestPeer, TestPeer]
+  await world.settle(first.node.service.leave(last.address))
+  const rest = peers.slice(0, 3)
+  assert.ok(await world.until(() => isStable(rest, 3)))
+  assert.ok(await world.until(() => last.hasLeft))
+  assert.equal(last.ends, [])
+  await checkAll(world, world.client(...rest))
+  assert.equal(holdings(rest), { own: 3 * KEYS, foreign: 0 })
+  const status = await world.settle(first.node.service.status())
+  assert.equal(status.warnings, [])
+  assert.is((await rejection(world.settle(first.node.service.leave(last.address)))).code, 'NOT_FOUND')
+})
+
+test('any peer can be asked, also the one that is to leave, and the one that drives the change', async () => {
+  for (const [asked, leaving] of [
+    [3, 3],
+    [0, 1],
+    [2, 0],
+  ] as const) {
+    const { world, peers } = await cluster(4, `leave ${asked} ${leaving}`)
+    await fill(world, world.client(...peers))
+    const gone = peers[leaving] as TestPeer
+    await world.settle((peers[asked] as TestPeer).node.service.leave(gone.address))
+    const rest = peers.filter((peer) => peer !== gone)
+    assert.ok(await world.until(() => isStable(rest, 3)))
+    assert.ok(await world.until(() => gone.hasLeft))
+    await checkAll(world, world.client(...rest))
+  }
+})
+
+test('a peer that is down for good is removed, and what it owned is rebuilt', async () => {
+  const { world, peers } = await cluster(4)
+  await fill(world, world.client(...peers))
+  const [first, , , last] = peers as [TestPeer, TestPeer, TestPeer, TestPeer]
+  assert.is((await rejection(world.settle(first.node.service.remove(last.address)))).code, 'CONFLICT')
+  last.crash()
+  assert.ok(await world.until(() => !first.node.membership.isAlive(last.node.nodeId)))
+  assert.is((await rejection(world.settle(first.node.service.leave(last.address)))).code, 'CONFLICT')
+  await world.settle(first.node.service.remove(last.address))
+  const rest = peers.slice(0, 3)
+  assert.ok(await world.until(() => isStable(rest, 3)))
+  await checkAll(world, world.client(...rest))
+  assert.equal(holdings(rest), { own: 3 * KEYS, foreign: 0 })
+
+  const back = await rejection(
+    world
+      .settle(last.begin())
+      .then(() => world.pass(20_000))
+      .then(() => {
+        throw last.ends[0] ?? new Error('it goes on')
+      }),
+  )
+  assert.is(back.code, 'CONFLICT')
+  assert.match(back.message, /was removed from its cluster/)
+})
+
+test('a newcomer that dies for good on the way is left out', async () => {
+  const { world, peers } = await cluster(3)
+  await fill(world, world.client(...peers))
+  const [first] = peers as [TestPeer]
+  const fourth = world.peer(4, { join: peers.map(({ address }) => address) })
+  void fourth.begin().catch(() => undefined)
+  assert.ok(await world.until(() => fourth.node.configuration?.phase === 'begun'))
+  fourth.crash()
+  assert.ok(await world.until(() => !first.node.membership.isAlive(fourth.node.nodeId)))
+  await world.settle(first.node.service.remove(fourth.address))
+  assert.ok(await world.until(() => isStable(peers, 3)))
+  await checkAll(world, world.client(...peers))
+  assert.ok(await world.until(() => holdings(peers).foreign === 0))
+})
+
+test('an old owner that dies for good while another peer joins is left out, too', async () => {
+  const { world, peers } = await cluster(3)
+  await fill(world, world.client(...peers))
+  const [first, , third] = peers as [TestPeer, TestPeer, TestPeer]
+  const fourth = world.peer(4, { join: peers.map(({ address }) => address) })
+  void fourth.begin().catch(() => undefined)
+  assert.ok(await world.until(() => fourth.node.configuration?.phase === 'begun'))
+  third.crash()
+  assert.ok(await world.until(() => !first.node.membership.isAlive(third.node.nodeId)))
+  await world.settle(first.node.service.remove(third.address))
+  const rest = [...peers.slice(0, 2), fourth]
+  assert.ok(await world.until(() => isStable(rest, 3)))
+  await checkAll(world, world.client(...rest))
+  assert.equal(holdings(rest), { own: 3 * KEYS, foreign: 0 })
+})
+
+async function rejection(promise: Promise<unknown>): Promise<KvError> {
+  try {
+    await promise
+  } catch (error) {
+    if (error instanceof KvError) return error
+    throw error
+  }
+  throw new Error('it was done')
+}
 
 test.run()

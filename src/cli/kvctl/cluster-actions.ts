@@ -1,4 +1,4 @@
-/** What `status`, `hints` and `ring` print. */
+/** What `status`, `hints`, `ring`, `leave` and `remove` do and print. */
 
 import type { ClusterStatus, KvService, PeerStatus, RingInfo } from '../../wire/requests.ts'
 import { colors, formatBytes, formatCount, formatDuration, printJson, renderTable } from '../terminal.ts'
@@ -133,4 +133,27 @@ export async function showKeyLocation(
   }
   const owners = location.owners.slice(0, location.replicas)
   process.stdout.write(`partition ${location.partition}\nowners    ${owners.join(' ')}\n`)
+}
+
+/** @param peer null: the one that is asked */
+export async function leave(service: KvService, peer: string | null, json: boolean): Promise<void> {
+  const who = peer ?? (await ownAddress(service))
+  await service.leave(who)
+  if (json) printJson({ peer: who, leaving: true })
+  else
+    process.stdout.write(`${who} hands over what it owns, then stops; 'kvctl tasks' shows how far that is\n`)
+}
+
+export async function remove(service: KvService, peer: string, json: boolean): Promise<void> {
+  await service.remove(peer)
+  if (json) printJson({ peer, removed: true })
+  else {
+    const rest = "what it owned is rebuilt from the other owners; 'kvctl tasks' shows how far that is"
+    process.stdout.write(`${peer} is being removed: ${rest}\n`)
+  }
+}
+
+async function ownAddress(service: KvService): Promise<string> {
+  const { nodeId, peers } = await service.status()
+  return peers.find(({ id }) => id === nodeId)?.address ?? nodeId
 }

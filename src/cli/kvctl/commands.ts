@@ -8,7 +8,9 @@ import Import from './import.ts'
 import KeyspaceCreate from './keyspace-create.ts'
 import KeyspaceDrop from './keyspace-drop.ts'
 import KeyspaceList from './keyspace-list.ts'
+import Leave from './leave.ts'
 import Put from './put.ts'
+import Remove from './remove.ts'
 import Repair from './repair.ts'
 import Ring from './ring.ts'
 import Status from './status.ts'
@@ -20,6 +22,8 @@ export const COMMANDS = {
   del: Del,
   status: Status,
   ring: Ring,
+  leave: Leave,
+  remove: Remove,
   ...FAULT_COMMANDS,
   hints: Hints,
   repair: Repair,

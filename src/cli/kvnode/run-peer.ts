@@ -55,6 +55,7 @@ export async function runPeer(options: PeerOptions, events: PeerEvents): Promise
       logLevel: options.logLevel,
       signal: given.signal,
       onFatal: (error) => failed(error),
+      onLeft: () => stopped(),
     })
     events.ready(peer.address)
     await end

@@ -1,6 +1,7 @@
 /**
  * Invariant 2, of what is kept for others: a stand-in record goes from a disk only when every owner it is
- * meant for has had all of it on a disk of its own. It may be the only trace of an acknowledged write.
+ * meant for has had all of it on a disk of its own, or somebody else keeps it for him. It may be the only
+ * trace of an acknowledged write.
  */
 import type { NodeId } from '../../base/ids.ts'
 import { EMPTY_DOTS, includesDotSet, unionDotSets } from '../../protocol/dvv.ts'
@@ -26,13 +27,21 @@ export function createHandOverChecker(hostOf: (nodeId: NodeId) => string | null)
   /** By host. */
   const kept = new Map<string, Map<Place, StoredRecord>>()
 
+  /** Somebody else keeps all of it for the same peer. */
+  const isKeptFor = (nodeId: NodeId, place: Place, seen: DotSet): boolean => {
+    return [...kept.values()].some((records) => {
+      const other = records.get(place)
+      return other?.standInFor.includes(nodeId) === true && includesDotSet(other.record.seen, seen)
+    })
+  }
+
   const findLacking = (place: Place, seen: DotSet, nodeIds: readonly NodeId[]): string | null => {
-    const hosts = nodeIds.map(hostOf)
-    return (
-      hosts.find((host) => {
-        return host !== null && !includesDotSet(had.get(host)?.get(place) ?? EMPTY_DOTS, seen)
-      }) ?? null
-    )
+    const lacking = nodeIds.find((nodeId) => {
+      const host = hostOf(nodeId)
+      if (host === null || includesDotSet(had.get(host)?.get(place) ?? EMPTY_DOTS, seen)) return false
+      return !isKeptFor(nodeId, place, seen)
+    })
+    return lacking === undefined ? null : hostOf(lacking)
   }
 
   return {

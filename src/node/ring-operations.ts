@@ -1,0 +1,89 @@
+/** Changes of the ring that somebody asks for: who leaves, who is removed. */
+import { KvError } from '../base/error.ts'
+import type { NodeId } from '../base/ids.ts'
+import { type Configuration, targetLayout } from '../protocol/configuration.ts'
+import { begin, exclude, retarget } from '../protocol/configuration-change.ts'
+
+/** Whoever asked waits no longer than five seconds. */
+const TIMEOUT_MS = 4000
+
+export interface RingOperationsHost {
+  readonly selfId: NodeId
+  now(): number
+  isAlive(nodeId: NodeId): boolean
+  /** Null: nobody knows. */
+  addressOf(nodeId: NodeId): string | null
+  /** @throws UNAVAILABLE before there is one */
+  configuration(): Configuration
+  /** See `ConfigurationDriver.changeRing`. */
+  changeRing(
+    change: (configuration: Configuration) => Configuration,
+    timeoutMs: number,
+  ): Promise<Configuration>
+}
+
+export class RingOperations {
+  readonly #host: RingOperationsHost
+
+  constructor(host: RingOperationsHost) {
+    this.#host = host
+  }
+
+  /**
+   * A member hands over what it owns, and stops. Fulfils when that has begun.
+   * @param peer its address or id @throws NOT_FOUND; CONFLICT: it is down, or another change is open
+   */
+  async leave(peer: string): Promise<void> {
+    const nodeId = this.#member(peer)
+    if (!this.#isUp(nodeId)) {
+      const advice = "bring it back first, or give up what only it has with 'kvctl remove'"
+      throw new KvError('CONFLICT', `${peer} is down and cannot hand over what it owns: ${advice}`)
+    }
+    await this.#host.changeRing((configuration) => {
+      if (isLeaving(configuration, nodeId)) return configuration
+      return begin(configuration, { leaving: [nodeId] }, this.#host.now())
+    }, TIMEOUT_MS)
+  }
+
+  /**
+   * A member that is down for good is one no more: what it owned is rebuilt from the other owners. Fulfils
+   * when that has begun.
+   * @param peer its address or id @throws NOT_FOUND; CONFLICT: it is up, or it is too late for this change
+   */
+  async remove(peer: string): Promise<void> {
+    const nodeId = this.#member(peer)
+    if (this.#isUp(nodeId)) {
+      throw new KvError('CONFLICT', `${peer} is up; 'kvctl leave' has it hand over what it owns, and stop`)
+    }
+    await this.#host.changeRing((configuration) => this.#removeFrom(configuration, nodeId), TIMEOUT_MS)
+  }
+
+  #removeFrom(configuration: Configuration, nodeId: NodeId): Configuration {
+    const nowMs = this.#host.now()
+    if (configuration.removed.includes(nodeId)) return configuration
+    if (configuration.phase === 'stable') {
+      return begin(configuration, { leaving: [nodeId], dead: [nodeId] }, nowMs)
+    }
+    const isLeft = isLeaving(configuration, nodeId)
+    if (isLeft || configuration.phase === 'switched') return exclude(configuration, nodeId, nowMs)
+    return retarget(configuration, [nodeId], nowMs)
+  }
+
+  #isUp(nodeId: NodeId): boolean {
+    return nodeId === this.#host.selfId || this.#host.isAlive(nodeId)
+  }
+
+  #member(peer: string): NodeId {
+    const { members } = this.#host.configuration()
+    const found = members.find(({ nodeId }) => nodeId === peer || this.#host.addressOf(nodeId) === peer)
+    if (found !== undefined) return found.nodeId
+    const listed = "'kvctl status' shows who is"
+    throw new KvError('NOT_FOUND', `${peer.slice(0, 64)} is no member of this cluster: ${listed}`)
+  }
+}
+
+/** The open change takes it out. */
+function isLeaving(configuration: Configuration, nodeId: NodeId): boolean {
+  if (configuration.phase === 'stable') return false
+  return !targetLayout(configuration).members.includes(nodeId)
+}
