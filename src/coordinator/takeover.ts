@@ -19,7 +19,7 @@ import { NO_PROGRESS, TreeExchange } from './tree-exchange.ts'
 
 /** Faster than ordinary repair: the change waits for it. */
 const PACE = { maxInFlight: 32, slowMs: 250 }
-const FIRST_RETRY_MS = 200
+const FIRST_RETRY_MS = 25
 const LAST_RETRY_MS = 2000
 const IDLE_MS = 60_000
 

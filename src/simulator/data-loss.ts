@@ -10,6 +10,7 @@
  * A copy of a disk is brought back as the manual says: one peer at a time, while the others run and can be
  * reached. So nothing else strikes while the peer asks them whether its directory is the newest.
  */
+import type { NodeId } from '../base/ids.ts'
 import { majority } from '../protocol/synod.ts'
 import type { SimDiskImage } from './sim-disk.ts'
 import type { SimPeer, Simulation } from './simulation.ts'
@@ -31,6 +32,8 @@ export class DataLoss {
   readonly #ledger: DiskLedger
   /** One that was brought back from a copy, until it knows. */
   #asking: SimPeer | null = null
+  /** What they had is not made good before they are no members any more. */
+  readonly #retired = new Set<NodeId>()
   #isOver = false
 
   constructor(simulation: Simulation, ledger: DiskLedger) {
@@ -54,6 +57,18 @@ export class DataLoss {
       this.#ledger.replaced(peer.host)
       struck()
       this.#simulation.world.scheduler.after(forMs, () => peer.start())
+    })
+  }
+
+  /** It is never started again; its place is to be taken out of the cluster. */
+  retire(peer: SimPeer, struck: () => void): void {
+    this.#whenAllowed(peer, () => {
+      const nodeId = peer.node?.nodeId
+      peer.wipe()
+      this.#simulation.retire(peer)
+      this.#ledger.replaced(peer.host)
+      if (nodeId !== undefined) this.#retired.add(nodeId)
+      struck()
     })
   }
 
@@ -101,7 +116,12 @@ export class DataLoss {
   #isAllowed(peer: SimPeer): boolean {
     const { peers } = this.#simulation
     const isWhole = peers.every((each) => isUp(each) && each.node?.isWhole === true)
-    return isWhole && this.#ledger.isElsewhere(peer.host) && peers.every((each) => hasSpareVote(each, peer))
+    const configuration = peers[0]?.node?.configuration
+    for (const nodeId of this.#retired) {
+      if (configuration?.removed.includes(nodeId) === true) this.#retired.delete(nodeId)
+    }
+    if (!isWhole || this.#retired.size > 0 || !this.#ledger.isElsewhere(peer.host)) return false
+    return peers.every((each) => hasSpareVote(each, peer))
   }
 }
 

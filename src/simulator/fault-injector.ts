@@ -12,6 +12,8 @@ import { FAULT_CLASSES, type Fault, type FaultClass, type Scope } from './swarm.
 
 export interface FaultInjector {
   readonly struck: Readonly<Record<FaultClass, number>>
+  /** For whoever takes disks away besides. */
+  readonly dataLoss: DataLoss
   /** From now on, relative to now. */
   begin(): void
   /** No new ones; what is in force ends: paths heal, everyone runs. Clocks stay as they are. */
@@ -32,7 +34,7 @@ class Injector implements FaultInjector {
   readonly #simulation: Simulation
   readonly #schedule: readonly Fault[]
   readonly #prng: Prng
-  readonly #dataLoss: DataLoss
+  readonly dataLoss: DataLoss
   readonly #undos = new Set<() => void>()
   #isOver = false
 
@@ -40,14 +42,14 @@ class Injector implements FaultInjector {
     this.#simulation = simulation
     this.#schedule = schedule
     this.#prng = prng
-    this.#dataLoss = new DataLoss(simulation, ledger)
+    this.dataLoss = new DataLoss(simulation, ledger)
   }
 
   begin(): void {
     const { scheduler, trace } = this.#simulation.world
     for (const fault of this.#schedule) {
       scheduler.after(fault.atMs, () => {
-        if (this.#isOver || this.#dataLoss.isFragile) return
+        if (this.#isOver || this.dataLoss.isFragile) return
         trace.text(fault.class)
         if (this.#strike(fault)) this.struck[fault.class]++
       })
@@ -56,7 +58,7 @@ class Injector implements FaultInjector {
 
   end(): void {
     this.#isOver = true
-    this.#dataLoss.end()
+    this.dataLoss.end()
     for (const undo of [...this.#undos]) undo()
   }
 
@@ -111,7 +113,7 @@ class Injector implements FaultInjector {
         const peer = this.#peerOn(fault.host)
         // It strikes when it may, and counts itself.
         if (peer !== undefined) {
-          this.#dataLoss[fault.class](peer, fault.forMs, () => this.struck[fault.class]++)
+          this.dataLoss[fault.class](peer, fault.forMs, () => this.struck[fault.class]++)
         }
         return false
       }

@@ -15,6 +15,7 @@ import { findUnequal } from './checker/trees.ts'
 import { Violation } from './checker/violation.ts'
 import { createFaultInjector, type FaultInjector } from './fault-injector.ts'
 import { LOAD_KEYSPACES, Load, type LoadCounts, type LoadPlace } from './load.ts'
+import { MAX_JOINS, type RingCounts, RingLoad } from './ring-load.ts'
 import type { NetworkCounts } from './sim-link.ts'
 import { chance, exponential, pick } from './sim-random.ts'
 import { type FrameEntry, type LogEntry, SimulationError } from './sim-world.ts'
@@ -38,6 +39,8 @@ export interface ScenarioOptions {
   readonly ratePerSecond?: number
   readonly keyCount?: number
   readonly clients?: number
+  /** Peers also join, leave, and are removed, under load and faults. Default false. */
+  readonly ring?: boolean
   readonly log?: (entry: LogEntry) => void
   readonly frame?: (entry: FrameEntry) => void
 }
@@ -53,8 +56,8 @@ export interface ScenarioReport {
   readonly network: NetworkCounts
   readonly struck: Readonly<Record<FaultClass, number>>
   readonly configurations: number
-  /** Peers that joined under load. */
-  readonly joins: number
+  /** Of peers, under load. */
+  readonly ring: RingCounts
   readonly votes: number
   readonly dots: number
   readonly purges: PurgeCounts
@@ -80,9 +83,6 @@ const DELIVERY_LIMIT_MS = 60_000
 /** How long faults strike a forming cluster. */
 const FORMING_FAULTS_MS = 20_000
 const CONFIGURATION_CHANGE_INTERVAL_MS = 20_000
-/** Of peers, under load. Some runs have none. */
-const MAX_JOINS = 3
-const JOIN_INTERVAL_MS = 60_000
 
 /**
  * The fault schedule of a seed: what strikes while the cluster forms (often nothing), then what strikes under
@@ -93,6 +93,7 @@ export function scheduleOf(options: ScenarioOptions): {
   readonly loaded: readonly Fault[]
 } {
   const hosts = peerHosts(options.peers ?? 5)
+  const spares = sparesOf(options)
   const clients = clientHosts(options)
   const prng = createPrng(options.seed).fork('schedule')
   const forming = chance(prng, 0.3)
@@ -103,7 +104,7 @@ export function scheduleOf(options: ScenarioOptions): {
     // What strikes a peer that is not there yet strikes nobody.
     loaded: createSwarm({
       seed: options.seed,
-      hosts: peerHosts(hosts.length + MAX_JOINS),
+      hosts: peerHosts(hosts.length + spares),
       clients,
       durationMs: options.minutes * 60_000,
     }),
@@ -135,6 +136,7 @@ class Scenario {
   readonly #loaded: readonly Fault[]
   readonly #injectors: FaultInjector[] = []
   #load: Load | null = null
+  #ringLoad: RingLoad | null = null
 
   constructor(options: ScenarioOptions) {
     this.#options = options
@@ -147,7 +149,7 @@ class Scenario {
     this.simulation = createSimulation({
       seed: options.seed,
       peers: options.peers ?? 5,
-      spares: MAX_JOINS,
+      spares: sparesOf(options),
       // With few partitions a hash tree has many keys, with many it has one or none.
       partitionCount: pick(this.#prng, [8, 64]),
       clockErrorMs: pick(this.#prng, [0, 50, 5_000]),
@@ -171,14 +173,17 @@ class Scenario {
     const injector = this.#inject(this.#loaded)
     this.#load.begin()
     const stopChanging = this.#changeConfigurations(clients)
-    const stopJoining = this.#letPeersJoin()
+    if (this.#options.ring === true) {
+      this.#ringLoad = new RingLoad(this.simulation, clients, injector.dataLoss, this.#prng.fork('ring'))
+      this.#ringLoad.begin()
+    }
     const loadMs = this.#options.minutes * 60_000
     const patienceMs = (this.#options.giveUpAtMs ?? Number.POSITIVE_INFINITY) - this.simulation.nowMs
     await this.simulation.run(Math.max(0, Math.min(loadMs, patienceMs)))
     if (patienceMs < loadMs) return
     this.#load.end()
     stopChanging()
-    stopJoining()
+    this.#ringLoad?.end()
     const spared = this.#endFaults(injector)
     await this.#converge(spared)
     await this.#awaitDeliveries(spared)
@@ -206,7 +211,7 @@ class Scenario {
       network: world.network.counts,
       struck,
       configurations: this.#checks.configurations.highest,
-      joins: this.simulation.peers.length - (this.#options.peers ?? 5),
+      ring: this.#ringLoad?.counts ?? NO_RING_CHANGES,
       votes: this.#checks.votes.voteCount,
       dots: this.#checks.dots.dotCount,
       purges: this.#checks.purges.counts,
@@ -288,22 +293,6 @@ class Scenario {
     }
   }
 
-  /** One after the other, or together, whatever else goes on. */
-  #letPeersJoin(): () => void {
-    const prng = this.#prng.fork('joins')
-    const { scheduler } = this.simulation.world
-    let left = chance(prng, 0.6) ? 1 + prng.int(MAX_JOINS) : 0
-    const next = (): void => {
-      if (left-- <= 0) return
-      this.simulation.admit()
-      scheduler.after(chance(prng, 0.3) ? prng.int(300) : exponential(prng, JOIN_INTERVAL_MS), next)
-    }
-    scheduler.after(exponential(prng, JOIN_INTERVAL_MS), next)
-    return () => {
-      left = 0
-    }
-  }
-
   /** Everyone gets well; in some runs one peer, which is returned, stays down. */
   #endFaults(injector: FaultInjector): SimPeer | null {
     injector.end()
@@ -324,10 +313,14 @@ class Scenario {
 
   async #converge(down: SimPeer | null): Promise<void> {
     const { simulation } = this
-    const up = simulation.peers.filter((peer) => peer !== down)
-    const agrees = (): boolean => findDisagreement(up, down) === null
+    // Peers may leave until then.
+    const up = (): readonly SimPeer[] => simulation.peers.filter((peer) => peer !== down)
+    const agrees = (): boolean => this.#ringLoad?.isOpen !== true && findDisagreement(up(), down) === null
     if (!(await simulation.until(agrees, CONVERGE_LIMIT_MS))) {
-      throw new Violation(5, `${CONVERGE_LIMIT_MS} ms after all faults ended, ${findDisagreement(up, down)}`)
+      throw new Violation(
+        5,
+        `${CONVERGE_LIMIT_MS} ms after all faults ended, ${findDisagreement(up(), down)}`,
+      )
     }
     const load = this.#load as Load
     if (!(await simulation.until(() => load.underWay === 0, DRAIN_LIMIT_MS))) {
@@ -392,6 +385,12 @@ const NO_LOAD: LoadCounts = {
   writesUnknown: 0,
   writesByStandIns: 0,
   siblingReads: 0,
+}
+
+const NO_RING_CHANGES: RingCounts = { joins: 0, leaves: 0, removals: 0 }
+
+function sparesOf({ ring }: ScenarioOptions): number {
+  return ring === true ? MAX_JOINS : 0
 }
 
 function peerHosts(count: number): readonly string[] {

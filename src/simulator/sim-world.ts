@@ -42,6 +42,8 @@ export interface WorldObserver {
   onLost?(host: string, ...args: Parameters<NonNullable<SimDiskObserver['onLost']>>): void
   /** A small file is on disk; null: it was removed. */
   onFile?(host: string, name: string, bytes: Uint8Array | null): void
+  /** The peer on it has gone for good: nobody reads its disk any more. */
+  onGone?(host: string): void
 }
 
 export interface WorldOptions {

@@ -20,24 +20,20 @@
 import { KvError } from '../base/error.ts'
 import { type Address, makeAddress } from '../base/ids.ts'
 import { type Client, type ClientOptions, createClient } from '../client/client.ts'
-import type { Storage } from '../effects/storage.ts'
-import { createNode, type Node } from '../node/node.ts'
 import { DEFAULT_NODE_OPTIONS, type NodeOptions } from '../node/node-options.ts'
 import { formCluster } from './formed-cluster.ts'
 import { groupCuts } from './partition-shape.ts'
-import type { SimCrash } from './sim-disk.ts'
 import type { LatencyOptions } from './sim-paths.ts'
-import type { SimProcess } from './sim-process.ts'
-import type { Traffic } from './sim-traffic.ts'
+import { createPeer, type SimPeer } from './sim-peer.ts'
 import {
   createWorld,
   type FrameEntry,
   type LogEntry,
-  type SimHost,
-  SimulationError,
   type SimWorld,
   type WorldObserver,
 } from './sim-world.ts'
+
+export type { SimPeer, SimPeerState } from './sim-peer.ts'
 
 export interface SimulationOptions {
   /** The same seed gives the same run. */
@@ -70,35 +66,6 @@ export interface SimulationOptions {
   readonly slow?: boolean
 }
 
-export type SimPeerState = 'down' | 'starting' | 'ready' | 'stopping'
-
-export interface SimPeer {
-  readonly host: string
-  readonly address: Address
-  readonly state: SimPeerState
-  readonly isPaused: boolean
-  /** It has left its cluster for good, or was removed: it is not started again. */
-  readonly isGone: boolean
-  /** The running node, from its start on; null while it is down. */
-  readonly node: Node | null
-  /** Begins a new life on what the disk holds. */
-  start(): void
-  /** Asks it to stop, as SIGTERM does. Fulfils when it has. */
-  stop(): Promise<void>
-  /**
-   * Ends it at once. `process` (the default): the host lives on. `power`: unsynced writes may be lost, links
-   * fall silent.
-   */
-  crash(how?: SimCrash): void
-  /**
-   * Ends it, and leaves an empty disk; its next life begins with nothing but the addresses of the others.
-   */
-  wipe(): void
-  /** Stops it in its tracks, as SIGSTOP does; the returned function lets this life of it go on. */
-  pause(): () => void
-  traffic(): Traffic
-}
-
 export interface Simulation {
   readonly world: SimWorld
   readonly peers: readonly SimPeer[]
@@ -117,6 +84,8 @@ export interface Simulation {
   isFormed(): boolean
   /** Starts the next spare one, which is to join: one of the peers from then on. Null: there is none. */
   admit(): SimPeer | null
+  /** It has gone for good: it is none of the peers any more, and is never started again. */
+  retire(peer: SimPeer): void
   /** Lets so much virtual time pass. */
   run(ms: number): Promise<void>
   /**
@@ -157,7 +126,16 @@ export function createSimulation(options: SimulationOptions): Simulation {
   const count = options.peers + (options.spares ?? 0)
   const all = Array.from({ length: count }, (_, i) => makeAddress(peerHost(i), PORT))
   const addresses = all.slice(0, options.peers)
-  const spares = all.map((address, i) => createPeer(world, options, address, addresses, i))
+  const retire = (peer: SimPeer): void => {
+    const place = peers.indexOf(peer)
+    if (place < 0) return
+    peers.splice(place, 1)
+    options.observer?.onGone?.(peer.host)
+  }
+  const spares = all.map((address, i): SimPeer => {
+    const [node, ended] = [nodeOptionsOf(options, address, addresses, i), options.ended ?? null]
+    return createPeer({ world, options: node, addresses, ended, present: () => peers, left: retire })
+  })
   const peers = spares.splice(0, options.peers)
   let clients = 0
 
@@ -204,6 +182,7 @@ export function createSimulation(options: SimulationOptions): Simulation {
       throw new KvError('UNAVAILABLE', `the simulated peers are not one cluster after ${limitMs} virtual ms`)
     },
     isFormed: () => isFormed(peers),
+    retire,
     admit() {
       const spare = spares.shift() ?? null
       if (spare !== null) peers.push(spare)
@@ -269,99 +248,4 @@ function nodeOptionsOf(
     partitionCount: options.partitionCount ?? DEFAULT_PARTITION_COUNT,
     ...options.node,
   }
-}
-
-function createPeer(
-  world: SimWorld,
-  options: SimulationOptions,
-  address: Address,
-  /** Of those that are there from the beginning. */
-  addresses: readonly Address[],
-  index: number,
-): SimPeer {
-  const host: SimHost = world.host(address.slice(0, address.lastIndexOf(':')))
-  const nodeOptions = nodeOptionsOf(options, address, addresses, index)
-  let node: Node | null = null
-  let state: SimPeerState = 'down'
-  let storage: Storage | null = null
-  /** Tells a `stop` under way that the node was killed before it had stopped. */
-  let died: () => void = () => undefined
-  let [isWiped, isGone] = [false, false]
-
-  const left = (): void => {
-    isGone = true
-    void peer.stop()
-  }
-
-  const failed = (process: SimProcess, error: unknown): void => {
-    if (process.state !== 'dead') throw new SimulationError(world.seed, world.scheduler.nowMs, error)
-  }
-
-  const peer: SimPeer = {
-    host: host.name,
-    address,
-    get isGone() {
-      return isGone
-    },
-    get state() {
-      return state
-    },
-    get isPaused() {
-      return host.process?.state === 'paused'
-    },
-    get node() {
-      return node
-    },
-    start() {
-      if (state !== 'down' || isGone) return
-      const { process, effects } = host.boot()
-      const join = isWiped ? addresses.filter((other) => other !== address) : nodeOptions.join
-      const born = createNode({ ...nodeOptions, join }, effects, (error) => {
-        if (error === null) return left()
-        if (options.ended === undefined) failed(process, error)
-        else options.ended(host.name, error)
-      })
-      node = born
-      storage = effects.storage
-      state = 'starting'
-      born.start().then(
-        () => {
-          if (node === born && state === 'starting') state = 'ready'
-        },
-        (error) => failed(process, error),
-      )
-    },
-    async stop() {
-      const stopping = node
-      if (stopping === null || state === 'stopping') return
-      state = 'stopping'
-      const death = new Promise<void>((resolve) => {
-        died = resolve
-      })
-      const closing = storage
-      await Promise.race([stopping.stop().then(() => closing?.close()), death])
-      if (node !== stopping) return
-      host.end('stopped')
-      node = null
-      state = 'down'
-    },
-    crash(how = 'process') {
-      host.end(how)
-      node = null
-      state = 'down'
-      died()
-    },
-    wipe() {
-      this.crash('power')
-      host.disk.wipe()
-      isWiped = true
-    },
-    pause() {
-      const { process } = host
-      process?.pause()
-      return () => process?.resume()
-    },
-    traffic: () => world.network.traffic(host.name),
-  }
-  return peer
 }

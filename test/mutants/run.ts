@@ -120,7 +120,7 @@ async function judgeRange(mutant: Mutant, range: Range, copy: string, bench: Ben
 
 /** Whether the source as it is fails this seed: then nothing was caught. */
 async function failsWithout(sound: Pool, seed: number): Promise<boolean> {
-  const settings = { peers: PEERS, minutes: MINUTES, keep: null }
+  const settings = { peers: PEERS, minutes: MINUTES, ring: false, keep: null }
   const result = await sound.perform({ type: 'run', seed, settings, log: false })
   return result.type !== 'ran' || result.report.failure !== null
 }

@@ -1,9 +1,10 @@
 /**
  * Runs the simulator over many seeds, in several processes.
  *
- *     npm run sim -- --seeds 1..200 --peers 5 --minutes 10 --jobs 2 [--resume] [--keep 3,9]
+ *     npm run sim -- --seeds 1..200 --peers 5 --minutes 10 --jobs 2 [--ring] [--resume] [--keep 3,9]
  *
- * With several numbers of peers (`--peers 3,5,7`) seeds take them in turn.
+ * In every fifth seed the ring changes besides: peers join, leave, and are removed; with `--ring` in all of
+ * them. With several numbers of peers (`--peers 3,5,7`) seeds take them in turn.
  *
  * `--resume` goes on where the same campaign on the same code was interrupted. `--keep` carries out only
  * these of the seed's faults, as a failure's replay command names them. Exit code 0: no violation, and every
@@ -23,14 +24,18 @@ import { createPool } from './pool.ts'
 
 /** Fewer seeds than this need not strike with every class. */
 const MIN_SEEDS_FOR_EVERY_CLASS = 20
+/** Of the seeds one has changes of the ring: they cost more than everything else does. */
+const RING_EVERY = 5
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 
-interface Settings extends Omit<RunSettings, 'peers'> {
+interface Settings extends Omit<RunSettings, 'peers' | 'ring'> {
   /** Of each cluster: seeds take these in turn. */
   readonly peers: readonly number[]
   readonly from: number
   readonly to: number
   readonly jobs: number
+  /** The ring changes in all seeds. */
+  readonly ring: boolean
   readonly resume: boolean
   readonly log: boolean
   readonly shrinkMs: number
@@ -48,8 +53,8 @@ interface Totals {
   struck: Record<string, number>
 }
 
-const USAGE = `usage: npm run sim -- --seeds A..B [--peers 3,5,7] [--minutes 10] [--jobs 2] [--resume]
-       [--keep I,J] [--log] [--shrink-seconds 120] [--stop-at-first]`
+const USAGE = `usage: npm run sim -- --seeds A..B [--peers 3,5,7] [--minutes 10] [--jobs 2] [--ring]
+       [--resume] [--keep I,J] [--log] [--shrink-seconds 120] [--stop-at-first]`
 
 function parse(): Settings {
   const { values } = parseArgs({
@@ -58,6 +63,7 @@ function parse(): Settings {
       peers: { type: 'string', default: '5' },
       minutes: { type: 'string', default: '10' },
       jobs: { type: 'string', default: '2' },
+      ring: { type: 'boolean', default: false },
       resume: { type: 'boolean', default: false },
       keep: { type: 'string' },
       log: { type: 'boolean', default: false },
@@ -72,6 +78,7 @@ function parse(): Settings {
     peers: values.peers.split(',').map((one) => count('--peers', one)),
     minutes: count('--minutes', values.minutes),
     jobs: Math.max(1, count('--jobs', values.jobs)),
+    ring: values.ring,
     resume: values.resume,
     keep: values.keep === undefined ? null : positions(values.keep),
     log: values.log,
@@ -107,9 +114,10 @@ class Journal {
   readonly #file: string
 
   constructor(settings: Settings, hash: string) {
-    const { from, to, peers, minutes, keep } = settings
-    const name = `${from}-${to}-${peers.join('_')}-${minutes}-${keep?.join('_') ?? 'all'}-${hash}.jsonl`
-    this.#file = join(ROOT, 'node_modules', '.cache', 'kvnode-simulation', name)
+    const { from, to, peers, minutes, ring, keep } = settings
+    const mix = ring ? 'ring' : 'mixed'
+    const name = [`${from}-${to}`, peers.join('_'), minutes, mix, keep?.join('_') ?? 'all', hash].join('-')
+    this.#file = join(ROOT, 'node_modules', '.cache', 'kvnode-simulation', `${name}.jsonl`)
     if (!settings.resume) rmSync(this.#file, { force: true })
   }
 
@@ -130,8 +138,8 @@ function addReport(totals: Totals, report: ScenarioReport): void {
   totals.seeds++
   if (report.failure !== null) totals.failures++
   totals.virtualMs += report.virtualMs
-  const { load, network, struck, configurations, votes, purges, joins } = report
-  const counts = { ...load, ...network, configurations, votes, joins, ...purges }
+  const { load, network, struck, configurations, votes, purges, ring } = report
+  const counts = { ...load, ...network, configurations, votes, ...ring, ...purges }
   for (const [name, value] of Object.entries(counts)) {
     totals.reports[name] = (totals.reports[name] ?? 0) + value
   }
@@ -160,8 +168,9 @@ function showTotals(totals: Totals): void {
 
 function replay(settings: Settings, seed: string, keep: readonly number[] | null): string {
   const kept = keep === null ? '' : ` --keep ${keep.length === 0 ? 'none' : keep.join(',')}`
-  const { peers, minutes } = settingsOf(settings, Number(seed))
-  return `npm run sim -- --seeds ${seed}..${seed} --peers ${peers} --minutes ${minutes}${kept}`
+  const { peers, minutes, ring } = settingsOf(settings, Number(seed))
+  const rest = `${ring ? ' --ring' : ''}${kept}`
+  return `npm run sim -- --seeds ${seed}..${seed} --peers ${peers} --minutes ${minutes}${rest}`
 }
 
 function showFailure(settings: Settings, report: ScenarioReport): void {
@@ -251,8 +260,9 @@ async function main(): Promise<number> {
   return totals.failures === 0 ? 0 : 1
 }
 
-function settingsOf({ peers, minutes, keep }: Settings, seed: number): RunSettings {
-  return { peers: peers[seed % peers.length] as number, minutes, keep }
+function settingsOf({ peers, minutes, ring, keep }: Settings, seed: number): RunSettings {
+  const isOfRing = ring || seed % RING_EVERY === 0
+  return { peers: peers[seed % peers.length] as number, minutes, ring: isOfRing, keep }
 }
 
 exitWith(main)

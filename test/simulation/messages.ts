@@ -4,6 +4,8 @@ import type { ScenarioReport } from '../../src/simulator/scenario.ts'
 export interface RunSettings {
   readonly peers: number
   readonly minutes: number
+  /** Peers also join, leave, and are removed. */
+  readonly ring: boolean
   readonly keep: readonly number[] | null
 }
 

@@ -46,10 +46,10 @@ async function perform(order: Order): Promise<Result> {
 
 function run(
   seed: number,
-  { peers, minutes, keep }: RunSettings,
+  { peers, minutes, ring, keep }: RunSettings,
   more: { log?: (entry: LogEntry) => void; giveUpAtMs?: number },
 ): Promise<ScenarioReport> {
-  return runScenario({ seed, peers, minutes, ...(keep === null ? {} : { keep }), ...more })
+  return runScenario({ seed, peers, minutes, ring, ...(keep === null ? {} : { keep }), ...more })
 }
 
 function print({ timeMs, host, level, event, fields }: LogEntry): void {

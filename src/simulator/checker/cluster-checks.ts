@@ -3,7 +3,8 @@
 import { present } from '../../base/assert.ts'
 import { type Bytes, text, utf8 } from '../../base/bytes.ts'
 import type { NodeId } from '../../base/ids.ts'
-import type { Conflicts, Keyspace } from '../../protocol/configuration.ts'
+import type { Node } from '../../node/node.ts'
+import type { Configuration, Conflicts, Keyspace } from '../../protocol/configuration.ts'
 import { createRing, type Ring } from '../../protocol/ring.ts'
 import type { DiskLedger } from '../data-loss.ts'
 import { type HistoryObserver, type KeyspaceFacts, keyspaceNameOf, type Place, placeOf } from '../history.ts'
@@ -87,8 +88,13 @@ class Checks implements ClusterChecks {
   /** Each is looked at when it is written and when it is durable. */
   readonly #batches = new WeakMap<readonly SimOperation[], Batch>()
   readonly #conflicts = new Map<string, Conflicts>()
+  /** The newest that anybody goes by. */
   #ring: Ring | null = null
+  #keepers = { ring: this.#ring, byPlace: new Map<Place, ReadonlySet<string>>() }
+  readonly #rings = new WeakMap<Configuration, Ring>()
   #simulation: Simulation | null = null
+  /** Hosts whose peers have gone for good. */
+  readonly #gone = new Set<string>()
   /** Host and place of what hosts were told to forget, because they own it no more. */
   readonly #dropping = new Set<string>()
 
@@ -102,11 +108,12 @@ class Checks implements ClusterChecks {
 
   readonly disks: WorldObserver = {
     onWrite: (host, operations) => {
+      if (this.#gone.has(host)) return
       this.#guarded(() => {
         const { records, removed } = this.#read(operations)
         for (const { place, stored } of removed) {
           if (place === null) continue
-          if (!this.#owns(host, stored)) this.#dropping.add(`${host} ${place}`)
+          if (!stored.isStandIn && !this.#owns(host, stored)) this.#dropping.add(`${host} ${place}`)
           this.purges.forgotten(host, place, this.#known(host, place, stored), false)
         }
         for (const { place, stored } of records) {
@@ -118,6 +125,7 @@ class Checks implements ClusterChecks {
       })
     },
     onDurable: (host, operations) => {
+      if (this.#gone.has(host)) return
       this.#guarded(() => {
         const { records, removed } = this.#read(operations)
         for (const { place, stored } of removed) {
@@ -142,10 +150,14 @@ class Checks implements ClusterChecks {
       })
     },
     onFile: (host, name, bytes) => this.#guarded(() => this.votes.wrote(host, name, bytes)),
+    onGone: (host) => {
+      this.#gone.add(host)
+      this.#forget(host)
+    },
   }
 
   readonly ledger: DiskLedger = {
-    isElsewhere: (host) => this.#durability.isElsewhere(host, (name, place) => this.#keeps(name, place)),
+    isElsewhere: (host) => this.#durability.isElsewhere(host, (place) => this.#keepersOf(place)),
     replaced: (host) => this.#replaced(host),
   }
 
@@ -184,8 +196,8 @@ class Checks implements ClusterChecks {
     return name === undefined ? null : placeOf(name, text(stored.key))
   }
 
-  #ownersOf({ keyspaceId, key }: StoredKey): readonly NodeId[] {
-    const ring = this.#ring
+  #ownersOf(host: string, { keyspaceId, key }: StoredKey): readonly NodeId[] {
+    const ring = this.#ringOf(host)
     const keyspace = ring?.keyspaceById(keyspaceId) ?? null
     return keyspace === null || ring === null ? [] : ring.allOwners(keyspace, ring.partitionOf(key))
   }
@@ -198,7 +210,7 @@ class Checks implements ClusterChecks {
     this.purges.forgotten(host, place, known, true)
     const { isStandIn, isPutAside } = removed
     this.#departures.letGo(host, place, isStandIn)
-    if (isStandIn && !isPutAside) this.#handOvers.letGo(host, place, this.#ownersOf(removed))
+    if (isStandIn && !isPutAside) this.#handOvers.letGo(host, place, this.#ownersOf(host, removed))
   }
 
   #read(operations: readonly SimOperation[]): Batch {
@@ -220,13 +232,19 @@ class Checks implements ClusterChecks {
     return EPOCH_MS + (this.#simulation?.nowMs ?? 0)
   }
 
-  #replaced(host: string): void {
-    const { world } = present(this.#simulation, 'it is watched')
+  #forget(host: string): void {
+    const { nowMs } = present(this.#simulation, 'it is watched')
     this.configurations.replaced(host)
-    this.#durability.replaced(host, world.scheduler.nowMs)
+    this.#durability.replaced(host, nowMs)
     this.#handOvers.replaced(host)
     this.purges.replaced(host)
     this.#departures.replaced(host)
+  }
+
+  #replaced(host: string): void {
+    if (this.#gone.has(host)) return
+    const { world } = present(this.#simulation, 'it is watched')
+    this.#forget(host)
     for (const place = world.host(host).disk.newest.begin; place.valid; place.next()) {
       const [key, value] = [place.key as Bytes, place.value as Bytes]
       const stored = decodeStored(key, value)
@@ -244,24 +262,38 @@ class Checks implements ClusterChecks {
     return { ...removed, isDropped, isPutAside: removed.isPutAside || isDropped }
   }
 
-  #owns(host: string, { keyspaceId, key }: StoredKey): boolean {
-    const { peers } = present(this.#simulation, 'it is watched')
-    const node = peers.find((peer) => peer.host === host)?.node ?? null
-    const configuration = node?.configuration ?? null
-    if (node === null || configuration === null) return true
-    const ring = createRing(configuration)
-    const keyspace = ring.keyspaceById(keyspaceId)
-    return keyspace !== null && ring.isOwner(node.nodeId, keyspace, ring.partitionOf(key))
+  #owns(host: string, stored: StoredKey): boolean {
+    const node = this.#nodeOn(host)
+    if (node === null || node.configuration === null) return true
+    return this.#ownersOf(host, stored).includes(node.nodeId)
   }
 
-  /** The host is to keep what the newest configuration says that it owns. */
-  #keeps(host: string, place: Place): boolean {
+  #nodeOn(host: string): Node | null {
+    return this.#simulation?.peers.find((peer) => peer.host === host)?.node ?? null
+  }
+
+  /** As the host itself goes by, which may know more than any other. */
+  #ringOf(host: string): Ring | null {
+    const configuration = this.#nodeOn(host)?.configuration ?? null
+    if (configuration === null || configuration.number === this.#ring?.number) return this.#ring
+    const known = this.#rings.get(configuration) ?? createRing(configuration)
+    this.#rings.set(configuration, known)
+    return known
+  }
+
+  /** Hosts that are to keep a place, because the newest configuration says that they own it. */
+  #keepersOf(place: Place): ReadonlySet<string> {
     const ring = this.#ring
-    const slash = place.indexOf('/')
-    const keyspace = ring?.keyspace(place.slice(0, slash)) ?? null
-    if (ring === null || keyspace === null) return false
-    const owners = ring.allOwners(keyspace, ring.partitionOf(utf8(place.slice(slash + 1))))
-    return owners.some((owner) => this.#hosts.get(owner) === host)
+    if (this.#keepers.ring !== ring) this.#keepers = { ring, byPlace: new Map() }
+    const known = this.#keepers.byPlace.get(place)
+    if (known !== undefined) return known
+    const name = keyspaceNameOf(place)
+    const keyspace = ring?.keyspace(name) ?? null
+    const partition = ring?.partitionOf(utf8(place.slice(name.length + 1))) ?? 0
+    const owners = keyspace === null ? [] : (ring?.allOwners(keyspace, partition) ?? [])
+    const keepers = new Set(owners.flatMap((owner) => this.#hosts.get(owner) ?? []))
+    this.#keepers.byPlace.set(place, keepers)
+    return keepers
   }
 
   readonly #look = (): void => {

@@ -26,7 +26,7 @@ export interface DurabilityChecker extends HistoryObserver {
    * Everything that a host's disk has seen, other disks that are to keep it have seen too, or nobody needs to
    * know any more.
    */
-  isElsewhere(host: string, keeps?: (host: string, place: Place) => boolean): boolean
+  isElsewhere(host: string, keepersOf?: (place: Place) => ReadonlySet<string>): boolean
   /** What a host's disk has seen of a key for good, as an owner. */
   seenBy(host: string, place: Place): DotSet
   /** How many disks have every acknowledged write of a key; infinitely many when there was none. */
@@ -56,8 +56,8 @@ export function createDurabilityChecker(purged: (place: Place) => DotSet): Durab
     return new Set(hosts.map(([host]) => host)).size
   }
 
-  const seenElsewhere = (host: string, place: Place, keeps: (name: string) => boolean): DotSet => {
-    const owners = [...disks].filter(([name]) => keeps(name))
+  const seenElsewhere = (host: string, place: Place, keepers: ReadonlySet<string> | null): DotSet => {
+    const owners = keepers === null ? [...disks] : [...disks].filter(([name]) => keepers.has(name))
     const others = [...owners, ...standIns].filter(([name]) => name !== host)
     return others.flatMap(([, disk]) => disk.get(place) ?? []).reduce(unionDotSets, EMPTY_DOTS)
   }
@@ -72,10 +72,10 @@ export function createDurabilityChecker(purged: (place: Place) => DotSet): Durab
         kind.delete(host)
       }
     },
-    isElsewhere(host, keeps = () => true) {
+    isElsewhere(host, keepersOf) {
       const own = [...(disks.get(host) ?? []), ...(standIns.get(host) ?? [])]
       return own.every(([place, seen]) => {
-        const others = seenElsewhere(host, place, (name) => keeps(name, place))
+        const others = seenElsewhere(host, place, keepersOf?.(place) ?? null)
         return includesDotSet(unionDotSets(others, purged(place)), seen)
       })
     },
