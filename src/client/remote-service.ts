@@ -19,6 +19,7 @@ import {
   type KeyLocation,
   type KeyspaceInfo,
   type KeyspaceOptions,
+  type KeyspaceShape,
   type KvService,
   type PutReply,
   type PutRequest,
@@ -109,6 +110,15 @@ export class RemoteService implements KvService {
     else checkKeyspaceName(which, 'name')
     const keyspaceId = typeof which === 'number' ? which : keyspaceNamed(await this.keyspaces(), which).id
     expect(await this.#ask({ type: 'dropKeyspace', id: 0, keyspaceId }, true), 'dropKeyspaceDone')
+  }
+
+  async alterKeyspace(
+    which: string | KeyspaceId,
+    { strategy, replicas }: Partial<KeyspaceShape>,
+  ): Promise<void> {
+    const keyspaceId = typeof which === 'number' ? which : keyspaceNamed(await this.keyspaces(), which).id
+    const shape = { strategy: strategy ?? null, replicas: replicas ?? null }
+    expect(await this.#ask({ type: 'alterKeyspace', id: 0, keyspaceId, ...shape }, true), 'alterKeyspaceDone')
   }
 
   async leave(peer: string): Promise<void> {

@@ -223,6 +223,12 @@ async function answerTo(inquiry: Inquiry, service: KvService): Promise<ClientRep
     case 'dropKeyspace':
       await service.dropKeyspace(inquiry.keyspaceId)
       return { type: 'dropKeyspaceDone', id }
+    case 'alterKeyspace': {
+      const { keyspaceId, strategy, replicas } = inquiry
+      const shape = { ...(strategy !== null && { strategy }), ...(replicas !== null && { replicas }) }
+      await service.alterKeyspace(keyspaceId, shape)
+      return { type: 'alterKeyspaceDone', id }
+    }
     case 'changeRing':
       await service[inquiry.kind](inquiry.peer)
       return { type: 'changeRingDone', id }

@@ -31,6 +31,7 @@ import type {
   KeyLocation,
   KeyspaceInfo,
   KeyspaceOptions,
+  KeyspaceShape,
   KvService,
   PartitionOwners,
   PeerState,
@@ -181,6 +182,11 @@ export class LocalService implements KvService {
     await this.#parts.change((configuration, nowMs) => dropKeyspace(configuration, id, nowMs))
   }
 
+  async alterKeyspace(which: string | KeyspaceId, shape: Partial<KeyspaceShape>): Promise<void> {
+    const id = typeof which === 'number' ? which : keyspaceNamed(await this.keyspaces(), which).id
+    await this.#parts.operations.alterKeyspace(id, shape)
+  }
+
   leave(peer: string): Promise<void> {
     return this.#parts.operations.leave(peer)
   }
@@ -232,9 +238,10 @@ export class LocalService implements KvService {
 
   /** Everyone that is a member, or known to be on the way to it: who says that it goes is not any more. */
   get #everybody(): readonly NodeId[] {
-    const members = this.#parts.ring().configuration.members.map(({ nodeId }) => nodeId)
+    const { configuration } = this.#parts.ring()
+    const members = configuration.members.map(({ nodeId }) => nodeId)
     const others = this.#parts.membership.peers().filter(({ nodeId, state }) => {
-      return state !== 'left' && !members.includes(nodeId)
+      return state !== 'left' && !members.includes(nodeId) && !configuration.removed.includes(nodeId)
     })
     return [...members, ...others.map(({ nodeId }) => nodeId)]
   }

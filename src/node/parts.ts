@@ -223,8 +223,11 @@ function coordinationOf(around: Surroundings, { rpc, membership, configuration }
     hasRing: () => around.ring() !== null,
     ring: () => around.requireRing(),
     isAlive: (peer) => peer === selfId || membership.isAlive(peer),
+    // Whom nobody waits for may have missed what a change of the ring brought him.
     isComplete: (keyspaceId, partition) =>
-      store.completeness.isComplete(keyspaceId, partition) && !arrivals.has(keyspaceId, partition),
+      store.completeness.isComplete(keyspaceId, partition) &&
+      !arrivals.has(keyspaceId, partition) &&
+      around.ring()?.configuration.excluded.includes(selfId) !== true,
     sawNumber: (from, number) => configuration.configurationSeen(from, number),
   }
 }

@@ -1,8 +1,9 @@
-/** Changes of the ring that somebody asks for: who leaves, who is removed. */
+/** Changes of the ring that somebody asks for: who leaves, who is removed, how many copies there are. */
 import { KvError } from '../base/error.ts'
-import type { NodeId } from '../base/ids.ts'
-import { type Configuration, targetLayout } from '../protocol/configuration.ts'
+import type { KeyspaceId, NodeId } from '../base/ids.ts'
+import { alteredKeyspace, type Configuration, targetLayout } from '../protocol/configuration.ts'
 import { begin, exclude, retarget } from '../protocol/configuration-change.ts'
+import type { KeyspaceShape } from '../wire/requests.ts'
 
 /** Whoever asked waits no longer than five seconds. */
 const TIMEOUT_MS = 4000
@@ -56,6 +57,21 @@ export class RingOperations {
       throw new KvError('CONFLICT', `${peer} is up; 'kvctl leave' has it hand over what it owns, and stop`)
     }
     await this.#host.changeRing((configuration) => this.#removeFrom(configuration, nodeId), TIMEOUT_MS)
+  }
+
+  /**
+   * Fulfils when it has begun, or when there is nothing to change. @throws NOT_FOUND; INVALID_ARGUMENT;
+   * CONFLICT
+   */
+  async alterKeyspace(id: KeyspaceId, shape: Partial<KeyspaceShape>): Promise<void> {
+    await this.#host.changeRing((configuration) => {
+      const keyspace = configuration.keyspaces.find((one) => one.id === id)
+      if (keyspace === undefined) throw new KvError('NOT_FOUND', 'the keyspace was dropped meanwhile')
+      const wanted = { id, strategy: keyspace.strategy, replicas: keyspace.replicas, ...shape }
+      const target = alteredKeyspace(configuration, keyspace)
+      if (wanted.strategy === target.strategy && wanted.replicas === target.replicas) return configuration
+      return begin(configuration, { keyspaces: [wanted] }, this.#host.now())
+    }, TIMEOUT_MS)
   }
 
   #removeFrom(configuration: Configuration, nodeId: NodeId): Configuration {

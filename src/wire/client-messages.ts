@@ -3,7 +3,7 @@
  * any order.
  */
 
-import { MAX_MEMBERS } from '../protocol/configuration.ts'
+import { MAX_MEMBERS, MAX_REPLICAS } from '../protocol/configuration.ts'
 import { MAX_PARTITION_COUNT } from '../protocol/configuration-check.ts'
 import { MAX_RECORD_VALUES } from '../protocol/record.ts'
 import * as field from './fields.ts'
@@ -119,6 +119,16 @@ export const clientRequests = {
   hints: [20, { id }],
   repair: [21, { id, keyspace: optional(field.keyspaceName), round: roundName, acceptLoss: bool }],
   tasks: [22, { id }],
+  /** Null: as it is. */
+  alterKeyspace: [
+    24,
+    {
+      id,
+      keyspaceId: field.keyspaceId,
+      strategy: optional(field.strategy),
+      replicas: optional(uint(MAX_REPLICAS)),
+    },
+  ],
   /** `peer`: its address or id. */
   changeRing: [23, { id, kind: word(RING_CHANGES), peer: name }],
 } as const satisfies MessageTable
@@ -173,6 +183,7 @@ export const clientReplies = {
   repairDone: [21, { id, round: roundName, parts: list(repairPart, MAX_MEMBERS) }],
   tasksDone: [22, { id, tasks: list(taskInfo, MAX_TASK_ROWS), silent: list(name, MAX_MEMBERS) }],
   changeRingDone: [23, { id }],
+  alterKeyspaceDone: [24, { id }],
   /** The request was not done, or not known to be done; `code` says which. */
   failed: [11, { id, ...field.errorShape }],
   /** Unasked: the configuration or somebody's liveness changed; ask for the topology again. */

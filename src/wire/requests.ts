@@ -142,6 +142,9 @@ export interface KeyLocation extends PartitionOwners {
   readonly replicas: number
 }
 
+/** How many copies there are of a keyspace's keys. */
+export type KeyspaceShape = Pick<KeyspaceOptions, 'strategy' | 'replicas'>
+
 /** What can be asked to become of a member. */
 export const RING_CHANGES = ['leave', 'remove'] as const
 
@@ -175,6 +178,12 @@ export interface KvService {
    * @throws NOT_FOUND for a name; INVALID_ARGUMENT for the default keyspace
    */
   dropKeyspace(which: string | KeyspaceId): Promise<void>
+  /**
+   * Changes how many copies there are of a keyspace's keys, named by its name or id: what is left out stays.
+   * Data moves while it serves; comes back when that has begun, or when there is nothing to change.
+   * @throws NOT_FOUND; INVALID_ARGUMENT; CONFLICT: another change of the ring is open
+   */
+  alterKeyspace(which: string | KeyspaceId, shape: Partial<KeyspaceShape>): Promise<void>
   /**
    * A member hands over what it owns and stops; comes back when that has begun.
    * @param peer its address or id @throws NOT_FOUND; CONFLICT: it is down, or another change is open

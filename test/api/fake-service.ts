@@ -135,6 +135,9 @@ export function createFakeService(): FakeService {
       if (dropped === undefined) throw new KvError('NOT_FOUND', `there is no keyspace '${which}'`)
       keyspaces.delete(dropped.name)
     },
+    async alterKeyspace(which) {
+      changes.push(`alter ${which}`)
+    },
     async leave(peer) {
       changes.push(`leave ${peer}`)
     },

@@ -218,6 +218,32 @@ test('an old owner that dies for good while another peer joins is left out, too'
   assert.equal(holdings(rest), { own: 3 * KEYS, foreign: 0 })
 })
 
+test('the number of copies is changed while it serves, and so is the strategy', async () => {
+  const { world, peers } = await cluster(4)
+  await fill(world, world.client(...peers))
+  const { service } = (peers[0] as TestPeer).node
+  const steps = [
+    [{ replicas: 2 }, 2],
+    [{ replicas: 4 }, 4],
+    [{ replicas: 1 }, 1],
+    [{ strategy: 'full' }, 4],
+    [{ strategy: 'ring', replicas: 3 }, 3],
+  ] as const
+  for (const [shape, copies] of steps) {
+    const number = peers[0]?.node.configuration?.number ?? 0
+    await world.settle(service.alterKeyspace('default', shape))
+    const isDone = (): boolean => isStable(peers, 4) && (peers[0]?.node.configuration?.number ?? 0) > number
+    assert.ok(await world.until(isDone))
+    await checkAll(world, world.client(...peers))
+    assert.ok(await world.until(() => holdings(peers).foreign === 0))
+    assert.equal(holdings(peers), { own: copies * KEYS, foreign: 0 }, JSON.stringify(shape))
+  }
+  await world.settle(service.alterKeyspace('default', { replicas: 3 }))
+  assert.is(peers[0]?.node.configuration?.phase, 'stable', 'there was nothing to change')
+  const wrong = await rejection(world.settle(service.alterKeyspace('default', { replicas: 8 })))
+  assert.is(wrong.code, 'INVALID_ARGUMENT')
+})
+
 async function rejection(promise: Promise<unknown>): Promise<KvError> {
   try {
     await promise

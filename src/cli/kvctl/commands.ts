@@ -5,6 +5,7 @@ import { FAULT_COMMANDS } from './fault.ts'
 import Get from './get.ts'
 import Hints from './hints.ts'
 import Import from './import.ts'
+import KeyspaceAlter from './keyspace-alter.ts'
 import KeyspaceCreate from './keyspace-create.ts'
 import KeyspaceDrop from './keyspace-drop.ts'
 import KeyspaceList from './keyspace-list.ts'
@@ -32,5 +33,6 @@ export const COMMANDS = {
   bench: Bench,
   'keyspace:create': KeyspaceCreate,
   'keyspace:list': KeyspaceList,
+  'keyspace:alter': KeyspaceAlter,
   'keyspace:drop': KeyspaceDrop,
 }

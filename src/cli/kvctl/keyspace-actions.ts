@@ -1,7 +1,9 @@
 /** What the `keyspace` commands do. */
 
+import { KvError } from '../../base/error.ts'
 import {
   type KeyspaceOptions,
+  type KeyspaceShape,
   type KvService,
   type ShownKeyspace,
   shownKeyspace,
@@ -80,4 +82,18 @@ export async function dropKeyspace(service: KvService, name: string, json: boole
   await service.dropKeyspace(name)
   if (json) printJson({ name, dropped: true })
   else process.stdout.write(`keyspace ${name} is dropped\n`)
+}
+
+export async function alterKeyspace(
+  service: KvService,
+  name: string,
+  shape: Partial<KeyspaceShape>,
+  json: boolean,
+): Promise<void> {
+  if (Object.keys(shape).length === 0) {
+    throw new KvError('INVALID_ARGUMENT', 'nothing to change: give --strategy or --replicas')
+  }
+  await service.alterKeyspace(name, shape)
+  if (json) printJson({ name, ...shape })
+  else process.stdout.write(`keyspace ${name} is being altered; 'kvctl tasks' shows how far that is\n`)
 }
