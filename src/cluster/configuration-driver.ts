@@ -192,7 +192,7 @@ export class ConfigurationDriver {
 
   /** Somebody appeared, died or came back. */
   peersChanged(): void {
-    this.#ringChange.nudge()
+    this.#ringChange.peersChanged()
   }
 
   /**

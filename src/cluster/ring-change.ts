@@ -163,6 +163,14 @@ export class RingChange {
     return configuration.phase === 'stable' ? this.#unready(acks) : null
   }
 
+  /** Somebody appeared, died or came back. Who was to join may be there no more. */
+  peersChanged(): void {
+    const decided = this.#parts.current()
+    const isMoot = decided !== null && this.#obstacle !== null && this.#lacksJoiners(decided.configuration)
+    if (isMoot) this.#setObstacle(decided, null)
+    this.nudge()
+  }
+
   /** Something changed: look whether there is something to do. */
   nudge(): void {
     if (this.#isStopped) return
@@ -208,12 +216,13 @@ export class RingChange {
     if (decided === null) return null
     const { configuration } = decided
     this.#forgetJoins(configuration)
-    if (configuration.phase === 'stable' && this.#joining.size === 0) {
+    if (!this.#hasWork(configuration)) {
       this.#setObstacle(decided, null)
       return null
     }
     // Who was asked to let somebody join does so: the one who handed the request on saw nobody else to do it.
-    if (configuration.phase !== 'stable' && this.#driverOf(configuration) !== self) {
+    const isAsked = configuration.phase === 'stable' && this.#joining.size > 0
+    if (!isAsked && this.#driverOf(configuration) !== self) {
       this.#obstacle = null
       return timing.retryMs
     }
@@ -280,7 +289,7 @@ export class RingChange {
     const { configuration } = decided
     switch (configuration.phase) {
       case 'stable':
-        return this.#beginJoin(decided)
+        return this.#begin(decided)
       case 'begun':
         return switchOver(configuration, clock.now())
       case 'switched':
@@ -290,8 +299,11 @@ export class RingChange {
     }
   }
 
-  /** Whoever asked is asked back: what began has no way back, and waits for all. */
-  async #beginJoin(decided: Decided): Promise<Configuration | null> {
+  /**
+   * Whoever asked is asked back: what began has no way back, and waits for all. Who was left out of the change
+   * before goes.
+   */
+  async #begin(decided: Decided): Promise<Configuration | null> {
     const { spread, clock } = this.#parts
     const joining = this.#presentJoiners()
     const answering = await spread.answering(
@@ -299,11 +311,19 @@ export class RingChange {
       joining.map(({ nodeId }) => nodeId),
     )
     const present = joining.filter(({ nodeId }) => answering.includes(nodeId))
-    return present.length === 0 ? null : begin(decided.configuration, { joining: present }, clock.now())
+    const { excluded } = decided.configuration
+    if (present.length + excluded.length === 0) return null
+    const alteration = { joining: present, leaving: excluded, dead: excluded }
+    return begin(decided.configuration, alteration, clock.now())
+  }
+
+  #hasWork({ phase, excluded }: Configuration): boolean {
+    return phase !== 'stable' || this.#joining.size > 0 || excluded.length > 0
   }
 
   #lacksJoiners(configuration: Configuration): boolean {
-    return configuration.phase === 'stable' && this.#presentJoiners().length === 0
+    const isStable = configuration.phase === 'stable' && configuration.excluded.length === 0
+    return isStable && this.#presentJoiners().length === 0
   }
 
   /** One that died since it asked would hold up everybody: a member is waited for. */

@@ -2,7 +2,9 @@
  * What operators do to the ring while the load goes on and faults strike: peers join, one after the other or
  * together, leave, or die for good and are removed; now and then somebody else asks for the same at once.
  */
+import { present } from '../base/assert.ts'
 import { toKvError } from '../base/error.ts'
+import type { NodeId } from '../base/ids.ts'
 import type { Prng } from '../base/prng.ts'
 import type { Client } from '../client/client.ts'
 import type { DataLoss } from './data-loss.ts'
@@ -31,7 +33,7 @@ export class RingLoad {
   readonly #dataLoss: DataLoss
   readonly #prng: Prng
   /** Died for good, and are members still. */
-  readonly #dead = new Set<SimPeer>()
+  readonly #dead = new Set<NodeId>()
   #isGoing = false
 
   constructor(simulation: Simulation, clients: readonly Client[], dataLoss: DataLoss, prng: Prng) {
@@ -87,24 +89,27 @@ export class RingLoad {
   async #leave(peer: SimPeer): Promise<void> {
     const isTwice = chance(this.#prng, 0.2)
     const asked = [pick(this.#prng, this.#clients), ...(isTwice ? [pick(this.#prng, this.#clients)] : [])]
-    const done = await Promise.all(asked.map((client) => this.#ask(() => client.service.leave(peer.address))))
+    const nodeId = idOf(peer)
+    const done = await Promise.all(asked.map((client) => this.#ask(() => client.service.leave(nodeId))))
     if (done.includes(true)) this.counts.leaves += 1
   }
 
   #kill(peer: SimPeer): void {
+    const nodeId = idOf(peer)
     this.#dataLoss.retire(peer, () => {
-      this.#dead.add(peer)
-      void this.#remove(peer)
+      this.#dead.add(nodeId)
+      void this.#remove(nodeId)
     })
   }
 
-  async #remove(peer: SimPeer): Promise<void> {
+  /** By its id: who never met it does not know where it was. */
+  async #remove(nodeId: NodeId): Promise<void> {
     const { scheduler } = this.#simulation.world
     const { service } = pick(this.#prng, this.#clients)
-    if (await this.#ask(() => service.remove(peer.address))) {
+    if (await this.#ask(() => service.remove(nodeId))) {
       this.counts.removals += 1
-      this.#dead.delete(peer)
-    } else scheduler.after(REMOVE_AGAIN_MS, () => void this.#remove(peer))
+      this.#dead.delete(nodeId)
+    } else scheduler.after(REMOVE_AGAIN_MS, () => void this.#remove(nodeId))
   }
 
   /** Under faults, and against others who change the ring, any refusal is fair; a bug is not. */
@@ -118,4 +123,8 @@ export class RingLoad {
       return code === 'NOT_FOUND' // It is no member any more: an answer was lost.
     }
   }
+}
+
+function idOf({ node }: SimPeer): NodeId {
+  return present(node, 'who is to go is there').nodeId
 }
