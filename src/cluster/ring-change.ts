@@ -300,8 +300,8 @@ export class RingChange {
   }
 
   /**
-   * Whoever asked is asked back: what began has no way back, and waits for all. Who was left out of the change
-   * before goes.
+   * Whoever asked is asked back: what began has no way back, and waits for all. Who was left out of the
+   * change before goes.
    */
   async #begin(decided: Decided): Promise<Configuration | null> {
     const { spread, clock } = this.#parts
