@@ -14,8 +14,13 @@ export interface KeyspaceFacts {
   readonly conflicts: Conflicts
   /** Stand-ins count, so that quorums need not overlap until everything was delivered. */
   readonly isSloppy: boolean
-  /** Owners of each key. */
+  /**
+   * Owners of each key. Where the number changes, the words for levels still mean what they say of one
+   * another as they do among so many.
+   */
   readonly owners: number
+  /** The number of owners changes. */
+  readonly copiesVary: boolean
 }
 
 export interface WriteOperation {

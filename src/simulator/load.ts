@@ -38,6 +38,8 @@ export interface LoadOptions {
   readonly clusterId: string
   readonly keyspaces: readonly Keyspace[]
   readonly peerCount: number
+  /** The number of copies of each key changes. */
+  readonly copiesVary: boolean
   readonly observers: readonly HistoryObserver[]
   readonly prng: Prng
   /** Client operations in a virtual second, all clients together. */
@@ -122,8 +124,8 @@ export class Load {
   #isDelivered = false
 
   constructor(options: LoadOptions) {
-    const { keyspaces, peerCount, keyCount, clients } = options
-    const facts = keyspaces.map((keyspace) => factsOf(keyspace, peerCount))
+    const { keyspaces, peerCount, copiesVary, keyCount, clients } = options
+    const facts = keyspaces.map((keyspace) => factsOf(keyspace, peerCount, copiesVary))
     this.#options = options
     this.#prng = options.prng
     this.#keyspaceIds = new Map(keyspaces.map(({ name, id }) => [name, id]))
@@ -341,8 +343,8 @@ function drawMix(prng: Prng): Mix {
 const READ_LEVELS: readonly Level[] = ['quorum', 'quorum', 'quorum', 'all', 'one']
 const WRITE_LEVELS: readonly Level[] = ['quorum', 'quorum', 'quorum', 'quorum', 'all', 'one']
 
-function factsOf(keyspace: Keyspace, peerCount: number): KeyspaceFacts {
+function factsOf(keyspace: Keyspace, peerCount: number, copiesVary: boolean): KeyspaceFacts {
   const owners = keyspace.strategy === 'full' ? peerCount : Math.min(keyspace.replicas, peerCount)
   const isSloppy = keyspace.quorum === 'sloppy'
-  return { name: keyspace.name, conflicts: keyspace.conflicts, isSloppy, owners }
+  return { name: keyspace.name, conflicts: keyspace.conflicts, isSloppy, owners, copiesVary }
 }

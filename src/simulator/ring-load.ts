@@ -1,13 +1,16 @@
 /**
  * What operators do to the ring while the load goes on and faults strike: peers join, one after the other or
- * together, leave, or die for good and are removed; now and then somebody else asks for the same at once.
+ * together, leave, or die for good and are removed, and keyspaces get more copies or fewer; now and then
+ * somebody else asks for the same at once.
  */
 import { present } from '../base/assert.ts'
 import { toKvError } from '../base/error.ts'
 import type { NodeId } from '../base/ids.ts'
 import type { Prng } from '../base/prng.ts'
 import type { Client } from '../client/client.ts'
+import type { KeyspaceShape } from '../wire/requests.ts'
 import type { DataLoss } from './data-loss.ts'
+import { LOAD_KEYSPACES } from './load.ts'
 import { chance, exponential, pick } from './sim-random.ts'
 import type { SimPeer, Simulation } from './simulation.ts'
 
@@ -17,6 +20,13 @@ const INTERVAL_MS = 45_000
 const REMOVE_AGAIN_MS = 2000
 /** Fewer would leave keys with fewer owners. */
 const MIN_PEERS = 3
+/** One copy would leave nothing to check: whoever is down takes it along. */
+const SHAPES: readonly Partial<KeyspaceShape>[] = [
+  { strategy: 'ring', replicas: 2 },
+  { strategy: 'ring', replicas: 3 },
+  { strategy: 'ring', replicas: 4 },
+  { strategy: 'full' },
+]
 /** The others know of these from the beginning: somebody has to be there. */
 const STAYING = ['10.0.0.1', '10.0.0.2']
 
@@ -24,10 +34,11 @@ export interface RingCounts {
   joins: number
   leaves: number
   removals: number
+  alterations: number
 }
 
 export class RingLoad {
-  readonly counts: RingCounts = { joins: 0, leaves: 0, removals: 0 }
+  readonly counts: RingCounts = { joins: 0, leaves: 0, removals: 0, alterations: 0 }
   readonly #simulation: Simulation
   readonly #clients: readonly Client[]
   readonly #dataLoss: DataLoss
@@ -68,15 +79,23 @@ export class RingLoad {
   }
 
   #change(): void {
-    const kind = pick(this.#prng, ['join', 'join', 'leave', 'remove'] as const)
+    const kind = pick(this.#prng, ['join', 'join', 'leave', 'remove', 'alter'] as const)
     if (kind === 'join') {
       if (this.#simulation.admit() !== null) this.counts.joins += 1
       return
     }
+    if (kind === 'alter') return void this.#alter()
     const peer = this.#chooseWhoGoes()
     if (peer === null) return
     if (kind === 'leave') void this.#leave(peer)
     else if (this.#dead.size === 0) this.#kill(peer)
+  }
+
+  async #alter(): Promise<void> {
+    const name = pick(this.#prng, Object.keys(LOAD_KEYSPACES))
+    const shape = pick(this.#prng, SHAPES)
+    const { service } = pick(this.#prng, this.#clients)
+    if (await this.#ask(() => service.alterKeyspace(name, shape))) this.counts.alterations += 1
   }
 
   #chooseWhoGoes(): SimPeer | null {

@@ -259,6 +259,7 @@ class Scenario {
       clusterId: configuration?.clusterId ?? '',
       keyspaces,
       peerCount: this.simulation.peers.length,
+      copiesVary: this.#options.ring === true,
       observers: this.#checks.history,
       prng: this.#prng.fork('load'),
       ratePerSecond: this.#options.ratePerSecond ?? 20,
@@ -303,6 +304,9 @@ class Scenario {
     if (!peers.every((peer) => peer.node?.isWhole === true)) return null
     // An open change waits for all members.
     if (!this.simulation.isFormed()) return null
+    // Without one of two owners there is no quorum.
+    const keyspaces = peers[0]?.node?.configuration?.keyspaces ?? []
+    if (keyspaces.some(({ strategy, replicas }) => strategy === 'ring' && replicas < 3)) return null
     // One that is being stopped is about to be started again.
     const ready = peers.filter((peer) => peer.state === 'ready')
     if (ready.length === 0) return null
@@ -387,7 +391,7 @@ const NO_LOAD: LoadCounts = {
   siblingReads: 0,
 }
 
-const NO_RING_CHANGES: RingCounts = { joins: 0, leaves: 0, removals: 0 }
+const NO_RING_CHANGES: RingCounts = { joins: 0, leaves: 0, removals: 0, alterations: 0 }
 
 function sparesOf({ ring }: ScenarioOptions): number {
   return ring === true ? MAX_JOINS : 0

@@ -13,8 +13,9 @@ import type { KeyspaceFacts, ReadOperation, WriteOperation } from '../../src/sim
 
 export const ACTOR = parseActorId('00000000000000aa')
 export const OTHER = parseActorId('00000000000000bb')
-export const SIBLINGS: KeyspaceFacts = { name: 'siblings', conflicts: 'siblings', isSloppy: false, owners: 3 }
-export const LWW: KeyspaceFacts = { name: 'lww', conflicts: 'lww', isSloppy: false, owners: 3 }
+const STRICT = { isSloppy: false, owners: 3, copiesVary: false }
+export const SIBLINGS: KeyspaceFacts = { name: 'siblings', conflicts: 'siblings', ...STRICT }
+export const LWW: KeyspaceFacts = { name: 'lww', conflicts: 'lww', ...STRICT }
 
 export function dot(n: number, actor: ActorId = ACTOR): Dot {
   return { actor, n }

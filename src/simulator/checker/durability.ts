@@ -114,7 +114,8 @@ export function createDurabilityChecker(purged: (place: Place) => DotSet): Durab
       const had = (dropped.get(place) ?? []).filter(({ atMs }) => atMs > write.startMs)
       const before: Disks[] = had.map(({ host, seen }) => new Map([[host, new Map([[place, seen]])]]))
       const count = holders(place, reply, [...kinds, ...lost, ...before])
-      const promised = Math.max(write.w, write.disksTold)
+      const asked = write.keyspace.copiesVary ? 1 : write.w
+      const promised = Math.max(asked, write.disksTold)
       if (count < promised) throw new Violation(2, tooFew(write, count, promised))
     },
   }
