@@ -276,11 +276,14 @@ export class RingChange {
   }
 
   #unready(acks: readonly Ack[]): string | null {
-    const waiting = acks.filter(({ waitsFor }) => waitsFor !== null)
-    const shown = waiting.slice(0, MAX_NAMES).map(({ nodeId, waitsFor }) => {
-      return `${this.#parts.peers.nameOf(nodeId)} ${waitsFor}`
+    const waiting = new Map<string, NodeId[]>()
+    for (const { nodeId, waitsFor } of acks) {
+      if (waitsFor !== null) waiting.set(waitsFor, [...(waiting.get(waitsFor) ?? []), nodeId])
+    }
+    const shown = [...waiting].slice(0, MAX_NAMES).map(([waitsFor, nodeIds]) => {
+      return `${this.#names(nodeIds.sort())}${nodeIds.length > 1 ? ' each' : ''} ${waitsFor}`
     })
-    return waiting.length === 0 ? null : shown.join('; ')
+    return waiting.size === 0 ? null : shown.join('; ')
   }
 
   /** Null: nobody is there any more for whom it would be. */
@@ -372,9 +375,24 @@ export class RingChange {
       ? this.#presentJoiners().map(({ nodeId }) => nodeId)
       : (after ?? []).filter((nodeId) => before?.includes(nodeId) !== true)
     const leaving = (before ?? []).filter((nodeId) => after?.includes(nodeId) !== true)
+    const { excluded, altered, keyspaces } = configuration
     const parts: string[] = []
-    if (joining.length > 0) parts.push(`join of ${this.#names(joining)}`)
-    if (leaving.length > 0) parts.push(`leave of ${this.#names(leaving)}`)
+    const add = (what: string, nodeIds: readonly NodeId[]): void => {
+      if (nodeIds.length > 0) parts.push(`${what} of ${this.#names(nodeIds)}`)
+    }
+    add('join', joining)
+    add(
+      'leave',
+      leaving.filter((nodeId) => !excluded.includes(nodeId)),
+    )
+    add(
+      'removal',
+      leaving.filter((nodeId) => excluded.includes(nodeId)),
+    )
+    for (const { id } of altered) {
+      const name = keyspaces.find((keyspace) => keyspace.id === id)?.name
+      parts.push(`alteration of keyspace ${name}`)
+    }
     return parts.length === 0 ? 'change of the ring' : parts.join(', ')
   }
 

@@ -256,10 +256,11 @@ export class LocalService implements KvService {
     if (pending !== null) warnings.push(pending)
     for (const [nodeId, report] of reports) warnings.push(...dataWarnings(this.#addressOf(nodeId), report))
     warnings.push(...purgeWarnings(reports.values()))
-    const { members } = this.#parts.ring().configuration
+    const { members, excluded } = this.#parts.ring().configuration
     for (const { id, address, state, catchingUp, quarantined } of peers) {
       const isMember = members.some(({ nodeId }) => nodeId === id)
       if (state === 'DJ' && !isMember) warnings.push(`${address} ${NEVER_CAME}`)
+      else if (excluded.includes(id as NodeId)) warnings.push(`${address} ${LEFT_OUT}`)
       else if (state.startsWith('D')) warnings.push(`${address} ${why}`)
       if (catchingUp !== null) warnings.push(`${address} is ${catchingUp}`)
       else if (quarantined !== null && quarantined > 0) {
@@ -277,6 +278,9 @@ export class LocalService implements KvService {
 /** Of one who is down and was not let in yet: the cluster does without it. */
 const NEVER_CAME =
   'is down and was no member yet: start it again, or let it be forgotten, which takes about a minute'
+
+/** Of one who was given up: it cannot come back. */
+const LEFT_OUT = 'is being removed: do not start it again with the data directory that it had'
 
 /** What to do about a peer that is down. It may run, and must not be started twice. */
 function whyDown(activeFaults: readonly string[] | null): string {

@@ -41,7 +41,9 @@ async function renderStatus(status: ClusterStatus): Promise<string> {
       dim(peer.id),
     ])
   const { version, phase, pending } = status.layout
-  const change = phase === 'stable' ? '' : ` (${phase}${pending === null ? '' : `: ${pending}`})`
+  // What it waits for is said below.
+  const isSaid = pending === null || status.warnings.includes(pending)
+  const change = phase === 'stable' ? '' : ` (${phase}${isSaid ? '' : `: ${pending}`})`
   const lines = [
     await renderTable(columns, rows),
     '',
