@@ -9,6 +9,7 @@ import type { CreatePeerOptions } from './peer.ts'
 const COMMON: Readonly<Partial<Record<keyof CreatePeerOptions, Option<unknown>>>> = {
   port: PEER_OPTIONS.port,
   host: PEER_OPTIONS.host,
+  replace: PEER_OPTIONS.replace,
   zone: PEER_OPTIONS.zone,
   weight: PEER_OPTIONS.weight,
   maxValueBytes: PEER_OPTIONS.maxValue,

@@ -43,6 +43,11 @@ export interface CreatePeerOptions {
    * `host:port` of peers of the cluster to join. Without them an empty directory makes a new cluster of one.
    */
   readonly join?: readonly string[]
+  /**
+   * With `join`: address or id of a member that is down for good, whose place this peer is to take. Default:
+   * it is one more.
+   */
+  readonly replace?: string
   /** Replicas of a key go to distinct zones first. */
   readonly zone?: string
   /** Share of the ring relative to the others: 1 … 1000, by default 100. */
@@ -222,6 +227,7 @@ function nodeOptionsOf(options: CreatePeerOptions): NodeOptions {
     advertise: advertise === null ? null : parseAddress(advertise),
     advertiseHost: advertise === null ? advertisedHost(options.host ?? DEFAULT_HOST) : null,
     join: (options.join ?? []).map(parseAddress),
+    replace: options.replace === undefined || options.replace === '' ? null : options.replace,
     zone: options.zone ?? DEFAULT_NODE_OPTIONS.zone,
     weight: options.weight ?? DEFAULT_NODE_OPTIONS.weight,
     maxValueBytes: options.maxValueBytes ?? DEFAULT_NODE_OPTIONS.maxValueBytes,

@@ -21,6 +21,8 @@ type JoinReply = Extract<ConfigurationAnswer, { type: 'joinReply' }>
 
 export interface ClusterJoinParts {
   readonly self: Member
+  /** Address or id of a dead member whose place this peer is to take; null: it is one more. */
+  readonly replaces: string | null
   readonly random: Random
   readonly log: Log
   readonly timing: ConfigurationTiming
@@ -74,7 +76,8 @@ export class ClusterJoin {
     if (driver === null) return notTaken('the peer that was asked is no member any more')
     if (driver !== self.nodeId && !request.isForwarded) return this.#handOn(request, driver)
     try {
-      ringChange.join({ nodeId: request.nodeId, zone: request.zone, weight: request.weight })
+      const { nodeId, zone, weight, replaces } = request
+      ringChange.join({ nodeId, zone, weight }, replaces)
     } catch (error) {
       if (!(error instanceof KvError)) throw error
       return error.retryable ? notTaken(error.message) : refused(error.message)
@@ -104,9 +107,8 @@ export class ClusterJoin {
 
   /** @returns whether the peer will see to it @throws CONFLICT when it will never be */
   async #ask(candidate: NodeId): Promise<boolean> {
-    const { self, rpc, timing, peers, log } = this.#parts
-    const { nodeId, zone, weight } = self
-    const request: JoinRequest = { type: 'joinRequest', nodeId, zone, weight, isForwarded: false }
+    const { self, replaces, rpc, timing, peers, log } = this.#parts
+    const request: JoinRequest = { type: 'joinRequest', ...self, replaces, isForwarded: false }
     let reply: ConfigurationAnswer
     try {
       // Twice the time, because the peer that is asked may have to ask another.

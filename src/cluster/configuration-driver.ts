@@ -33,6 +33,8 @@ import { Acceptor } from './votes.ts'
 export interface ConfigurationDriverParts {
   readonly identity: Member & { readonly bootNonce: string }
   readonly effects: Pick<Effects, 'clock' | 'random' | 'storage' | 'log'>
+  /** Address or id of a dead member whose place this peer is to take when it joins. */
+  readonly replaces: string | null
   readonly rpc: ConfigurationRpc
   readonly peers: PeerView
   /** Why this peer is not ready for the next step of a change of the ring, in words; null: it is. */
@@ -93,7 +95,9 @@ export class ConfigurationDriver {
     this.#spread = spread
     this.#decision = decision
     this.#ringChange = ringChange
-    this.#join = new ClusterJoin({ ...shared, self: { nodeId, zone, weight }, pauses, spread, ringChange })
+    const self = { nodeId, zone, weight }
+    const { replaces } = parts
+    this.#join = new ClusterJoin({ ...shared, self, replaces, pauses, spread, ringChange })
   }
 
   /**

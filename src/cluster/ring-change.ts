@@ -48,6 +48,8 @@ export interface RingChangeParts {
 
 interface Joining {
   readonly member: Member
+  /** The member whose place it takes: it goes with the same change, once it is down. */
+  readonly replaced: NodeId | null
   askedAtMs: number
 }
 
@@ -96,17 +98,21 @@ export class RingChange {
     return configuration === undefined ? null : this.#driverOf(configuration)
   }
 
-  /** @throws CONFLICT, INVALID_ARGUMENT when it cannot join; OVERLOADED when too many wait */
-  join(member: Member): void {
+  /**
+   * @param replaces address or id of a dead member whose place it takes; null: it is one more
+   * @throws CONFLICT, INVALID_ARGUMENT when it cannot join; UNAVAILABLE, OVERLOADED when it cannot yet
+   */
+  join(member: Member, replaces: string | null): void {
     const configuration = this.#parts.current()?.configuration
     if (configuration === undefined) throw new KvError('UNAVAILABLE', 'this peer is in no cluster yet')
     checkJoin(configuration, member)
+    const replaced = replaces === null ? null : this.#replaceable(configuration, replaces)
     if (this.#joining.size >= MAX_JOINING && !this.#joining.has(member.nodeId)) {
       throw new KvError('OVERLOADED', 'too many peers join at once; they are added one after the other')
     }
     const nowMs = this.#parts.clock.monotonic()
     if (this.#joining.size === 0) this.#windowEndsMs = nowMs + this.#parts.timing.joinWindowMs
-    this.#joining.set(member.nodeId, { member, askedAtMs: nowMs })
+    this.#joining.set(member.nodeId, { member, replaced, askedAtMs: nowMs })
     this.nudge()
   }
 
@@ -233,7 +239,8 @@ export class RingChange {
       return timing.retryMs
     }
 
-    const waitedFor = membersWaitedFor(configuration)
+    const replaced = configuration.phase === 'stable' ? this.#replaced() : []
+    const waitedFor = membersWaitedFor(configuration).filter((nodeId) => !replaced.includes(nodeId))
     const acks = await spread.collect(decided, waitedFor)
     if (this.#parts.current() !== decided) return 0
     if (this.#lacksJoiners(configuration)) return timing.retryMs
@@ -251,7 +258,7 @@ export class RingChange {
       this.#heldMs = Math.min(timing.heldRetryMs, 2 * this.#heldMs)
       return this.#heldMs
     }
-    const next = await this.#next(decided, acks)
+    const next = await this.#next(decided, acks, replaced)
     if (this.#parts.current() !== decided) return 0
     if (next === null) return timing.retryMs
     this.#heldMs = FIRST_HELD_RETRY_MS
@@ -287,12 +294,16 @@ export class RingChange {
   }
 
   /** Null: nobody is there any more for whom it would be. */
-  async #next(decided: Decided, acks: readonly Ack[]): Promise<Configuration | null> {
+  async #next(
+    decided: Decided,
+    acks: readonly Ack[],
+    replaced: readonly NodeId[],
+  ): Promise<Configuration | null> {
     const { clock } = this.#parts
     const { configuration } = decided
     switch (configuration.phase) {
       case 'stable':
-        return this.#begin(decided)
+        return this.#begin(decided, replaced)
       case 'begun':
         return switchOver(configuration, clock.now())
       case 'switched':
@@ -304,9 +315,10 @@ export class RingChange {
 
   /**
    * Whoever asked is asked back: what began has no way back, and waits for all. Who was left out of the
-   * change before goes.
+   * change before goes, and who is replaced.
+   * @param replaced who was not waited for
    */
-  async #begin(decided: Decided): Promise<Configuration | null> {
+  async #begin(decided: Decided, replaced: readonly NodeId[]): Promise<Configuration | null> {
     const { spread, clock } = this.#parts
     const joining = this.#presentJoiners()
     const answering = await spread.answering(
@@ -316,7 +328,10 @@ export class RingChange {
     const present = joining.filter(({ nodeId }) => answering.includes(nodeId))
     const { excluded } = decided.configuration
     if (present.length + excluded.length === 0) return null
-    const alteration = { joining: present, leaving: excluded, dead: excluded }
+    const dead = [...new Set([...excluded, ...this.#replacedBy(present)])]
+    // Of whom its successor is not there any more it has to be heard.
+    if (!replaced.every((nodeId) => dead.includes(nodeId))) return null
+    const alteration = { joining: present, leaving: dead, dead }
     return begin(decided.configuration, alteration, clock.now())
   }
 
@@ -331,8 +346,32 @@ export class RingChange {
 
   /** One that died since it asked would hold up everybody: a member is waited for. */
   #presentJoiners(): readonly Member[] {
-    const members = [...this.#joining.values()].map(({ member }) => member)
-    return members.filter(({ nodeId }) => this.#parts.peers.isAlive(nodeId))
+    const { peers } = this.#parts
+    return [...this.#joining.values()].flatMap(({ member, replaced }) => {
+      const isInPlace = replaced === null || !peers.isAlive(replaced)
+      return isInPlace && peers.isAlive(member.nodeId) ? [member] : []
+    })
+  }
+
+  /** Members that go because somebody is there in their place. */
+  #replaced(): readonly NodeId[] {
+    return this.#replacedBy(this.#presentJoiners())
+  }
+
+  #replacedBy(joining: readonly Member[]): readonly NodeId[] {
+    return joining.flatMap(({ nodeId }) => this.#joining.get(nodeId)?.replaced ?? [])
+  }
+
+  /** @throws CONFLICT when there is no such member; UNAVAILABLE while it is up */
+  #replaceable({ members }: Configuration, name: string): NodeId {
+    const { peers } = this.#parts
+    const found = members.find(({ nodeId }) => nodeId === name || peers.nameOf(nodeId) === name)
+    if (found === undefined) {
+      const advice = "'kvctl status' shows who is; without --replace this peer joins as one more"
+      throw new KvError('CONFLICT', `${name} is no member of this cluster: ${advice}`)
+    }
+    if (!peers.isAlive(found.nodeId)) return found.nodeId
+    throw new KvError('UNAVAILABLE', `${name} is up: its place is taken once it is down, and for good`)
   }
 
   #driverOf(configuration: Configuration): NodeId | null {

@@ -36,6 +36,11 @@ export const PEER_OPTIONS = {
     default: [],
     help: 'a peer of the cluster to join; may be repeated. Without it and without data: a new cluster of one',
   }),
+  replace: text(/^[A-Za-z0-9._:[\]%-]{0,300}$/, 'an address or an id', {
+    default: '',
+    placeholder: 'PEER',
+    help: 'with --join: address or id of a member that is down for good; this peer is to take its place',
+  }),
   zone: text(/^[A-Za-z0-9._-]{0,64}$/, 'up to 64 characters of A-Z a-z 0-9 . _ -', {
     default: '',
     placeholder: 'ZONE',

@@ -15,6 +15,8 @@ export interface NodeOptions {
   readonly advertiseHost: string | null
   /** Peers of the cluster to join, when the directory belongs to none yet. None: a new cluster of one. */
   readonly join: readonly Address[]
+  /** Address or id of a dead member whose place this peer is to take when it joins; null: it is one more. */
+  readonly replace: string | null
   readonly zone: string
   readonly weight: number
   /** Of a new cluster; one that is joined has its own. */
@@ -37,6 +39,7 @@ export const DEFAULT_NODE_OPTIONS: Omit<NodeOptions, 'listen'> = {
   advertise: null,
   advertiseHost: null,
   join: [],
+  replace: null,
   zone: '',
   weight: 100,
   partitionCount: DEFAULT_PARTITION_COUNT,

@@ -179,6 +179,7 @@ function assembleCluster(
   )
   const configuration: ConfigurationDriver = new ConfigurationDriver({
     identity: { nodeId, bootNonce, zone: options.zone, weight: options.weight },
+    replaces: options.replace,
     effects,
     rpc: configurationRpc(rpc),
     peers: {

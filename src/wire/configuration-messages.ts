@@ -26,6 +26,8 @@ const id = field.requestId
 const number = field.configurationNumber
 export const ballot = struct({ round: uint(), nodeId: field.nodeId, bootNonce: string(64) })
 const configuration = bytes(MAX_CONFIGURATION_BYTES, 1)
+/** Of an address or an id. */
+const MAX_REPLACED_LENGTH = 300
 const pending = optional(string(MAX_PENDING_LENGTH))
 
 export const configurationRequests = {
@@ -44,6 +46,8 @@ export const configurationRequests = {
       nodeId: field.nodeId,
       zone: string(MAX_ZONE_LENGTH),
       weight: uint(MAX_WEIGHT),
+      /** Address or id of a dead member whose place it is to take. */
+      replaces: optional(string(MAX_REPLACED_LENGTH)),
       isForwarded: bool,
     },
   ],

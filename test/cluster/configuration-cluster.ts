@@ -228,6 +228,7 @@ export class TestCluster {
       {
         identity,
         effects,
+        replaces: null,
         rpc: { call: (to, question, timeoutMs) => this.#call(peer, life, to, question, timeoutMs) },
         peers: {
           isAlive: (nodeId) => this.#hears(peer.nodeId, nodeId),

@@ -218,6 +218,31 @@ test('an old owner that dies for good while another peer joins is left out, too'
   assert.equal(holdings(rest), { own: 3 * KEYS, foreign: 0 })
 })
 
+test('a new peer takes the place of one that is down for good, once it is down', async () => {
+  const { world, peers } = await cluster(4)
+  await fill(world, world.client(...peers))
+  const [first, , , last] = peers as [TestPeer, TestPeer, TestPeer, TestPeer]
+  const join = peers.map(({ address }) => address)
+  const stranger = world.peer(6, { join, replace: '10.0.0.9:7000' })
+  assert.match((await rejection(stranger.start())).message, /10\.0\.0\.9:7000 is no member of this cluster/)
+  await stranger.stop()
+
+  const fifth = world.peer(5, { join, replace: last.address })
+  void fifth.begin().catch(() => undefined)
+  await world.pass(5000)
+  const { layout } = await world.settle(fifth.node.service.status().catch(() => first.node.service.status()))
+  assert.is(layout.phase, 'stable', 'it waits')
+  const before = first.node.configuration?.number ?? 0
+  last.crash()
+  const rest = [...peers.slice(0, 3), fifth]
+  assert.ok(await world.until(() => isStable(rest, 4)))
+  assert.ok(first.node.configuration?.removed.includes(last.node.nodeId))
+  assert.is(first.node.configuration?.number, before + 3, 'begin, switch and finish: one change')
+  await checkAll(world, world.client(...rest))
+  assert.ok(await world.until(() => holdings(rest).foreign === 0))
+  assert.equal(holdings(rest), { own: 3 * KEYS, foreign: 0 })
+})
+
 test('the number of copies is changed while it serves, and so is the strategy', async () => {
   const { world, peers } = await cluster(4)
   await fill(world, world.client(...peers))

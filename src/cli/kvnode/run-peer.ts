@@ -46,6 +46,7 @@ export async function runPeer(options: PeerOptions, events: PeerEvents): Promise
       advertise: options.advertise === '' ? null : options.advertise,
       allowHost: options.allowHost,
       join: options.join,
+      replace: options.replace,
       zone: options.zone,
       weight: options.weight,
       maxValueBytes: options.maxValue,
