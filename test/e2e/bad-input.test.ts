@@ -48,7 +48,7 @@ function assertRefused(finished: Finished, code: number, ...said: readonly strin
 test('unknown commands and flags, missing and superfluous words are named: exit code 2', async () => {
   const attempts: readonly [readonly string[], string][] = [
     [['fetch', 'x'], "unknown command 'fetch'"],
-    [['keyspace', 'make'], "unknown command 'keyspace make'; there are: create, drop, list"],
+    [['keyspace', 'make'], "unknown command 'keyspace make'; there are: alter, create, drop, list"],
     [['fault', 'bogus'], "unknown command 'fault bogus'; there are: delay, drop, fail, heal"],
     [['fault', 'drop', 'A', 'B'], "'drop' is written: kvctl fault drop A B 30%"],
     [['get'], 'KEY'],
@@ -59,7 +59,7 @@ test('unknown commands and flags, missing and superfluous words are named: exit 
     [['get', 'a', '--timeout', '0'], "--timeout is '0'; allowed: a whole number, at least 1"],
     [['status', 'now'], 'unexpected argument: now'],
     [['keyspace', 'list', 'all'], 'unexpected argument: all'],
-    [['keyspace', '--json', 'list'], "'keyspace' is followed by one of: create, drop, list"],
+    [['keyspace', '--json', 'list'], "'keyspace' is followed by one of: alter, create, drop, list"],
     [['--json', 'status'], 'the command comes first, then its flags: kvctl COMMAND --json'],
     [['put', 'a', 'b', '--blind', '--context', 'c'], '--blind and --context exclude each other'],
     [['del', 'a', '--blind', '--context', 'c'], '--blind and --context exclude each other'],

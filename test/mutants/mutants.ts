@@ -166,8 +166,8 @@ export const MUTANTS: readonly Mutant[] = [
       },
       {
         file: 'src/coordinator/quorum-read.ts',
-        text: 'owners.includes(this.with.selfId) && this.#isComplete',
-        instead: 'owners.includes(this.with.selfId)',
+        text: 'all.includes(selfId) && this.#isComplete',
+        instead: 'all.includes(selfId)',
       },
     ],
   },

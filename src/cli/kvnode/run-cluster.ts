@@ -66,7 +66,7 @@ function tellWhoIsNew(
   const joiners = fresh.join(', ')
   const what = `${options.data} has the data of ${old} of these peers; ${joiners} will join their cluster`
   const advice = `--peers ${old} runs those there are, --clean deletes their data first`
-  process.stderr.write(`${what}\n(only while it holds no records; ${advice})\n`)
+  process.stderr.write(`${what}\n(${advice})\n`)
 }
 
 async function superviseCluster(
