@@ -12,7 +12,10 @@ import { KvError } from '../base/error.ts'
 import type { KeyspaceId, NodeId } from '../base/ids.ts'
 import type { Pauses } from '../cluster/pauses.ts'
 import type { Keyspace } from '../protocol/configuration.ts'
+import type { Digest } from '../protocol/hash-tree.ts'
 import type { Duty } from '../protocol/ring-change.ts'
+import type { Merged } from '../store/slot.ts'
+import { WorkShare } from '../store/work-share.ts'
 import type { PeerReply } from '../wire/peer-messages.ts'
 import type { Coordination } from './coordination.ts'
 import { Pace } from './pace.ts'
@@ -27,8 +30,10 @@ export interface CopyProgress {
 
 export const NOTHING_COPIED: Readonly<CopyProgress> = { partitions: 0, done: 0, records: 0, bytes: 0 }
 
-const PACE = { maxInFlight: 8, slowMs: 200, bytesPerSecond: 64 * 1024 * 1024 }
+const PACE = { maxInFlight: 8, slowMs: 100, bytesPerSecond: 64 * 1024 * 1024 }
 const WORKERS = 8
+/** Merged in one turn of the event loop: a millisecond or two. */
+const PIECE_RECORDS = 100
 const CALL_TIMEOUT_MS = 5000
 /** Until a source that has too much to do is asked again, and how often. */
 const BUSY_PAUSE_MS = 100
@@ -40,6 +45,9 @@ export class PartitionCopy {
   readonly #with: Coordination
   readonly #pauses: Pauses
   readonly #pace: Pace
+  readonly #share: WorkShare
+  /** Pieces are merged one after the other, whichever page they are of. */
+  #lastPiece: Promise<void> = Promise.resolve()
   /** Of which change the rest is. */
   #phaseNumber = 0
   /** By keyspace and partition: behind which key to go on; null: it was copied to its end. */
@@ -50,11 +58,13 @@ export class PartitionCopy {
     this.#with = coordination
     this.#pauses = pauses
     this.#pace = new Pace(coordination.clock, PACE)
+    this.#share = new WorkShare(coordination.clock, () => coordination.store.requestCount)
   }
 
   stop(): void {
     this.#isStopped = true
     this.#pace.stop()
+    this.#share.stop()
   }
 
   /**
@@ -76,7 +86,11 @@ export class PartitionCopy {
     for (const result of results) if (result.status === 'rejected') throw result.reason
   }
 
-  /** A source for each partition that is not here yet, where one of those that are up has something of it. */
+  /**
+   * A source for each partition that is not here yet, where one of those that are up has something of it.
+   * What came before a restart is here.
+   * @throws UNAVAILABLE while it is not known what is here
+   */
   async #plan(duties: readonly Duty[]): Promise<{ readonly duty: Duty; readonly source: NodeId }[]> {
     const open = duties.filter(({ keyspace, partition }) => {
       return this.#cursors.get(nameOf(keyspace.id, partition)) !== null
@@ -86,30 +100,40 @@ export class PartitionCopy {
       const source = up[duty.partition % Math.max(1, up.length)]
       return source === undefined ? [] : [{ duty, source }]
     })
-    const held = new Map<string, ReadonlySet<number>>()
+    const held = new Map<string, ReadonlyMap<number, Digest>>()
     for (const { duty, source } of choices) {
       const name = `${source} ${duty.keyspace.id}`
       if (!held.has(name)) held.set(name, await this.#heldBy(source, duty.keyspace.id))
     }
-    return choices.filter(({ duty, source }) => {
-      return held.get(`${source} ${duty.keyspace.id}`)?.has(duty.partition) === true
+    const trees = this.#with.store.hashTrees
+    if (trees === null) {
+      throw new KvError(
+        'UNAVAILABLE',
+        'what this disk holds is not known yet: its hash trees are being built',
+      )
+    }
+    return choices.filter(({ duty: { keyspace, partition }, source }) => {
+      const root = held.get(`${source} ${keyspace.id}`)?.get(partition)
+      return root !== undefined && root !== trees.root(keyspace.id, partition)
     })
   }
 
-  /** The partitions that both own and the source has records of. */
-  async #heldBy(source: NodeId, keyspaceId: KeyspaceId): Promise<ReadonlySet<number>> {
+  /** The partitions that both own and the source has records of, with the roots of their trees. */
+  async #heldBy(source: NodeId, keyspaceId: KeyspaceId): Promise<ReadonlyMap<number, Digest>> {
     const { rpc } = this.#with
     const { number } = this.#with.ring()
     try {
       const question = (id: number) => ({ type: 'roots', id, number, keyspaceId }) as const
       const reply = await rpc.call(source, 'data', CALL_TIMEOUT_MS, question)
       if (reply.type === 'refused' && reply.reason === 'stale') this.#with.sawNumber(source, reply.number)
-      if (reply.type !== 'rootsDone') return new Set()
-      const incomplete = new Set(reply.incomplete)
-      return new Set(reply.partitions.filter((partition) => !incomplete.has(partition)))
+      if (reply.type !== 'rootsDone') return new Map()
+      const { partitions, roots, incomplete } = reply
+      const held = new Map(partitions.map((partition, i) => [partition, roots[i] ?? 0n]))
+      for (const partition of incomplete) held.delete(partition)
+      return held
     } catch (error) {
       if (!(error instanceof KvError)) throw error
-      return new Set() // It does not answer: it is asked again with the next attempt.
+      return new Map() // It does not answer: it is asked again with the next attempt.
     }
   }
 
@@ -171,20 +195,43 @@ export class PartitionCopy {
   /** Fulfils when all of it is on disk. @throws KvError */
   async #store(keyspace: Keyspace, partition: number, { keys, records }: Page): Promise<void> {
     assert(keys.length === records.length, 'keys and records are side by side')
-    if (this.#with.ring().configuration.phaseNumber !== this.#phaseNumber) {
-      throw new KvError('UNAVAILABLE', 'the configuration changed meanwhile')
-    }
-    if (keys.length === 0) return
-    await new Promise<void>((resolve, reject) => {
-      let left = keys.length
-      for (const [i, key] of keys.entries()) {
-        this.#with.store.merge(keyspace, partition, key, records[i] as Bytes, null, (error) => {
-          left -= 1
-          if (error !== null) reject(error)
-          else if (left === 0) resolve()
-        })
+    const pieces: Promise<void>[] = []
+    for (let start = 0; start < keys.length; start += PIECE_RECORDS) {
+      const end = Math.min(keys.length, start + PIECE_RECORDS)
+      const merge = (i: number, done: Merged): void => {
+        this.#with.store.merge(keyspace, partition, keys[i] as Bytes, records[i] as Bytes, null, done)
       }
+      pieces.push(this.#inTurn(start, end, merge))
+    }
+    const results = await Promise.allSettled(pieces)
+    for (const result of results) if (result.status === 'rejected') throw result.reason
+  }
+
+  /** Fulfils when these are on disk; the next piece comes when this one is merged and rested from. */
+  #inTurn(start: number, end: number, merge: (i: number, done: Merged) => void): Promise<void> {
+    let stored: Promise<void> = Promise.resolve()
+    const merged = this.#lastPiece.then(async () => {
+      if (this.#with.ring().configuration.phaseNumber !== this.#phaseNumber) {
+        throw new KvError('UNAVAILABLE', 'the configuration changed meanwhile')
+      }
+      const startMs = this.#with.clock.monotonic()
+      stored = new Promise((resolve, reject) => {
+        let left = end - start
+        let failure: KvError | null = null
+        const done: Merged = (error) => {
+          left -= 1
+          failure ??= error
+          if (left > 0) return
+          if (failure === null) resolve()
+          else reject(failure)
+        }
+        for (let i = start; i < end; i++) merge(i, done)
+      })
+      stored.catch(() => undefined) // Whoever waits for it hears of it; that may be a little later.
+      await this.#share.rest(this.#with.clock.monotonic() - startMs, end - start)
     })
+    this.#lastPiece = merged.catch(() => undefined)
+    return merged.then(() => stored)
   }
 }
 

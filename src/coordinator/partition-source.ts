@@ -9,23 +9,35 @@ import { MAX_PAGE_RECORDS, type TransferRequest } from '../wire/transfer-message
 import type { Coordination } from './coordination.ts'
 import { isShared } from './shared-partitions.ts'
 
-/** Pages that are read for others at once. */
+/** Pages that are read for others at once, and questions that wait for their turn: they weigh nothing. */
 const MAX_PAGES = 4
+const MAX_WAITING = 256
 const PAGE_BYTES = 256 * 1024
 
 export class PartitionSource {
   readonly #with: Coordination
   #pages = 0
+  readonly #waiting: (() => void)[] = []
 
   constructor(coordination: Coordination) {
     this.#with = coordination
   }
 
   serve(from: NodeId, message: TransferRequest, link: PeerLink): void {
-    const { id, keyspaceId, partition, after } = message
+    const { id } = message
     const refusal = this.#refusal(from, message)
     if (refusal !== null) return this.#refuse(link, id, refusal)
-    if (this.#pages >= MAX_PAGES) return this.#refuse(link, id, 'overloaded')
+    if (this.#pages < MAX_PAGES) return this.#serve(message, link)
+    if (this.#waiting.length >= MAX_WAITING) return this.#refuse(link, id, 'overloaded')
+    // The configuration may be another one by then.
+    this.#waiting.push(() => {
+      const refusalNow = this.#refusal(from, message)
+      if (refusalNow === null) this.#serve(message, link)
+      else this.#refuse(link, id, refusalNow)
+    })
+  }
+
+  #serve({ id, keyspaceId, partition, after }: TransferRequest, link: PeerLink): void {
     this.#pages += 1
     this.#read(keyspaceId, partition, after)
       .then(
@@ -40,6 +52,7 @@ export class PartitionSource {
       )
       .finally(() => {
         this.#pages -= 1
+        while (this.#pages < MAX_PAGES && this.#waiting.length > 0) this.#waiting.shift()?.()
       })
   }
 

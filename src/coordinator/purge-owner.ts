@@ -8,6 +8,7 @@ import { type Digest, recordDigest } from '../protocol/hash-tree.ts'
 import type { HoldLedger } from '../protocol/hold-ledger.ts'
 import { isPurgeable, type PurgeRule } from '../protocol/purge.ts'
 import type { KeyRecord } from '../protocol/record.ts'
+import type { TreePlace } from '../store/hash-trees.ts'
 import { isBare } from '../store/record-codec.ts'
 import type { Refusal } from '../wire/data-messages.ts'
 import type { PurgeRequest } from '../wire/purge-messages.ts'
@@ -57,6 +58,11 @@ export class PurgeOwner {
   /** Fulfils when the disk is left alone. */
   stop(): Promise<void> {
     return this.#reclaimer.stop()
+  }
+
+  /** So many records went from the disk with the partition they were in, which is not this peer's any more. */
+  dropped({ keyspaceId, partition }: TreePlace, count: number): void {
+    this.#reclaimer.erased(keyspaceId, partition, count)
   }
 
   serve(from: NodeId, message: PurgeRequest, link: PeerLink): void {
@@ -172,7 +178,7 @@ export class PurgeOwner {
       if (!isTaken) resolve()
     })
     const held = this.#heldDigest(keyspace, partition, key)
-    if (step === 'erase' && held.digest === 0n) this.#reclaimer.erased(keyspace.id, partition)
+    if (step === 'erase' && held.digest === 0n) this.#reclaimer.erased(keyspace.id, partition, 1)
     return held.isBare || held.digest === 0n ? held.digest : DISAGREES
   }
 

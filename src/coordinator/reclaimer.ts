@@ -1,5 +1,5 @@
 /**
- * Brings the disk space of purged records back: LevelDB gives it back when it happens to rewrite the files
+ * Brings the disk space of records back that are gone, purged or no more this peer's: LevelDB gives it back when it happens to rewrite the files
  * they lie in, which after many deletes and few writes may take for ever. When enough records went and no
  * more have gone for a while, the partitions they were in are compacted, one slice after the other, each in
  * parts of a bounded size, with pauses as long as the work. A stop waits for one part at most.
@@ -38,14 +38,15 @@ export class Reclaimer {
     this.#pauses = new Pauses(coordination.clock)
   }
 
-  /** A record is gone from the disk. */
-  erased(keyspaceId: KeyspaceId, partition: number): void {
+  /** So many records are gone from the disk. */
+  erased(keyspaceId: KeyspaceId, partition: number, count: number): void {
+    if (count === 0) return
     let erased = this.#erased.get(keyspaceId)
     if (erased === undefined) {
       erased = { records: 0, partitions: new Set() }
       this.#erased.set(keyspaceId, erased)
     }
-    erased.records += 1
+    erased.records += count
     erased.partitions.add(partition)
     this.#lastMs = this.#with.clock.monotonic()
     if (this.#isRunning || this.#isStopped || erased.records < MIN_RECORDS) return

@@ -29,6 +29,7 @@ export class Leftovers {
   /** Under this configuration nothing is left over here. */
   #cleanNumber = 0
   #retryMs = FIRST_RETRY_MS
+  readonly #listeners: ((place: TreePlace, records: number) => void)[] = []
 
   constructor(store: Store, { clock, log }: Pick<Effects, 'clock' | 'log'>, host: LeftoversHost) {
     this.#store = store
@@ -44,6 +45,11 @@ export class Leftovers {
   /** Fulfils when nothing of it goes on. What is left the next start finds. */
   stop(): Promise<void> {
     return this.#job.stop()
+  }
+
+  /** Called when so many records are gone. */
+  onDropped(listener: (place: TreePlace, records: number) => void): void {
+    this.#listeners.push(listener)
   }
 
   configurationChanged(): void {
@@ -97,7 +103,9 @@ export class Leftovers {
     for (const place of places) {
       const now = this.#host.ring()
       if (this.#job.isStopped || now === null || !this.#isLeftOver(now, place)) return
-      records += await this.#store.removal.dropPartition(place)
+      const count = await this.#store.removal.dropPartition(place)
+      for (const listener of this.#listeners) listener(place, count)
+      records += count
     }
     this.#log.info('leftovers.dropped', { partitions: places.length, records, number: ring.number })
   }

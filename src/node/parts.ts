@@ -313,6 +313,7 @@ function assemblePurging(
   const member = new FenceMember(coordination, { nonce, generation }, hasLeftovers)
   const keeper = new FenceKeeper(coordination, effects.random, member)
   const purgeOwner = new PurgeOwner(coordination, options.purge, holds, member, keeper)
+  leftovers.onDropped((place, records) => purgeOwner.dropped(place, records))
   return { purger: new Purger(coordination, effects, options.purge, holds, purgeOwner, keeper), purgeOwner }
 }
 

@@ -6,6 +6,7 @@ import { type Bytes, copyBytes } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
 import { hash32 } from '../base/hash.ts'
 import type { KeyspaceId, StoreId } from '../base/ids.ts'
+import type { Clock } from '../effects/clock.ts'
 import type { Database } from '../effects/storage.ts'
 import type { DiskRecords } from './disk-records.ts'
 import type { CommitOperation, GroupCommit } from './group-commit.ts'
@@ -24,12 +25,16 @@ import { syncDatabase } from './life.ts'
 import type { RecordWriter } from './record-writer.ts'
 import type { StandIns } from './stand-ins.ts'
 import { isSound } from './tree-rebuild.ts'
+import { WorkShare } from './work-share.ts'
 
-/** Taken away at a time, whichever is less. */
-const CHUNK_RECORDS = 500
+/** Taken away at a time, whichever is less: a millisecond or two. */
+const CHUNK_RECORDS = 200
 const CHUNK_BYTES = 1024 * 1024
 
 export interface RemovalHost {
+  readonly clock: Clock
+  /** See `WorkShare`. */
+  requestCount(): number
   /** @throws UNAVAILABLE while it is not open */
   database(): Database
   /** The rest of the store, as it is now. */
@@ -45,10 +50,17 @@ export interface RemovalHost {
 
 export class Removal {
   readonly #host: RemovalHost
+  readonly #share: WorkShare
   readonly #dropped = new Set<KeyspaceId>()
 
   constructor(host: RemovalHost) {
     this.#host = host
+    this.#share = new WorkShare(host.clock, () => host.requestCount())
+  }
+
+  /** What goes on does so without rests, until there is no database any more. */
+  stop(): void {
+    this.#share.stop()
   }
 
   isDropped(keyspaceId: KeyspaceId): boolean {
@@ -104,6 +116,7 @@ export class Removal {
     if (refusal !== null) throw refusal
     this.#host.database()
     const { inventory } = this.#host.parts()
+    const startMs = this.#host.clock.monotonic()
     const removals = entries.map(([found, before]) => {
       const databaseKey = copyBytes(found)
       const keyHash = hash32(userKey(databaseKey))
@@ -115,6 +128,7 @@ export class Removal {
         writer.enqueue(slot, null, null, done, 0)
       })
     })
-    await Promise.all(removals)
+    const rest = this.#share.rest(this.#host.clock.monotonic() - startMs, 0)
+    await Promise.all([...removals, rest])
   }
 }

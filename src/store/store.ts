@@ -304,6 +304,11 @@ export class Store {
     return this.#commit.harden({ key: STORE_ID_KEY, value: utf8(this.#storeId), batch: 0 })
   }
 
+  /** Records that were asked for, ever, by requests and by whatever else reads single records. */
+  get requestCount(): number {
+    return this.#disk.requestCount
+  }
+
   /** Nothing waits for the disk. */
   get isIdle(): boolean {
     return this.#commit.isIdle
@@ -355,6 +360,8 @@ export class Store {
   #removalHost(): RemovalHost {
     const { inventory, standIns } = this
     return {
+      clock: this.#effects.clock,
+      requestCount: () => this.#disk.requestCount,
       database: () => this.#opened,
       parts: () => ({ storeId: this.#storeId, inventory, standIns, disk: this.#disk }),
       commit: this.#commit,
@@ -447,6 +454,7 @@ export class Store {
 
   async #close(): Promise<void> {
     const { log } = this.#effects
+    this.removal.stop()
     await this.#commit.barrier()
     this.#outage.stopResting()
     await this.#reopening

@@ -46,7 +46,7 @@ function open(): Bench {
 }
 
 function erase({ reclaimer }: Bench, count: number, partition: number, keyspaceId = ONE): void {
-  for (let i = 0; i < count; i++) reclaimer.erased(keyspaceId, partition)
+  for (let i = 0; i < count; i++) reclaimer.erased(keyspaceId, partition, 1)
 }
 
 test('few records are left to the database', async () => {

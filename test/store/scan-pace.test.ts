@@ -1,32 +1,9 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { Clock } from '../../src/effects/clock.ts'
 import { LONGEST_REST_MS, ScanPace, SHORTEST_REST_MS } from '../../src/store/scan-pace.ts'
+import { lateClock } from './late-clock.ts'
 
 const test = suite('pace of a scan')
-
-/** A clock whose timers end so late. */
-function lateClock(late: { ms: number }): Clock {
-  let nowMs = 0
-  return {
-    now: () => nowMs,
-    monotonic: () => nowMs,
-    setTimer: (ms, run) => {
-      let isCancelled = false
-      queueMicrotask(() => {
-        if (isCancelled) return
-        nowMs += ms + late.ms
-        run()
-      })
-      return {
-        cancel: () => {
-          isCancelled = true
-        },
-      }
-    },
-    defer: (run) => queueMicrotask(run),
-  }
-}
 
 test('rests that end late while there are requests become longer, others shorter', async () => {
   const late = { ms: 20 }

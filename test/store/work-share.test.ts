@@ -1,0 +1,70 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { Clock } from '../../src/effects/clock.ts'
+import { WorkShare } from '../../src/store/work-share.ts'
+import { lateClock } from './late-clock.ts'
+
+const test = suite('the share of bulk work')
+
+interface Setting {
+  readonly clock: Clock
+  readonly late: { ms: number }
+  /** Records that were asked for. */
+  readonly asked: { count: number }
+  readonly share: WorkShare
+}
+
+function begin(): Setting {
+  const late = { ms: 0 }
+  const asked = { count: 0 }
+  const clock = lateClock(late)
+  return { clock, late, asked, share: new WorkShare(clock, () => asked.count) }
+}
+
+/** How long the rest after a piece of 2 ms is meant to be, without what it ends late by. */
+async function restMs({ clock, late, asked, share }: Setting, requests: number): Promise<number> {
+  const startMs = clock.monotonic()
+  asked.count += requests + 100
+  await share.rest(2, 100)
+  const elapsedMs = clock.monotonic() - startMs
+  return elapsedMs === 0 ? 0 : elapsedMs - late.ms
+}
+
+test('without requests the next piece follows at once: what the work itself asks for is none', async () => {
+  const setting = begin()
+  for (let i = 0; i < 5; i++) assert.is(await restMs(setting, 0), 0)
+})
+
+test('while there are requests a rest is twice as long as the piece, and longer when rests end late', async () => {
+  const setting = begin()
+  assert.is(await restMs(setting, 1), 4)
+  setting.late.ms = 10
+  assert.is(await restMs(setting, 1), 4)
+  assert.is(await restMs(setting, 1), 8)
+  assert.is(await restMs(setting, 1), 16)
+  for (let i = 0; i < 10; i++) await restMs(setting, 1)
+  assert.is(await restMs(setting, 1), 32)
+  setting.late.ms = 0
+  for (let i = 0; i < 40; i++) await restMs(setting, 1)
+  assert.is(await restMs(setting, 1), 4)
+})
+
+test('a while after the last request nobody is given way to any more', async () => {
+  const setting = begin()
+  await restMs(setting, 1)
+  let rests = 0
+  while ((await restMs(setting, 0)) > 0) rests++
+  assert.ok(rests > 10 && rests < 100, `${rests} rests`)
+})
+
+test('a stop ends the rest at once, and there are no more', async () => {
+  const clock = { ...lateClock({ ms: 0 }), setTimer: () => ({ cancel: () => undefined }) }
+  let count = 0
+  const share = new WorkShare(clock, () => count++)
+  const resting = share.rest(2, 0)
+  share.stop()
+  await resting
+  await share.rest(2, 0)
+})
+
+test.run()
