@@ -183,30 +183,34 @@ export class Takeover {
     let failure: string | null = null
     try {
       await exchange.run(ring().configuration.keyspaces)
-      if (exchange.isComplete && phaseNumber === this.#phaseNumber) this.#note(source, exchange.compared)
-      this.#retryMs = FIRST_RETRY_MS
     } catch (error) {
       if (!(error instanceof KvError)) throw error
       failure = error.message
     }
+    // What was compared before something failed counts. With nothing new it is tried again ever later.
+    const isNews = phaseNumber === this.#phaseNumber && this.#note(source, exchange.compared)
+    if (isNews) this.#retryMs = FIRST_RETRY_MS
     this.#failure = failure
     const tookMs = Math.round(clock.monotonic() - startedMs)
     log.info('takeover.compared', { source, phaseNumber, ...progress, tookMs, failure })
   }
 
-  #note(source: NodeId, compared: TreeExchange['compared']): void {
+  /** Whether it was not known before. */
+  #note(source: NodeId, compared: TreeExchange['compared']): boolean {
+    let isNews = false
     for (const [keyspaceId, partitions] of compared) {
       for (const partition of partitions) {
         const name = nameOf(keyspaceId, partition)
         this.#compared.set(name, (this.#compared.get(name) ?? new Set()).add(source))
         const found = this.#duties.get(name)
-        found?.open.delete(source)
+        if (found?.open.delete(source) === true) isNews = true
         if (found?.open.size !== 0) continue
         this.#duties.delete(name)
         this.#with.arrivals.end(keyspaceId, partition)
       }
     }
     this.#endIfDone()
+    return isNews
   }
 
   #endIfDone(): void {

@@ -68,8 +68,16 @@ const MAX_PARTITION_CANDIDATES = 8192
 /** Of a message without its keys and values. */
 const MESSAGE_BYTES = 40
 
-interface Candidate {
+/** A partition whose trees differ. */
+interface Walk {
   readonly keyspace: Keyspace
+  readonly partition: number
+  /** All that differed was brought to both. */
+  isSettled: boolean
+}
+
+interface Candidate {
+  readonly walk: Walk
   readonly key: Bytes
 }
 
@@ -90,7 +98,9 @@ export class TreeExchange {
   readonly #peer: NodeId
   readonly #number: number
   readonly #scope: ExchangeScope
-  readonly #compared = new Map<KeyspaceId, readonly number[]>()
+  readonly #compared = new Map<KeyspaceId, number[]>()
+  /** Walked to their end, with candidates. */
+  #walks: Walk[] = []
   #candidates: Candidate[] = []
   #isCut = false
 
@@ -117,7 +127,7 @@ export class TreeExchange {
     return !this.#isCut && this.#progress.failed === 0
   }
 
-  /** After a run that was complete: what was compared, by keyspace. */
+  /** What both hold alike now, by keyspace: everything after a run that was complete, else a part. */
   get compared(): ReadonlyMap<KeyspaceId, readonly number[]> {
     return this.#compared
   }
@@ -141,10 +151,14 @@ export class TreeExchange {
     const theirGaps = new Set(incomplete)
     const shared = own.filter((partition) => !theirGaps.has(partition))
     this.#progress.partitions -= own.length - shared.length
-    this.#compared.set(keyspace.id, shared)
     const theirs = new Map(partitions.map((partition, i) => [partition, roots[i] ?? 0n]))
     const trees = this.#trees
     const differing = shared.filter((each) => trees.root(keyspace.id, each) !== (theirs.get(each) ?? 0n))
+    const isOpen = new Set(differing)
+    this.#compared.set(
+      keyspace.id,
+      shared.filter((partition) => !isOpen.has(partition)),
+    )
     this.#progress.compared += shared.length - differing.length
     const walk = async (): Promise<void> => {
       while (this.#candidates.length < MAX_CANDIDATES) {
@@ -167,11 +181,13 @@ export class TreeExchange {
 
   /** From the root of a partition's tree to the keys that differ. */
   async #walk(keyspace: Keyspace, partition: number): Promise<void> {
+    const walk: Walk = { keyspace, partition, isSettled: true }
     let places = [0]
     for (let bits = 0; bits < LEAF_BITS && places.length > 0; bits += FANOUT_BITS) {
       places = await this.#differingChildren(keyspace, partition, bits, places)
     }
-    if (places.length > 0) await this.#compareKeys(keyspace, partition, places)
+    if (places.length > 0) await this.#compareKeys(walk, places)
+    this.#walks.push(walk)
     this.#progress.compared += 1
   }
 
@@ -190,7 +206,8 @@ export class TreeExchange {
     return all.filter((child, i) => children[i] !== ours[child])
   }
 
-  async #compareKeys(keyspace: Keyspace, partition: number, leaves: readonly number[]): Promise<void> {
+  async #compareKeys(walk: Walk, leaves: readonly number[]): Promise<void> {
+    const { keyspace, partition } = walk
     const keyspaceId = keyspace.id
     const place = { keyspaceId, partition, leaves: new Set(leaves) }
     const ours = new Pages((after) => this.#with.store.partitions.list(place, after, MAX_LISTED_KEYS))
@@ -208,9 +225,10 @@ export class TreeExchange {
       if (order !== 0 || a?.digest !== b?.digest) {
         if (found++ >= MAX_PARTITION_CANDIDATES) {
           this.#isCut = true
+          walk.isSettled = false
           return
         }
-        this.#candidates.push({ keyspace, key })
+        this.#candidates.push({ walk, key })
       }
       if (order <= 0) ours.take()
       if (order >= 0) theirs.take()
@@ -218,34 +236,40 @@ export class TreeExchange {
   }
 
   async #lookAgain(): Promise<void> {
-    const candidates = this.#candidates
+    const [candidates, walks] = [this.#candidates, this.#walks]
     this.#candidates = []
-    if (candidates.length === 0) return
-    await this.#pauses.pause(SECOND_LOOK_MS)
+    this.#walks = []
+    if (candidates.length > 0) await this.#pauses.pause(SECOND_LOOK_MS)
     for (let i = 0; i < candidates.length; ) {
-      const { keyspace } = candidates[i] as Candidate
-      const some: Bytes[] = []
-      for (; some.length < MAX_LISTED_KEYS && candidates[i]?.keyspace === keyspace; i++) {
-        some.push((candidates[i] as Candidate).key)
+      const { keyspace } = (candidates[i] as Candidate).walk
+      const some: Candidate[] = []
+      for (; some.length < MAX_LISTED_KEYS && candidates[i]?.walk.keyspace === keyspace; i++) {
+        some.push(candidates[i] as Candidate)
       }
       await this.#repairDiffering(keyspace, some)
     }
+    for (const { keyspace, partition, isSettled } of walks) {
+      if (isSettled) this.#compared.get(keyspace.id)?.push(partition)
+    }
   }
 
-  async #repairDiffering(keyspace: Keyspace, keys: readonly Bytes[]): Promise<void> {
+  async #repairDiffering(keyspace: Keyspace, candidates: readonly Candidate[]): Promise<void> {
     const { store } = this.#with
     const keyspaceId = keyspace.id
+    const keys = candidates.map(({ key }) => key)
     const { digests } = await this.#ask('digestsDone', { type: 'digests', keyspaceId, keys })
-    const ring = this.#with.ring()
-    const rest = keys.flatMap((key, i) => {
+    const rest = candidates.flatMap(({ walk, key }, i) => {
       const theirs = digests[i] ?? 0n
-      return theirs === heldDigest(store, keyspaceId, ring.partitionOf(key), key) ? [] : [{ key, theirs }]
+      return theirs === heldDigest(store, keyspaceId, walk.partition, key) ? [] : [{ walk, key, theirs }]
     })
     this.#progress.differing += rest.length
     const work = async (): Promise<void> => {
       for (let next = rest.pop(); next !== undefined; next = rest.pop()) {
         if (await this.#repair(keyspace, next.key, next.theirs)) this.#progress.repaired += 1
-        else this.#progress.failed += 1
+        else {
+          this.#progress.failed += 1
+          next.walk.isSettled = false
+        }
       }
     }
     await together(this.#scope, work)

@@ -106,6 +106,48 @@ test('what a peer takes over is one of its tasks', async () => {
   assert.is(task?.repaired, KEYS, 'each record came once')
 })
 
+test('a newcomer that was started again copies nothing that it has', async () => {
+  const { world, peers } = await cluster(3, 'copied once')
+  await fill(world, world.client(...peers))
+  const [first, second] = peers as [TestPeer, TestPeer]
+  const fourth = world.peer(4, { join: peers.map(({ address }) => address) })
+  void fourth.begin().catch(() => undefined)
+  assert.ok(await world.until(() => fourth.node.configuration?.phase === 'begun'))
+  second.crash() // It holds the change open.
+  const copied = async (): Promise<number> => {
+    await world.pass(20_000)
+    const { tasks } = await world.settle(first.node.service.tasks())
+    const own = tasks.find(({ kind, peer }) => kind === 'takeover' && peer === fourth.node.nodeId)
+    return own?.repaired ?? Number.NaN
+  }
+  assert.ok((await copied()) > 0)
+  fourth.crash()
+  void fourth.begin().catch(() => undefined)
+  assert.is(await copied(), 0)
+  void second.begin().catch(() => undefined)
+  assert.ok(await world.until(() => isStable([...peers, fourth], 4)))
+})
+
+test('owners that cannot give what is taken over yet are asked ever more rarely', async () => {
+  const { world, peers } = await cluster(3, 'ever more rarely')
+  await fill(world, world.client(...peers))
+  const [first, second, third] = peers as [TestPeer, TestPeer, TestPeer]
+  const fourth = world.peer(4, { join: peers.map(({ address }) => address) })
+  void fourth.begin().catch(() => undefined)
+  assert.ok(await world.until(() => fourth.node.configuration?.phase === 'begun'))
+  third.crash()
+  third.host.disk.wipe()
+  void third.begin({ join: [first.address, second.address] }).catch(() => undefined)
+  const isLetIn = (): boolean => first.node.configuration?.reason?.startsWith('readmit') === true
+  assert.ok(await world.until(isLetIn))
+  second.crash() // The third needs it to catch up.
+  await world.pass(20_000)
+  const comparisons = (): number => world.logged.filter((event) => event === 'takeover.compared').length
+  const before = comparisons()
+  await world.pass(60_000)
+  assert.ok(comparisons() - before < 100, `${comparisons() - before} in a minute`)
+})
+
 test('a source, or the newcomer, that dies on the way is waited for, and goes on', async () => {
   for (const dying of [0, 1, 2, 3]) {
     const { world, peers } = await cluster(3, `dying ${dying}`)
