@@ -14,6 +14,8 @@ import type { Coordination } from './coordination.ts'
  */
 const FIRST_ASK_AGAIN_MS = 50
 const LAST_ASK_AGAIN_MS = 1000
+/** One that is behind fetches what it lacks at once: a few milliseconds. */
+const FIRST_BEHIND_MS = 5
 
 export abstract class OwnerExchange implements Exchange {
   readonly kind = 'data'
@@ -110,8 +112,10 @@ export abstract class OwnerExchange implements Exchange {
     else if (reply.reason === 'stale') {
       this.turnedStale()
       this.with.sawNumber(from, reply.number)
-    } else if (reply.reason === 'behind') this.askAgainLater(from)
-    else if (reply.reason === 'notOwner') this.declined(from)
+    } else if (reply.reason === 'behind') {
+      if (this.#askAgainMs === FIRST_ASK_AGAIN_MS) this.#askAgainMs = FIRST_BEHIND_MS
+      this.askAgainLater(from)
+    } else if (reply.reason === 'notOwner') this.declined(from)
     else this.missed(from)
   }
 
