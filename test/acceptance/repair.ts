@@ -8,7 +8,6 @@
  */
 import { spawnSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { formatBytes } from '../../src/cli/terminal.ts'
@@ -17,13 +16,13 @@ import { DEFAULT_KEYSPACE_OPTIONS } from '../../src/wire/requests.ts'
 import type { TaskInfo } from '../../src/wire/tasks.ts'
 import { endAll, isFormed, type PeerProcess, startCluster, until } from '../processes/peers.ts'
 import { median, Processes } from '../processes/processes.ts'
-import { fillDisk } from './filled-disk.ts'
+import { rebuilt, roundEnded, tasksOf } from '../processes/tasks.ts'
+import { refill } from './filled-disk.ts'
 import { bytesBetween } from './peer-traffic.ts'
 import { cannotRun, percent, Verdict } from './verdict.ts'
 
 const MEBIBYTE = 1024 * 1024
 const PATIENCE_MS = 300_000
-const POLL_MS = 100
 const LOADER = fileURLToPath(new URL('../benchmark/put-load.ts', import.meta.url))
 const WARM_UP_S = 5
 
@@ -102,54 +101,11 @@ async function foreground(keys: number, windowS: number): Promise<void> {
   verdict.check(`throughput with repair (${each})`, percent(ratio), '>= 90 %', ratio >= 0.9)
 }
 
-/** @returns bytes of a record */
-async function refill(
-  peers: readonly PeerProcess[],
-  keyspace: string,
-  count: number,
-  behind: readonly ((i: number) => boolean)[],
-): Promise<number> {
-  const client = await connect((peers[0] as PeerProcess).address)
-  const { partitionCount } = await client.service.ring()
-  const keyspaceId = (await client.service.keyspaces()).find(({ name }) => name === keyspace)?.id
-  client.close()
-  if (keyspaceId === undefined) throw new Error(`there is no keyspace ${keyspace}`)
-  await Promise.all(peers.map((peer) => peer.end('SIGTERM')))
-  let recordBytes = 0
-  for (const [i, { dataDir }] of peers.entries()) {
-    const isBehind = behind[i] as (i: number) => boolean
-    recordBytes = await fillDisk(dataDir, { keyspaceId, partitionCount, count, isBehind })
-  }
-  return recordBytes
-}
-
 /** @returns a client that asks the first of them */
 async function restart(peers: readonly PeerProcess[]): Promise<Client> {
   await Promise.all(peers.map((peer) => peer.start()))
   await until(peers, (status) => isFormed(status, peers.length), PATIENCE_MS)
   return connect((peers[0] as PeerProcess).address, { pinned: true })
-}
-
-/** Waits until so many peers have their trees. */
-async function rebuilt(client: Client, peerCount: number): Promise<readonly TaskInfo[]> {
-  return tasksOf(client, (tasks) => {
-    const done = tasks.filter(({ kind, state }) => kind === 'rebuild' && state === 'done')
-    return done.length >= peerCount ? done : null
-  })
-}
-
-async function tasksOf(
-  client: Client,
-  wanted: (tasks: readonly TaskInfo[]) => readonly TaskInfo[] | null,
-): Promise<readonly TaskInfo[]> {
-  const deadlineMs = performance.now() + PATIENCE_MS
-  for (;;) {
-    const { tasks } = await client.service.tasks()
-    const found = wanted(tasks)
-    if (found !== null) return found
-    if (performance.now() > deadlineMs) throw new Error(`still ${JSON.stringify(tasks)}`)
-    await sleep(POLL_MS)
-  }
 }
 
 interface Round {
@@ -165,19 +121,12 @@ async function round(client: Client, a: PeerProcess, b: PeerProcess): Promise<Ro
   const startMs = performance.now()
   const repairedBefore = sum(await repairs(client), 'repaired')
   await client.service.repair({ keyspace: null, round: name })
-  await ended(client, name, 1)
+  await roundEnded(client, name, 1)
   const tookMs = performance.now() - startMs
   const repaired = sum(await repairs(client), 'repaired') - repairedBefore
   const bytes = bytesBetween(a, b) - bytesBefore
   verdict.progress(`a round: ${repaired} repaired, ${formatBytes(bytes)} moved, ${seconds(tookMs)}`)
   return { tookMs, repaired, bytes }
-}
-
-function ended(client: Client, name: string, count: number): Promise<readonly TaskInfo[]> {
-  return tasksOf(client, (tasks) => {
-    const done = tasks.filter((task) => task.round === name && task.endedAgoMs !== null)
-    return done.length >= count ? done : null
-  })
 }
 
 async function repairs(client: Client): Promise<readonly TaskInfo[]> {
@@ -232,7 +181,7 @@ async function loadWithRepair(
   const name = randomUUID()
   const before = sum(await repairs(client), 'repaired')
   await client.service.repair({ keyspace: null, round: name })
-  await ended(client, name, 3)
+  await roundEnded(client, name, 3)
   const repaired = sum(await repairs(client), 'repaired') - before
   const tookMs = performance.now() - startMs
   const when = `${repaired} repaired, ended ${seconds(tookMs)} after the load began`

@@ -2,11 +2,12 @@
  * What an acceptance check measured, beside what was promised: a table for people, an exit code for scripts.
  */
 import { loadavg } from 'node:os'
-import { renderTable } from '../../src/cli/terminal.ts'
+import { printJson, renderTable } from '../../src/cli/terminal.ts'
 
 export class Verdict {
   readonly #title: string
   readonly #rows: string[][] = []
+  readonly #checks: object[] = []
   readonly #notes: string[] = []
   readonly #startMs = performance.now()
   readonly #loadBefore = loadavg()[0] ?? 0
@@ -20,6 +21,7 @@ export class Verdict {
   /** One promise: what was measured, what it had to be, whether it is. */
   check(what: string, measured: string | number, bound: string, holds: boolean): void {
     if (!holds) this.#failed++
+    this.#checks.push({ what, measured, required: bound, holds })
     this.#rows.push([what, String(measured), bound, holds ? 'holds' : 'FAILS'])
     this.progress(`${what}: ${measured} (${bound}) ${holds ? 'holds' : 'FAILS'}`)
   }
@@ -40,8 +42,13 @@ export class Verdict {
     process.stderr.write(`[${seconds.padStart(4)} s] ${line}\n`)
   }
 
-  /** Prints the table; the exit code is 1 when something does not hold. */
-  async print(): Promise<void> {
+  /**
+   * Prints the table; the exit code is 1 when something does not hold.
+   * @param details what a script is to have with the checks, as one JSON object in the table's place
+   */
+  async print(details: object | null = null): Promise<void> {
+    if (this.#failed > 0) process.exitCode = 1
+    if (details !== null) return printJson({ title: this.#title, checks: this.#checks, ...details })
     const columns = [{ title: 'what' }, { title: 'measured' }, { title: 'required' }, { title: '' }]
     const table = await renderTable(columns, this.#rows)
     const load = `load average ${this.#loadBefore.toFixed(1)} before, ${(loadavg()[0] ?? 0).toFixed(1)} after`
@@ -50,7 +57,6 @@ export class Verdict {
     process.stdout.write(
       [`${this.#title} (${seconds} s, ${load})`, table, ...this.#notes, result, ''].join('\n'),
     )
-    if (this.#failed > 0) process.exitCode = 1
   }
 }
 
