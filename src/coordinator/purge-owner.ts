@@ -60,7 +60,7 @@ export class PurgeOwner {
     return this.#reclaimer.stop()
   }
 
-  /** So many records went from the disk with the partition they were in, which is not this peer's any more. */
+  /** So many records went from the disk with their partition, which this peer owns no more. */
   dropped({ keyspaceId, partition }: TreePlace, count: number): void {
     this.#reclaimer.erased(keyspaceId, partition, count)
   }

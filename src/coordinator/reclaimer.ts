@@ -1,8 +1,9 @@
 /**
- * Brings the disk space of records back that are gone, purged or no more this peer's: LevelDB gives it back when it happens to rewrite the files
- * they lie in, which after many deletes and few writes may take for ever. When enough records went and no
- * more have gone for a while, the partitions they were in are compacted, one slice after the other, each in
- * parts of a bounded size, with pauses as long as the work. A stop waits for one part at most.
+ * Brings the disk space of records back that are gone, purged or no more this peer's: LevelDB gives it back
+ * when it happens to rewrite the files they lie in, which after many deletes and few writes may take for
+ * ever. When enough records went and no more have gone for a while, the partitions they were in are
+ * compacted, one slice after the other, each in parts of a bounded size, with pauses as long as the work. A
+ * stop waits for one part at most.
  */
 import { KvError } from '../base/error.ts'
 import type { KeyspaceId } from '../base/ids.ts'

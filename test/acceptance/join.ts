@@ -1,6 +1,6 @@
 /**
- * Whoever starts one more peer sees at once what that brings: `kvctl status` says that a peer joins and how far
- * it is, `kvctl tasks` what it takes over, and both how long it will take.
+ * Whoever starts one more peer sees at once what that brings: `kvctl status` says that a peer joins and how
+ * far it is, `kvctl tasks` what it takes over, and both how long it will take.
  *
  * Usage: npm run accept:join -- [--keys 300000] [--json]
  */

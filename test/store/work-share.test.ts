@@ -35,7 +35,7 @@ test('without requests the next piece follows at once: what the work itself asks
   for (let i = 0; i < 5; i++) assert.is(await restMs(setting, 0), 0)
 })
 
-test('while there are requests a rest is twice as long as the piece, and longer when rests end late', async () => {
+test('while there are requests a rest takes twice as long as a piece, more when it ends late', async () => {
   const setting = begin()
   assert.is(await restMs(setting, 1), 4)
   setting.late.ms = 10
