@@ -65,13 +65,14 @@ export class ConfigurationDecision {
       deadlineMs,
     )
     if (decided === null || this.#isStopped) return { ours: null, isUnknown }
-    await this.#spread.take(decided)
     const { number, members } = decided.configuration
-    if (decided === this.#adoption.current) {
-      // Who has left with it is to know that too.
+    if (number > this.#adoption.number) {
+      // All at once, not we first: until everybody has it, requests wait for those who have it not. Who has
+      // left with it is to know that too.
       const everyone = [...members, ...base.configuration.members].map(({ nodeId }) => nodeId)
       void this.#spread.collect(decided, [...new Set(everyone)])
     }
+    await this.#spread.take(decided)
     if (number > next.number) return { ours: null, isUnknown }
     return { ours: equalBytes(decided.bytes, value) ? decided.configuration : null, isUnknown: false }
   }

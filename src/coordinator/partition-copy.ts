@@ -16,6 +16,7 @@ import type { Digest } from '../protocol/hash-tree.ts'
 import type { Duty } from '../protocol/ring-change.ts'
 import type { Merged } from '../store/slot.ts'
 import { WorkShare } from '../store/work-share.ts'
+import type { Refusal } from '../wire/data-messages.ts'
 import type { PeerReply } from '../wire/peer-messages.ts'
 import type { Coordination } from './coordination.ts'
 import { Pace } from './pace.ts'
@@ -35,9 +36,16 @@ const WORKERS = 8
 /** Merged in one turn of the event loop: a millisecond or two. */
 const PIECE_RECORDS = 100
 const CALL_TIMEOUT_MS = 5000
-/** Until a source that has too much to do is asked again, and how often. */
+/** Until a source that cannot go on now is asked again, and how often. */
 const BUSY_PAUSE_MS = 100
 const MAX_BUSY_ANSWERS = 20
+/** Why a source that will go on does not do so now. */
+const PASSING: ReadonlySet<Refusal> = new Set(['overloaded', 'behind', 'stale'])
+
+interface Choice {
+  readonly duty: Duty
+  readonly source: NodeId
+}
 
 type Page = Extract<PeerReply, { type: 'recordsFetched' }>
 
@@ -74,7 +82,7 @@ export class PartitionCopy {
   async run(phaseNumber: number, duties: readonly Duty[], progress: CopyProgress): Promise<void> {
     if (phaseNumber !== this.#phaseNumber) this.#cursors = new Map()
     this.#phaseNumber = phaseNumber
-    const left = await this.#plan(duties)
+    const { left, isCut } = await this.#plan(duties)
     progress.partitions = progress.done + left.length
     const work = async (): Promise<void> => {
       for (let next = left.pop(); next !== undefined; next = left.pop()) {
@@ -84,14 +92,16 @@ export class PartitionCopy {
     }
     const results = await Promise.allSettled(Array.from({ length: WORKERS }, work))
     for (const result of results) if (result.status === 'rejected') throw result.reason
+    // Compared without having been copied they would come over one by one.
+    if (isCut) throw new KvError('UNAVAILABLE', 'an owner does not say yet what it holds')
   }
 
   /**
    * A source for each partition that is not here yet, where one of those that are up has something of it.
-   * What came before a restart is here.
+   * What came before a restart is here. `isCut`: some could not be asked.
    * @throws UNAVAILABLE while it is not known what is here
    */
-  async #plan(duties: readonly Duty[]): Promise<{ readonly duty: Duty; readonly source: NodeId }[]> {
+  async #plan(duties: readonly Duty[]): Promise<{ readonly left: Choice[]; readonly isCut: boolean }> {
     const open = duties.filter(({ keyspace, partition }) => {
       return this.#cursors.get(nameOf(keyspace.id, partition)) !== null
     })
@@ -100,7 +110,7 @@ export class PartitionCopy {
       const source = up[duty.partition % Math.max(1, up.length)]
       return source === undefined ? [] : [{ duty, source }]
     })
-    const held = new Map<string, ReadonlyMap<number, Digest>>()
+    const held = new Map<string, ReadonlyMap<number, Digest> | null>()
     for (const { duty, source } of choices) {
       const name = `${source} ${duty.keyspace.id}`
       if (!held.has(name)) held.set(name, await this.#heldBy(source, duty.keyspace.id))
@@ -112,28 +122,32 @@ export class PartitionCopy {
         'what this disk holds is not known yet: its hash trees are being built',
       )
     }
-    return choices.filter(({ duty: { keyspace, partition }, source }) => {
+    const left = choices.filter(({ duty: { keyspace, partition }, source }) => {
       const root = held.get(`${source} ${keyspace.id}`)?.get(partition)
       return root !== undefined && root !== trees.root(keyspace.id, partition)
     })
+    return { left, isCut: [...held.values()].includes(null) }
   }
 
-  /** The partitions that both own and the source has records of, with the roots of their trees. */
-  async #heldBy(source: NodeId, keyspaceId: KeyspaceId): Promise<ReadonlyMap<number, Digest>> {
+  /**
+   * The partitions that both own and the source has records of, with the roots of their trees. Null: it does
+   * not say now.
+   */
+  async #heldBy(source: NodeId, keyspaceId: KeyspaceId): Promise<ReadonlyMap<number, Digest> | null> {
     const { rpc } = this.#with
     const { number } = this.#with.ring()
     try {
       const question = (id: number) => ({ type: 'roots', id, number, keyspaceId }) as const
       const reply = await rpc.call(source, 'data', CALL_TIMEOUT_MS, question)
       if (reply.type === 'refused' && reply.reason === 'stale') this.#with.sawNumber(source, reply.number)
-      if (reply.type !== 'rootsDone') return new Map()
+      if (reply.type !== 'rootsDone') return null
       const { partitions, roots, incomplete } = reply
       const held = new Map(partitions.map((partition, i) => [partition, roots[i] ?? 0n]))
       for (const partition of incomplete) held.delete(partition)
       return held
     } catch (error) {
       if (!(error instanceof KvError)) throw error
-      return new Map() // It does not answer: it is asked again with the next attempt.
+      return null // It is asked again with the next attempt.
     }
   }
 
@@ -181,7 +195,7 @@ export class PartitionCopy {
         if (reply.type === 'recordsFetched') return reply
         if (reply.type !== 'refused') throw new KvError('INTERNAL', `peer ${source} answered ${reply.type}`)
         if (reply.reason === 'stale') this.#with.sawNumber(source, reply.number)
-        if (reply.reason !== 'overloaded') return null
+        if (!PASSING.has(reply.reason)) return null
       } catch (error) {
         if (!(error instanceof KvError) || error.code === 'INTERNAL') throw error
         return null // It does not answer.
