@@ -39,8 +39,8 @@ export function addClusterRoutes(app: FastifyInstance, { service, random }: Rout
     resource(app, `/v1/peers/:peer/${kind}`, {
       async POST(request, reply) {
         new Query(request.originalUrl, [])
-        await service[kind]((request.params as { readonly peer: string }).peer)
-        return reply.code(202).send({})
+        const changed = await service[kind]((request.params as { readonly peer: string }).peer)
+        return reply.code(202).send(changed)
       },
     })
   }

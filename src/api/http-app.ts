@@ -15,6 +15,7 @@ import { addClusterRoutes } from './cluster-routes.ts'
 import { addFaultRoutes } from './fault-routes.ts'
 import { addKeyspaceRoutes } from './keyspace-routes.ts'
 import { addKvRoutes, routedUrl } from './kv-routes.ts'
+import { addLayoutRoutes } from './layout-routes.ts'
 import { openApiDocument } from './openapi.ts'
 import { Query } from './query.ts'
 import { type RouteContext, resource, sendProblem } from './routes.ts'
@@ -85,6 +86,7 @@ function boundUnsentBytes(app: FastifyInstance): void {
 function addRoutes(app: FastifyInstance, context: RouteContext): void {
   addKvRoutes(app, context)
   addClusterRoutes(app, context)
+  addLayoutRoutes(app, context)
   addKeyspaceRoutes(app, context)
   addFaultRoutes(app, context)
   resource(app, '/openapi.json', {

@@ -2,9 +2,10 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { strictText } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
-import { type KeyspaceOptions, shownKeyspace } from '../wire/requests.ts'
+import { checkKeyspaceShape } from '../wire/request-check.ts'
+import { type KeyspaceOptions, type KeyspaceShape, shownKeyspace } from '../wire/requests.ts'
 import { invalid, Query } from './query.ts'
-import { type RouteContext, resource } from './routes.ts'
+import { jsonOf, type RouteContext, resource } from './routes.ts'
 
 export function addKeyspaceRoutes(app: FastifyInstance, { service }: RouteContext): void {
   resource(app, '/v1/keyspaces', {
@@ -23,6 +24,13 @@ export function addKeyspaceRoutes(app: FastifyInstance, { service }: RouteContex
     async PUT(request, reply) {
       const options = parseKeyspaceOptions(request.body)
       return reply.send(shownKeyspace(await service.createKeyspace(nameOf(request), options)))
+    },
+    async PATCH(request, reply) {
+      const name = nameOf(request)
+      const shape = jsonOf(request) as Partial<KeyspaceShape>
+      checkKeyspaceShape(shape)
+      await service.alterKeyspace(name, shape)
+      return reply.code(202).send({})
     },
     async DELETE(request, reply) {
       await service.dropKeyspace(nameOf(request))

@@ -2,11 +2,10 @@
 import { ERROR_CODES } from '../base/error.ts'
 import { MAX_REPLICAS } from '../protocol/configuration.ts'
 import { MAX_FAULT_DELAY_MS } from '../wire/faults.ts'
-import { PROBLEM_CONTENT_TYPE } from '../wire/problem.ts'
 import { DEFAULT_KEYSPACE_OPTIONS, DEFAULT_TIMEOUT_MS, MAX_KEY_BYTES } from '../wire/requests.ts'
 import { TTL_HELP } from '../wire/ttl.ts'
-
-type Json = Readonly<Record<string, unknown>>
+import { layoutPaths } from './openapi-layout.ts'
+import { type Json, json, operation, problem } from './openapi-parts.ts'
 
 const text = (description: string): Json => ({ type: 'string', description })
 const level = { oneOf: [{ enum: ['one', 'quorum', 'all'] }, { type: 'integer', minimum: 1 }] }
@@ -49,24 +48,12 @@ const writeParameters = [
   ),
 ]
 
-const problem = {
-  description: 'What went wrong, and what to do.',
-  content: { [PROBLEM_CONTENT_TYPE]: { schema: { $ref: '#/components/schemas/Problem' } } },
-}
 const contextHeaders = {
   'X-KV-Context': {
     schema: text('Everything this answer saw or wrote; pass it to the next write of the key.'),
   },
   'X-KV-Owners': { schema: { type: 'integer' } },
   'X-KV-Stand-Ins': { schema: { type: 'integer' } },
-}
-
-function json(description: string, schema: Json): Json {
-  return { description, content: { 'application/json': { schema } } }
-}
-
-function operation(summary: string, responses: Json, more: Json = {}): Json {
-  return { summary, ...more, responses: { ...responses, default: problem } }
 }
 
 const written = { 204: { description: 'On the disks of W owners.', headers: contextHeaders } }
@@ -184,6 +171,14 @@ const repairRequest = {
 const namePath = [parameter('path', 'name', { type: 'string' }, 'Name of a keyspace.')]
 const peerPath = [parameter('path', 'peer', { type: 'string' }, 'Address or id of a member.')]
 const anObject = { type: 'object' }
+const keyspaceShape = {
+  type: 'object',
+  additionalProperties: false,
+  properties: {
+    strategy: keyspaceOptions.properties.strategy,
+    replicas: keyspaceOptions.properties.replicas,
+  },
+}
 
 const problemSchema = {
   type: 'object',
@@ -239,15 +234,16 @@ export function openApiDocument(maxValueBytes: number): Json {
       '/v1/peers/{peer}/leave': {
         parameters: peerPath,
         post: operation('Has a member hand over what it owns, and stop.', {
-          202: json('It has begun; /v1/tasks and /v1/status tell the rest.', anObject),
+          202: json('It has begun, or is `staged`; /v1/tasks and /v1/status tell the rest.', anObject),
         }),
       },
       '/v1/peers/{peer}/remove': {
         parameters: peerPath,
         post: operation('Takes a member that is down for good out of the cluster.', {
-          202: json('It has begun; what it owned is rebuilt from the other owners.', anObject),
+          202: json('It has begun, or is `staged`; what it owned is rebuilt from the others.', anObject),
         }),
       },
+      ...layoutPaths,
       '/v1/ring': {
         get: operation(
           'Who owns what.',
@@ -270,6 +266,11 @@ export function openApiDocument(maxValueBytes: number): Json {
           {
             requestBody: { content: { 'application/json': { schema: keyspaceOptions } } },
           },
+        ),
+        patch: operation(
+          'Changes how many copies there are of its keys; what is left out stays.',
+          { 202: json('It has begun, or there was nothing to change; /v1/status tells the rest.', anObject) },
+          { requestBody: { content: { 'application/json': { schema: keyspaceShape } } } },
         ),
         delete: operation('Drops a keyspace and all its keys.', { 204: { description: 'Dropped.' } }),
       },

@@ -10,6 +10,7 @@ const COMMON: Readonly<Partial<Record<keyof CreatePeerOptions, Option<unknown>>>
   port: PEER_OPTIONS.port,
   host: PEER_OPTIONS.host,
   replace: PEER_OPTIONS.replace,
+  manualLayout: PEER_OPTIONS.manualLayout,
   zone: PEER_OPTIONS.zone,
   weight: PEER_OPTIONS.weight,
   maxValueBytes: PEER_OPTIONS.maxValue,

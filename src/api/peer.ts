@@ -48,6 +48,11 @@ export interface CreatePeerOptions {
    * it is one more.
    */
   readonly replace?: string
+  /**
+   * A new cluster stages changes of its ring until they are applied; in one that does not, the join of this
+   * peer is staged. False by default.
+   */
+  readonly manualLayout?: boolean
   /** Replicas of a key go to distinct zones first. */
   readonly zone?: string
   /** Share of the ring relative to the others: 1 … 1000, by default 100. */
@@ -228,6 +233,7 @@ function nodeOptionsOf(options: CreatePeerOptions): NodeOptions {
     advertiseHost: advertise === null ? advertisedHost(options.host ?? DEFAULT_HOST) : null,
     join: (options.join ?? []).map(parseAddress),
     replace: options.replace === undefined || options.replace === '' ? null : options.replace,
+    manualLayout: options.manualLayout ?? DEFAULT_NODE_OPTIONS.manualLayout,
     zone: options.zone ?? DEFAULT_NODE_OPTIONS.zone,
     weight: options.weight ?? DEFAULT_NODE_OPTIONS.weight,
     maxValueBytes: options.maxValueBytes ?? DEFAULT_NODE_OPTIONS.maxValueBytes,

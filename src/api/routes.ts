@@ -26,7 +26,7 @@ export type Handler = (request: FastifyRequest, reply: FastifyReply) => Promise<
 export function resource(
   app: FastifyInstance,
   path: string,
-  handlers: Partial<Record<'GET' | 'PUT' | 'POST' | 'DELETE', Handler>>,
+  handlers: Partial<Record<'GET' | 'PUT' | 'PATCH' | 'POST' | 'DELETE', Handler>>,
 ): void {
   const allowed = new Set<string>('GET' in handlers ? ['HEAD'] : [])
   for (const [method, handler] of Object.entries(handlers)) {

@@ -1,10 +1,12 @@
 /** What a peer does for others, asked over a link: the same words as the node's own service. */
 import type { KeyspaceId } from '../base/ids.ts'
+import { type LayoutChange, type LayoutInfo, type LayoutPlanInfo, parseLayoutChange } from '../wire/layout.ts'
 import {
   checkGet,
   checkKey,
   checkKeyspaceId,
   checkKeyspaceName,
+  checkKeyspaceShape,
   checkPut,
   checkRepair,
   completeKeyspaceOptions,
@@ -23,6 +25,7 @@ import {
   type KvService,
   type PutReply,
   type PutRequest,
+  type RingChangeReply,
   type RingInfo,
 } from '../wire/requests.ts'
 import type { RepairRequest, RepairStart, TaskList } from '../wire/tasks.ts'
@@ -112,25 +115,42 @@ export class RemoteService implements KvService {
     expect(await this.#ask({ type: 'dropKeyspace', id: 0, keyspaceId }, true), 'dropKeyspaceDone')
   }
 
-  async alterKeyspace(
-    which: string | KeyspaceId,
-    { strategy, replicas }: Partial<KeyspaceShape>,
-  ): Promise<void> {
+  async alterKeyspace(which: string | KeyspaceId, wanted: Partial<KeyspaceShape>): Promise<void> {
+    checkKeyspaceShape(wanted)
+    const { strategy, replicas } = wanted
     const keyspaceId = typeof which === 'number' ? which : keyspaceNamed(await this.keyspaces(), which).id
     const shape = { strategy: strategy ?? null, replicas: replicas ?? null }
     expect(await this.#ask({ type: 'alterKeyspace', id: 0, keyspaceId, ...shape }, true), 'alterKeyspaceDone')
   }
 
-  async leave(peer: string): Promise<void> {
-    expect(await this.#ask({ type: 'changeRing', id: 0, kind: 'leave', peer }, true), 'changeRingDone')
+  async leave(peer: string): Promise<RingChangeReply> {
+    return expect(await this.#ask({ type: 'changeRing', id: 0, kind: 'leave', peer }, true), 'changeRingDone')
   }
 
-  async remove(peer: string): Promise<void> {
-    expect(await this.#ask({ type: 'changeRing', id: 0, kind: 'remove', peer }, true), 'changeRingDone')
+  async remove(peer: string): Promise<RingChangeReply> {
+    return expect(
+      await this.#ask({ type: 'changeRing', id: 0, kind: 'remove', peer }, true),
+      'changeRingDone',
+    )
   }
 
-  #ask(question: Question, isWrite = false): Promise<Answer> {
-    return this.#router.ask(question, { isWrite, isRepeatable: true, timeoutMs: DEFAULT_TIMEOUT_MS })
+  async layout(): Promise<LayoutInfo> {
+    return expect(await this.#ask({ type: 'layout', id: 0 }), 'layoutDone')
+  }
+
+  async planLayout(): Promise<LayoutPlanInfo> {
+    return expect(await this.#ask({ type: 'planLayout', id: 0 }), 'planLayoutDone')
+  }
+
+  /** To apply is not sent again: the second time it would not be the layout that was looked at any more. */
+  async changeLayout(given: LayoutChange): Promise<LayoutInfo> {
+    const change = parseLayoutChange(given)
+    const question = { type: 'changeLayout', id: 0, ...change } as const
+    return expect(await this.#ask(question, true, change.action !== 'apply'), 'changeLayoutDone')
+  }
+
+  #ask(question: Question, isWrite = false, isRepeatable = true): Promise<Answer> {
+    return this.#router.ask(question, { isWrite, isRepeatable, timeoutMs: DEFAULT_TIMEOUT_MS })
   }
 }
 

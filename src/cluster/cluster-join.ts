@@ -5,9 +5,11 @@
  */
 import { KvError } from '../base/error.ts'
 import type { NodeId } from '../base/ids.ts'
+import type { Clock } from '../effects/clock.ts'
 import type { Log } from '../effects/log.ts'
 import { type Random, shuffled } from '../effects/random.ts'
-import type { Member } from '../protocol/configuration.ts'
+import type { Configuration, Member } from '../protocol/configuration.ts'
+import { stage } from '../protocol/staged-changes.ts'
 import type { ConfigurationAnswer, ConfigurationQuestion } from '../wire/configuration-messages.ts'
 import { clip } from '../wire/configuration-messages.ts'
 import type { ConfigurationAdoption } from './configuration-adoption.ts'
@@ -16,6 +18,9 @@ import type { ConfigurationSpread } from './configuration-spread.ts'
 import type { Pauses } from './pauses.ts'
 import type { RingChange } from './ring-change.ts'
 
+/** Joins that are being staged at once; the others ask again. */
+const MAX_STAGING = 64
+
 type JoinRequest = Extract<ConfigurationQuestion, { type: 'joinRequest' }>
 type JoinReply = Extract<ConfigurationAnswer, { type: 'joinReply' }>
 
@@ -23,6 +28,9 @@ export interface ClusterJoinParts {
   readonly self: Member
   /** Address or id of a dead member whose place this peer is to take; null: it is one more. */
   readonly replaces: string | null
+  /** Its join is to be staged, also where joins are not. */
+  readonly isManual: boolean
+  readonly clock: Clock
   readonly random: Random
   readonly log: Log
   readonly timing: ConfigurationTiming
@@ -32,10 +40,16 @@ export interface ClusterJoinParts {
   readonly adoption: ConfigurationAdoption
   readonly spread: ConfigurationSpread
   readonly ringChange: RingChange
+  /** Gets a change decided that moves no data. */
+  change(make: (configuration: Configuration) => Configuration): Promise<Configuration>
 }
+
+const STAGED = "is staged: 'kvctl layout plan' shows what it brings, 'kvctl layout apply' begins it"
 
 export class ClusterJoin {
   readonly #parts: ClusterJoinParts
+  /** Peers whose joins are being staged by us. */
+  readonly #staging = new Set<NodeId>()
   #obstacle: string | null = null
   #isStopped = false
 
@@ -72,17 +86,38 @@ export class ClusterJoin {
       void spread.bring(request.nodeId, current)
       return taken(ringChange.pendingReason)
     }
+    const { isManual, staged } = current.configuration
+    const isStaged = staged.some(({ nodeId, kind }) => nodeId === request.nodeId && kind === 'join')
+    if (isStaged) return taken(`the join of ${this.#parts.peers.nameOf(request.nodeId)} ${STAGED}`)
     const driver = ringChange.driver()
     if (driver === null) return notTaken('the peer that was asked is no member any more')
     if (driver !== self.nodeId && !request.isForwarded) return this.#handOn(request, driver)
     try {
       const { nodeId, zone, weight, replaces } = request
-      ringChange.join({ nodeId, zone, weight }, replaces)
+      const member = { nodeId, zone, weight }
+      const replaced = ringChange.checkJoin(member, replaces)
+      if (isManual || request.isStaged) this.#stage(current.configuration, member, replaced)
+      else ringChange.join(member, replaced)
     } catch (error) {
       if (!(error instanceof KvError)) throw error
       return error.retryable ? notTaken(error.message) : refused(error.message)
     }
     return taken(ringChange.pendingReason)
+  }
+
+  /** Goes on behind the answer: who joins asks again. @throws CONFLICT, INVALID_ARGUMENT */
+  #stage(configuration: Configuration, member: Member, replaces: NodeId | null): void {
+    const { change, clock, log } = this.#parts
+    const { nodeId } = member
+    const make = (base: Configuration): Configuration => {
+      return stage(base, { kind: 'join', ...member, replaces }, clock.now())
+    }
+    make(configuration)
+    if (this.#staging.has(nodeId) || this.#staging.size >= MAX_STAGING) return
+    this.#staging.add(nodeId)
+    change(make)
+      .catch((error: unknown) => log.debug('join.not_staged', { peer: nodeId, error }))
+      .finally(() => this.#staging.delete(nodeId))
   }
 
   stop(): void {
@@ -107,8 +142,9 @@ export class ClusterJoin {
 
   /** @returns whether the peer will see to it @throws CONFLICT when it will never be */
   async #ask(candidate: NodeId): Promise<boolean> {
-    const { self, replaces, rpc, timing, peers, log } = this.#parts
-    const request: JoinRequest = { type: 'joinRequest', ...self, replaces, isForwarded: false }
+    const { self, replaces, isManual, rpc, timing, peers, log } = this.#parts
+    const words = { replaces, isStaged: isManual, isForwarded: false }
+    const request: JoinRequest = { type: 'joinRequest', ...self, ...words }
     let reply: ConfigurationAnswer
     try {
       // Twice the time, because the peer that is asked may have to ask another.

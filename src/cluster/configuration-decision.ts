@@ -26,6 +26,7 @@ export interface Decision {
 }
 
 export class ConfigurationDecision {
+  readonly #self: NodeId
   readonly #clock: Clock
   readonly #adoption: ConfigurationAdoption
   readonly #proposer: ConfigurationProposer
@@ -38,12 +39,14 @@ export class ConfigurationDecision {
   #isStopped = false
 
   constructor(
+    self: NodeId,
     clock: Clock,
     adoption: ConfigurationAdoption,
     proposer: ConfigurationProposer,
     spread: ConfigurationSpread,
     isAlive: (nodeId: NodeId) => boolean,
   ) {
+    this.#self = self
     this.#clock = clock
     this.#adoption = adoption
     this.#proposer = proposer
@@ -59,7 +62,7 @@ export class ConfigurationDecision {
    * @throws OVERLOADED when too many wait; INTERNAL when the disk fails
    */
   async decide(base: Decided, next: Configuration, deadlineMs: number): Promise<Decision> {
-    const value = encodeConfiguration(next)
+    const value = encodeConfiguration({ ...next, decidedBy: this.#self })
     const { decided, isUnknown } = await this.#inTurn(
       () => this.#proposer.propose(base, value, deadlineMs),
       deadlineMs,
@@ -152,7 +155,7 @@ export class ConfigurationDecision {
 /**
  * @param isUnknown an earlier attempt may have succeeded: then a failure on top of it may be our own doing
  */
-function apply(
+export function apply(
   change: (configuration: Configuration) => Configuration,
   configuration: Configuration,
   isUnknown: boolean,

@@ -30,11 +30,18 @@ import { Pauses } from './pauses.ts'
 import { RingChange } from './ring-change.ts'
 import { Acceptor } from './votes.ts'
 
+/** How long it is tried to stage the join of a peer, before that asks again. */
+const STAGE_TIMEOUT_MS = 5000
+
+type ChangeOf = (configuration: Configuration) => Configuration
+
 export interface ConfigurationDriverParts {
   readonly identity: Member & { readonly bootNonce: string }
   readonly effects: Pick<Effects, 'clock' | 'random' | 'storage' | 'log'>
   /** Address or id of a dead member whose place this peer is to take when it joins. */
   readonly replaces: string | null
+  /** A cluster that it founds stages changes of the ring; where it joins its join is staged. */
+  readonly isManual: boolean
   readonly rpc: ConfigurationRpc
   readonly peers: PeerView
   /** Why this peer is not ready for the next step of a change of the ring, in words; null: it is. */
@@ -78,7 +85,7 @@ export class ConfigurationDriver {
       parse: (bytes) => spread.parse(bytes),
       bring: (to, decided) => spread.bring(to, decided),
     })
-    const decision = new ConfigurationDecision(clock, adoption, proposer, spread, (peer) =>
+    const decision = new ConfigurationDecision(nodeId, clock, adoption, proposer, spread, (peer) =>
       peers.isAlive(peer),
     )
     const ringChange = new RingChange({
@@ -96,8 +103,9 @@ export class ConfigurationDriver {
     this.#decision = decision
     this.#ringChange = ringChange
     const self = { nodeId, zone, weight }
-    const { replaces } = parts
-    this.#join = new ClusterJoin({ ...shared, self, replaces, pauses, spread, ringChange })
+    const { replaces, isManual } = parts
+    const change = (make: ChangeOf) => decision.change(make, STAGE_TIMEOUT_MS)
+    this.#join = new ClusterJoin({ ...shared, self, replaces, isManual, pauses, spread, ringChange, change })
   }
 
   /**
@@ -158,6 +166,7 @@ export class ConfigurationDriver {
       member: { nodeId, zone, weight },
       acceptorId: this.#acceptor.acceptorId,
       partitionCount,
+      isManual: this.#parts.isManual,
       nowMs: effects.clock.now(),
     })
     await this.#adoption.adopt({ configuration, bytes: encodeConfiguration(configuration) })

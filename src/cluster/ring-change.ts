@@ -15,9 +15,9 @@ import type { Log } from '../effects/log.ts'
 import type { Configuration, Member } from '../protocol/configuration.ts'
 import { begin, checkJoin, finish, switchOver } from '../protocol/configuration-change.ts'
 import { createRing } from '../protocol/ring.ts'
-import { findShortage, membersWaitedFor } from '../protocol/ring-change.ts'
+import { findShortage, isLossAccepted, membersWaitedFor } from '../protocol/ring-change.ts'
 import type { Decided } from './configuration-adoption.ts'
-import type { Decision } from './configuration-decision.ts'
+import { apply, type Decision } from './configuration-decision.ts'
 import type { ConfigurationTiming, PeerView } from './configuration-rpc.ts'
 import type { Ack, ConfigurationSpread } from './configuration-spread.ts'
 
@@ -100,13 +100,21 @@ export class RingChange {
 
   /**
    * @param replaces address or id of a dead member whose place it takes; null: it is one more
-   * @throws CONFLICT, INVALID_ARGUMENT when it cannot join; UNAVAILABLE, OVERLOADED when it cannot yet
+   * @returns the id of that member
+   * @throws CONFLICT, INVALID_ARGUMENT when it cannot join; UNAVAILABLE when it cannot yet
    */
-  join(member: Member, replaces: string | null): void {
+  checkJoin(member: Member, replaces: string | null): NodeId | null {
     const configuration = this.#parts.current()?.configuration
     if (configuration === undefined) throw new KvError('UNAVAILABLE', 'this peer is in no cluster yet')
     checkJoin(configuration, member)
-    const replaced = replaces === null ? null : this.#replaceable(configuration, replaces)
+    return replaces === null ? null : this.#replaceable(configuration, replaces)
+  }
+
+  /**
+   * Lets a peer join, of whom `checkJoin` had nothing to say.
+   * @param replaced the dead member whose place it takes @throws OVERLOADED
+   */
+  join(member: Member, replaced: NodeId | null): void {
     if (this.#joining.size >= MAX_JOINING && !this.#joining.has(member.nodeId)) {
       throw new KvError('OVERLOADED', 'too many peers join at once; they are added one after the other')
     }
@@ -135,7 +143,7 @@ export class RingChange {
     do {
       const decided = this.#parts.current()
       if (decided === null) throw new KvError('UNAVAILABLE', 'this peer is in no cluster yet')
-      const next = change(decided.configuration)
+      const next = apply(change, decided.configuration, isUnknown)
       if (next === decided.configuration) return next
       const held = await this.#lookAround(decided, next)
       if (this.#parts.current() !== decided) continue
@@ -275,11 +283,12 @@ export class RingChange {
     const unready = this.#unready(acks)
     if (unready !== null) return unready
     const shortage = findShortage(createRing(configuration))
-    if (shortage === null) return null
+    if (shortage === null || isLossAccepted(configuration)) return null
     const { keyspace, partition, owners, left } = shortage
     const where = `of partition ${partition} of keyspace ${keyspace.name}`
     const few = `${left.length} of ${owners.length} owners ${where} are left`
-    return `${few}: acknowledged writes may be missing there`
+    const advice = "'kvctl layout accept-loss' lets the change go on with what is left"
+    return `${few}: acknowledged writes may be missing there; ${advice}`
   }
 
   #unready(acks: readonly Ack[]): string | null {

@@ -41,6 +41,12 @@ export const PEER_OPTIONS = {
     placeholder: 'PEER',
     help: 'with --join: address or id of a member that is down for good; this peer is to take its place',
   }),
+  manualLayout: toggle({
+    default: false,
+    help:
+      'a new cluster stages joins, leaves and removals until kvctl layout apply; in one that does not, the ' +
+      'join of this peer is staged',
+  }),
   zone: text(/^[A-Za-z0-9._-]{0,64}$/, 'up to 64 characters of A-Z a-z 0-9 . _ -', {
     default: '',
     placeholder: 'ZONE',

@@ -20,6 +20,7 @@ import type { Refusal } from '../wire/data-messages.ts'
 import type { PeerReply } from '../wire/peer-messages.ts'
 import type { Coordination } from './coordination.ts'
 import { Pace } from './pace.ts'
+import { askSizes } from './partition-sizes.ts'
 
 export interface CopyProgress {
   /** Of all that are copied: those that a source has something of. */
@@ -27,9 +28,17 @@ export interface CopyProgress {
   done: number
   records: number
   bytes: number
+  /** What `bytes` will be, about, as the sources say; null: none has said. */
+  expectedBytes: number | null
 }
 
-export const NOTHING_COPIED: Readonly<CopyProgress> = { partitions: 0, done: 0, records: 0, bytes: 0 }
+export const NOTHING_COPIED: Readonly<CopyProgress> = {
+  partitions: 0,
+  done: 0,
+  records: 0,
+  bytes: 0,
+  expectedBytes: null,
+}
 
 const PACE = { maxInFlight: 8, slowMs: 100, bytesPerSecond: 64 * 1024 * 1024 }
 const WORKERS = 8
@@ -84,13 +93,17 @@ export class PartitionCopy {
     this.#phaseNumber = phaseNumber
     const { left, isCut } = await this.#plan(duties)
     progress.partitions = progress.done + left.length
+    const before = progress.bytes
+    const sized = this.#sizeOf([...left]).then((bytes) => {
+      progress.expectedBytes = before + bytes
+    })
     const work = async (): Promise<void> => {
       for (let next = left.pop(); next !== undefined; next = left.pop()) {
         if (await this.#copy(next.duty.keyspace, next.duty.partition, next.source, progress))
           progress.done += 1
       }
     }
-    const results = await Promise.allSettled(Array.from({ length: WORKERS }, work))
+    const results = await Promise.allSettled([sized, ...Array.from({ length: WORKERS }, work)])
     for (const result of results) if (result.status === 'rejected') throw result.reason
     // Compared without having been copied they would come over one by one.
     if (isCut) throw new KvError('UNAVAILABLE', 'an owner does not say yet what it holds')
@@ -127,6 +140,20 @@ export class PartitionCopy {
       return root !== undefined && root !== trees.root(keyspace.id, partition)
     })
     return { left, isCut: [...held.values()].includes(null) }
+  }
+
+  /** What a source does not say counts for nothing: this is for people. */
+  async #sizeOf(choices: readonly Choice[]): Promise<number> {
+    const sizes = new Map<string, ReadonlyMap<number, number>>()
+    let bytes = 0
+    for (const { duty, source } of choices) {
+      const { keyspace, partition } = duty
+      const name = `${source} ${keyspace.id}`
+      const { rpc } = this.#with
+      if (!sizes.has(name)) sizes.set(name, (await askSizes(rpc, source, keyspace.id)) ?? new Map())
+      bytes += sizes.get(name)?.get(partition) ?? 0
+    }
+    return bytes
   }
 
   /**

@@ -165,7 +165,10 @@ export class Takeover {
 
   async #copyGained(): Promise<void> {
     const gained = [...this.#duties.values()].filter(({ duty }) => duty.isGained).map(({ duty }) => duty)
-    if (gained.length === 0) return
+    if (gained.length === 0) {
+      this.#copied.expectedBytes ??= 0
+      return
+    }
     this.#copy ??= new PartitionCopy(this.#with, this.#job.pauses)
     await this.#copy.run(this.#phaseNumber, gained, this.#copied)
   }

@@ -230,8 +230,15 @@ async function answerTo(inquiry: Inquiry, service: KvService): Promise<ClientRep
       return { type: 'alterKeyspaceDone', id }
     }
     case 'changeRing':
-      await service[inquiry.kind](inquiry.peer)
-      return { type: 'changeRingDone', id }
+      return { type: 'changeRingDone', id, ...(await service[inquiry.kind](inquiry.peer)) }
+    case 'layout':
+      return { type: 'layoutDone', id, ...(await service.layout()) }
+    case 'planLayout':
+      return { type: 'planLayoutDone', id, ...(await service.planLayout()) }
+    case 'changeLayout': {
+      const { type: _type, id: _id, ...change } = inquiry
+      return { type: 'changeLayoutDone', id, ...(await service.changeLayout(change)) }
+    }
     default:
       return unreachable(inquiry)
   }

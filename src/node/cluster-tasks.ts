@@ -5,6 +5,7 @@ import type { Rpc } from '../cluster/rpc.ts'
 import type { Ring } from '../protocol/ring.ts'
 import type { Refusal } from '../wire/data-messages.ts'
 import type { RepairPart, RepairRequest, RepairStart, TaskInfo, TaskList } from '../wire/tasks.ts'
+import { leftMs } from './change-progress.ts'
 import type { PeerTask, PeerTasks } from './peer-tasks.ts'
 
 export interface ClusterTasksHost {
@@ -20,8 +21,6 @@ export interface ClusterTasksHost {
 
 const LISTED = 'kvctl keyspace list shows those there are'
 const ASK_TIMEOUT_MS = 1000
-/** For an estimate: less of a task than this says nothing about the rest. */
-const MIN_SHARE = 0.01
 
 const REFUSALS: Readonly<Record<Refusal, string>> = {
   stale: 'the ring is being changed: it knows a newer one',
@@ -111,10 +110,4 @@ export class ClusterTasks {
       leftMs: leftMs(task),
     }
   }
-}
-
-/** Null: it does not run, or too little of it is done to tell. */
-export function leftMs({ state, done, total, ageMs }: Pick<PeerTask, 'state' | 'done' | 'total' | 'ageMs'>) {
-  if (state !== 'running' || total === null || total === 0 || done / total < MIN_SHARE) return null
-  return Math.round((ageMs * (total - done)) / done)
 }

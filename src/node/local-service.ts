@@ -13,11 +13,14 @@ import type { Coordinator } from '../coordinator/coordinator.ts'
 import { type Configuration, readLayout, targetLayout } from '../protocol/configuration.ts'
 import { createKeyspace, dropKeyspace, keyspaceDifferences } from '../protocol/configuration-change.ts'
 import type { Ring } from '../protocol/ring.ts'
+import { findShortage, isLossAccepted, membersWaitedFor } from '../protocol/ring-change.ts'
 import type { Store } from '../store/store.ts'
+import { type LayoutChange, type LayoutInfo, type LayoutPlanInfo, parseLayoutChange } from '../wire/layout.ts'
 import {
   checkGet,
   checkKey,
   checkKeyspaceName,
+  checkKeyspaceShape,
   checkPut,
   checkRepair,
   completeKeyspaceOptions,
@@ -38,10 +41,13 @@ import type {
   PeerStatus,
   PutReply,
   PutRequest,
+  RingChangeReply,
   RingInfo,
 } from '../wire/requests.ts'
 import type { RepairRequest, RepairStart, TaskList } from '../wire/tasks.ts'
+import { changeStatus } from './change-progress.ts'
 import type { ClusterTasks } from './cluster-tasks.ts'
+import type { LayoutOperations } from './layout-operations.ts'
 import {
   askReport,
   type Complaints,
@@ -61,6 +67,7 @@ export interface ServiceParts {
   readonly membership: MembershipDriver
   readonly tasks: ClusterTasks
   readonly operations: RingOperations
+  readonly layout: LayoutOperations
   /** @throws UNAVAILABLE before there is a configuration */
   ring(): Ring
   /** Why the open change of the ring does not go on, in words; null: it does, or there is none. */
@@ -108,7 +115,7 @@ export class LocalService implements KvService {
     return {
       clusterId,
       nodeId: this.#parts.selfId,
-      layout: { version: number, phase, pending },
+      layout: { version: number, phase, pending, change: changeStatus(configuration, reports.values()) },
       peers: peers.sort((a, b) => (a.address < b.address ? -1 : 1)),
       faults: this.#parts.activeFaults() ?? [],
       warnings: this.#warnings(peers, reports, pending),
@@ -183,16 +190,29 @@ export class LocalService implements KvService {
   }
 
   async alterKeyspace(which: string | KeyspaceId, shape: Partial<KeyspaceShape>): Promise<void> {
+    checkKeyspaceShape(shape)
     const id = typeof which === 'number' ? which : keyspaceNamed(await this.keyspaces(), which).id
     await this.#parts.operations.alterKeyspace(id, shape)
   }
 
-  leave(peer: string): Promise<void> {
-    return this.#parts.operations.leave(peer)
+  async leave(peer: string): Promise<RingChangeReply> {
+    return { staged: await this.#parts.operations.leave(peer) }
   }
 
-  remove(peer: string): Promise<void> {
-    return this.#parts.operations.remove(peer)
+  async remove(peer: string): Promise<RingChangeReply> {
+    return { staged: await this.#parts.operations.remove(peer) }
+  }
+
+  async layout(): Promise<LayoutInfo> {
+    return this.#parts.layout.show()
+  }
+
+  planLayout(): Promise<LayoutPlanInfo> {
+    return this.#parts.layout.plan()
+  }
+
+  async changeLayout(change: LayoutChange): Promise<LayoutInfo> {
+    return this.#parts.layout.change(parseLayoutChange(change))
   }
 
   #peerStatus(
@@ -253,7 +273,7 @@ export class LocalService implements KvService {
   ): string[] {
     const warnings: string[] = []
     const why = whyDown(this.#parts.activeFaults())
-    if (pending !== null) warnings.push(pending)
+    if (pending !== null && this.#isHeldUp()) warnings.push(pending)
     for (const [nodeId, report] of reports) warnings.push(...dataWarnings(this.#addressOf(nodeId), report))
     warnings.push(...purgeWarnings(reports.values()))
     const { members, excluded } = this.#parts.ring().configuration
@@ -268,6 +288,17 @@ export class LocalService implements KvService {
       }
     }
     return warnings
+  }
+
+  /** What an open change waits for is no matter for a person while all go on with it by themselves. */
+  #isHeldUp(): boolean {
+    const { selfId, membership } = this.#parts
+    const ring = this.#parts.ring()
+    const { configuration } = ring
+    if (configuration.phase === 'stable') return true
+    const isUp = (nodeId: NodeId): boolean => nodeId === selfId || membership.isAlive(nodeId)
+    const isShort = findShortage(ring) !== null && !isLossAccepted(configuration)
+    return isShort || !membersWaitedFor(configuration).every(isUp)
   }
 
   #addressOf(nodeId: NodeId): string {

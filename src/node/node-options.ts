@@ -17,6 +17,8 @@ export interface NodeOptions {
   readonly join: readonly Address[]
   /** Address or id of a dead member whose place this peer is to take when it joins; null: it is one more. */
   readonly replace: string | null
+  /** A new cluster stages changes of its ring until they are applied; where it joins its join is staged. */
+  readonly manualLayout: boolean
   readonly zone: string
   readonly weight: number
   /** Of a new cluster; one that is joined has its own. */
@@ -40,6 +42,7 @@ export const DEFAULT_NODE_OPTIONS: Omit<NodeOptions, 'listen'> = {
   advertiseHost: null,
   join: [],
   replace: null,
+  manualLayout: false,
   zone: '',
   weight: 100,
   partitionCount: DEFAULT_PARTITION_COUNT,

@@ -42,11 +42,14 @@ import type { ConfigurationAnswer } from '../wire/configuration-messages.ts'
 import type { KnownLife } from '../wire/handshake-messages.ts'
 import type { PeerMessage } from '../wire/peer-messages.ts'
 import type { AddressBook, NotedLife } from './address-book.ts'
+import { takeoverReport } from './change-progress.ts'
 import { ClusterFinder } from './cluster-finder.ts'
+import { clusterSizes } from './cluster-sizes.ts'
 import { ClusterTasks } from './cluster-tasks.ts'
 import { DroppedKeyspaces } from './dropped-keyspaces.ts'
 import { Farewells } from './farewells.ts'
 import type { Identity } from './identity.ts'
+import { LayoutOperations, type LayoutOperationsHost, type WaitingPeer } from './layout-operations.ts'
 import { Leftovers } from './leftovers.ts'
 import { LifeClaims } from './life-claims.ts'
 import { LocalService, type ServiceParts } from './local-service.ts'
@@ -132,7 +135,11 @@ export function assembleParts(around: Surroundings): Parts {
   const { purger, purgeOwner } = assemblePurging(around, coordination, leftovers)
   const finder = new ClusterFinder({ effects, options, identity, book, ...cluster })
   const tasks = new PeerTasks(coordination, antiEntropy, handoff, catchUp, takeover)
-  const complaints = () => ({ catchingUp: catchUp.report, purgeWaits: purger.complaint })
+  const complaints = () => ({
+    catchingUp: catchUp.report,
+    purgeWaits: purger.complaint,
+    takeover: takeoverReport(takeover.progress, effects.clock.monotonic()),
+  })
   const service = serviceOf(around, cluster, { coordinator, complaints, tasks })
   trafficParts = {
     ...{ log: effects.log, rpc, store, membership, configuration, coordinator, complaints, finder, tasks },
@@ -180,6 +187,7 @@ function assembleCluster(
   const configuration: ConfigurationDriver = new ConfigurationDriver({
     identity: { nodeId, bootNonce, zone: options.zone, weight: options.weight },
     replaces: options.replace,
+    isManual: options.manualLayout,
     effects,
     rpc: configurationRpc(rpc),
     peers: {
@@ -251,6 +259,17 @@ function serviceOf(
   const { effects, identity, store } = around
   const selfId = identity.nodeId
   const ring = (): Ring => around.requireRing()
+  const host: LayoutOperationsHost = {
+    ...{ selfId, ring },
+    now: () => effects.clock.now(),
+    isAlive: (peer) => membership.isAlive(peer),
+    addressOf: (peer) => (peer === selfId ? around.address : membership.addressOf(peer)),
+    configuration: () => around.requireRing().configuration,
+    changeRing: (change, timeoutMs) => configuration.changeRing(change, timeoutMs),
+    proposeChange: (change, timeoutMs) => configuration.proposeChange(change, timeoutMs),
+    waiting: () => waitingPeers(membership, around.requireRing().configuration),
+    sizes: () => clusterSizes(around.requireRing(), { selfId, store, rpc, membership }),
+  }
   return new LocalService({
     ...data,
     ...{ selfId, store, rpc, membership, ring },
@@ -259,18 +278,20 @@ function serviceOf(
       isAlive: (peer) => peer === selfId || membership.isAlive(peer),
       addressOf: (peer) => membership.addressOf(peer) ?? peer,
     }),
-    operations: new RingOperations({
-      selfId,
-      now: () => effects.clock.now(),
-      isAlive: (peer) => membership.isAlive(peer),
-      addressOf: (peer) => (peer === selfId ? around.address : membership.addressOf(peer)),
-      configuration: () => around.requireRing().configuration,
-      changeRing: (change, timeoutMs) => configuration.changeRing(change, timeoutMs),
-    }),
+    operations: new RingOperations(host),
+    layout: new LayoutOperations(host),
     pendingChange: () => configuration.pendingReason,
     activeFaults: () => around.activeFaults(),
     change: (make) =>
       configuration.proposeChange((base) => make(base, effects.clock.now()), CHANGE_TIMEOUT_MS),
+  })
+}
+
+/** Who is up and known, and no member. */
+function waitingPeers(membership: MembershipDriver, { members }: Configuration): readonly WaitingPeer[] {
+  return membership.peers().flatMap(({ nodeId, meta: { zone, weight } }) => {
+    const isMember = members.some((member) => member.nodeId === nodeId)
+    return isMember || !membership.isAlive(nodeId) ? [] : [{ nodeId, zone, weight }]
   })
 }
 

@@ -14,12 +14,17 @@ export interface Complaints {
   readonly catchingUp: string | null
   /** Why nothing has been purged for a while. */
   readonly purgeWaits: string | null
+  /** What it copies for the open change of the ring; null: nothing. */
+  readonly takeover: PeerReport['takeover']
 }
 
-const NO_COMPLAINTS: Complaints = { catchingUp: null, purgeWaits: null }
+const NO_COMPLAINTS: Complaints = { catchingUp: null, purgeWaits: null, takeover: null }
 const MAX_WORDS = 1000
 
-export function reportOf(store: Store, { catchingUp, purgeWaits }: Complaints = NO_COMPLAINTS): PeerReport {
+export function reportOf(
+  store: Store,
+  { catchingUp, purgeWaits, takeover }: Complaints = NO_COMPLAINTS,
+): PeerReport {
   const { keys, bytes } = store.inventory.counts.total
   const hintsFor = [...store.standIns.counts()].map(([nodeId, count]) => ({ nodeId, ...count }))
   const hints = store.standIns.total.records
@@ -38,6 +43,7 @@ export function reportOf(store: Store, { catchingUp, purgeWaits }: Complaints = 
     dotClashes: store.clashes.count,
     hintsQuarantined: store.standIns.quarantined,
     purgeWaits: purgeWaits?.slice(0, MAX_WORDS) ?? null,
+    takeover,
   }
 }
 

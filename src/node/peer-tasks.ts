@@ -19,7 +19,7 @@ type BeginRepair = Pick<
   'number' | 'round' | 'keyspaceId' | 'acceptLoss'
 >
 
-const NO_FIGURES = { differing: 0, repaired: 0, failed: 0, bytes: 0 } as const
+const NO_FIGURES = { differing: 0, repaired: 0, failed: 0, bytes: 0, expectedBytes: null } as const
 const MAX_FAILURE_LENGTH = 1024
 
 export class PeerTasks {
@@ -101,7 +101,7 @@ export class PeerTasks {
       total: partitions,
       ...timesOf(task, nowMs),
       failure: clip(task.failure),
-      ...{ differing, repaired, failed, bytes },
+      ...{ differing, repaired, failed, bytes, expectedBytes: null },
     }
   }
 
@@ -186,7 +186,8 @@ function takeover(progress: TakeoverProgress, nowMs: number): PeerTask {
     total,
     ...timesOf(progress, nowMs),
     failure: clip(endedMs === null ? failure : null),
-    ...{ ...NO_FIGURES, repaired: copied.records, bytes: copied.bytes },
+    ...NO_FIGURES,
+    ...{ repaired: copied.records, bytes: copied.bytes, expectedBytes: copied.expectedBytes },
   }
 }
 

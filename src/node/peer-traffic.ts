@@ -7,6 +7,7 @@ import type { MembershipDriver } from '../cluster/membership-driver.ts'
 import type { PeerLink } from '../cluster/peer-link.ts'
 import type { Rpc } from '../cluster/rpc.ts'
 import type { Coordinator } from '../coordinator/coordinator.ts'
+import { sizesAt } from '../coordinator/partition-sizes.ts'
 import type { PartitionSource } from '../coordinator/partition-source.ts'
 import type { PurgeOwner } from '../coordinator/purge-owner.ts'
 import type { Replica } from '../coordinator/replica.ts'
@@ -153,6 +154,12 @@ export class PeerTraffic implements LinksHandler {
         return parts.treeReplica.serve(from, message, link)
       case 'fetchRecords':
         return parts.source.serve(from, message, link)
+      case 'askSizes': {
+        const { id, keyspaceId } = message
+        const sizes = sizesAt(parts.store, keyspaceId)
+        link.send({ type: 'sizes', id, ...sizes }, 8 * sizes.partitions.length)
+        return
+      }
       case 'beginRepair':
       case 'listTasks':
         return parts.tasks.serve(from, message, link)

@@ -3,24 +3,25 @@ import { KvError } from '../base/error.ts'
 import type { KeyspaceId, NodeId } from '../base/ids.ts'
 import { alteredKeyspace, type Configuration, targetLayout } from '../protocol/configuration.ts'
 import { begin, exclude, retarget } from '../protocol/configuration-change.ts'
+import { stage } from '../protocol/staged-changes.ts'
 import type { KeyspaceShape } from '../wire/requests.ts'
 
 /** Whoever asked waits no longer than five seconds. */
-const TIMEOUT_MS = 4000
+export const RING_CHANGE_TIMEOUT_MS = 4000
 
 export interface RingOperationsHost {
   readonly selfId: NodeId
   now(): number
-  isAlive(nodeId: NodeId): boolean
+  readonly isAlive: (nodeId: NodeId) => boolean
   /** Null: nobody knows. */
-  addressOf(nodeId: NodeId): string | null
+  readonly addressOf: (nodeId: NodeId) => string | null
   /** @throws UNAVAILABLE before there is one */
   configuration(): Configuration
   /** See `ConfigurationDriver.changeRing`. */
-  changeRing(
+  readonly changeRing: (
     change: (configuration: Configuration) => Configuration,
     timeoutMs: number,
-  ): Promise<Configuration>
+  ) => Promise<Configuration>
 }
 
 export class RingOperations {
@@ -31,32 +32,48 @@ export class RingOperations {
   }
 
   /**
-   * A member hands over what it owns, and stops. Fulfils when that has begun.
-   * @param peer its address or id @throws NOT_FOUND; CONFLICT: it is down, or another change is open
+   * A member hands over what it owns, and stops. Fulfils when that has begun, or is staged.
+   * @param peer its address or id
+   * @returns whether it is staged only @throws NOT_FOUND; CONFLICT: it is down, or another change is open
    */
-  async leave(peer: string): Promise<void> {
+  async leave(peer: string): Promise<boolean> {
     const nodeId = this.#member(peer)
     if (!this.#isUp(nodeId)) {
       const advice = "bring it back first, or give up what only it has with 'kvctl remove'"
       throw new KvError('CONFLICT', `${peer} is down and cannot hand over what it owns: ${advice}`)
     }
-    await this.#host.changeRing((configuration) => {
+    let isStaged = false
+    const leave = (configuration: Configuration): Configuration => {
+      isStaged = configuration.isManual && !isLeaving(configuration, nodeId)
       if (isLeaving(configuration, nodeId)) return configuration
+      if (isStaged) return this.#stage(configuration, nodeId, 'leave')
       return begin(configuration, { leaving: [nodeId] }, this.#host.now())
-    }, TIMEOUT_MS)
+    }
+    await this.#host.changeRing(leave, RING_CHANGE_TIMEOUT_MS)
+    return isStaged
   }
 
   /**
    * A member that is down for good is one no more: what it owned is rebuilt from the other owners. Fulfils
-   * when that has begun.
-   * @param peer its address or id @throws NOT_FOUND; CONFLICT: it is up, or it is too late for this change
+   * when that has begun, or is staged. In the middle of a change it begins at once: who is dead holds it up.
+   * @param peer its address or id
+   * @returns whether it is staged only
+   * @throws NOT_FOUND; CONFLICT: it is up, or it is too late for this change
    */
-  async remove(peer: string): Promise<void> {
+  async remove(peer: string): Promise<boolean> {
     const nodeId = this.#member(peer)
     if (this.#isUp(nodeId)) {
       throw new KvError('CONFLICT', `${peer} is up; 'kvctl leave' has it hand over what it owns, and stop`)
     }
-    await this.#host.changeRing((configuration) => this.#removeFrom(configuration, nodeId), TIMEOUT_MS)
+    let isStaged = false
+    const remove = (configuration: Configuration): Configuration => {
+      const { isManual, phase, removed } = configuration
+      isStaged = isManual && phase === 'stable' && !removed.includes(nodeId)
+      if (isStaged) return this.#stage(configuration, nodeId, 'remove')
+      return this.#removeFrom(configuration, nodeId)
+    }
+    await this.#host.changeRing(remove, RING_CHANGE_TIMEOUT_MS)
+    return isStaged
   }
 
   /**
@@ -71,7 +88,7 @@ export class RingOperations {
       const target = alteredKeyspace(configuration, keyspace)
       if (wanted.strategy === target.strategy && wanted.replicas === target.replicas) return configuration
       return begin(configuration, { keyspaces: [wanted] }, this.#host.now())
-    }, TIMEOUT_MS)
+    }, RING_CHANGE_TIMEOUT_MS)
   }
 
   #removeFrom(configuration: Configuration, nodeId: NodeId): Configuration {
@@ -90,12 +107,25 @@ export class RingOperations {
   }
 
   #member(peer: string): NodeId {
-    const { members } = this.#host.configuration()
-    const found = members.find(({ nodeId }) => nodeId === peer || this.#host.addressOf(nodeId) === peer)
-    if (found !== undefined) return found.nodeId
-    const listed = "'kvctl status' shows who is"
-    throw new KvError('NOT_FOUND', `${peer.slice(0, 64)} is no member of this cluster: ${listed}`)
+    return findMember(this.#host, this.#host.configuration(), peer)
   }
+
+  #stage(configuration: Configuration, nodeId: NodeId, kind: 'leave' | 'remove'): Configuration {
+    const nothing = { zone: null, weight: null, replaces: null }
+    return stage(configuration, { nodeId, kind, ...nothing }, this.#host.now())
+  }
+}
+
+/** @param peer its address or id @throws NOT_FOUND */
+export function findMember(
+  { addressOf }: Pick<RingOperationsHost, 'addressOf'>,
+  { members }: Configuration,
+  peer: string,
+): NodeId {
+  const found = members.find(({ nodeId }) => nodeId === peer || addressOf(nodeId) === peer)
+  if (found !== undefined) return found.nodeId
+  const listed = "'kvctl status' shows who is"
+  throw new KvError('NOT_FOUND', `${peer.slice(0, 64)} is no member of this cluster: ${listed}`)
 }
 
 /** The open change takes it out. */

@@ -20,6 +20,7 @@ import {
   type Keyspace,
   type KeyspaceOptions,
   MAX_ACCEPTORS,
+  MAX_HISTORY,
   MAX_KEYSPACES,
   MAX_MEMBERS,
   type Member,
@@ -29,11 +30,13 @@ import {
   findFlaw,
   findKeyspaceOptionFlaw,
   findMemberOptionFlaw,
+  isStageable,
   MAX_REASON_LENGTH,
 } from './configuration-check.ts'
 import { planLayout } from './layout-plan.ts'
 
 const DEFAULT_KEYSPACE_NAME = 'default'
+const MAX_NAMES = 3
 
 /** Number 1: what a new cluster starts with. It is not voted on, because its one member is all there is. */
 export function firstConfiguration(founder: {
@@ -41,9 +44,11 @@ export function firstConfiguration(founder: {
   readonly member: Member
   readonly acceptorId: string
   readonly partitionCount: number
+  /** Changes of the ring are staged until they are applied. */
+  readonly isManual?: boolean
   readonly nowMs: number
 }): Configuration {
-  const { clusterId, member, acceptorId, partitionCount, nowMs } = founder
+  const { clusterId, member, acceptorId, partitionCount, isManual = false, nowMs } = founder
   checkMember(member)
   return sound({
     clusterId,
@@ -59,8 +64,14 @@ export function firstConfiguration(founder: {
     layouts: [planLayout({ members: [member], previous: null, partitionCount })],
     phaseNumber: 1,
     altered: [],
+    changeNumber: 1,
+    isManual,
+    staged: [],
+    lossAccepted: [],
     reason: 'create',
+    decidedBy: member.nodeId,
     decidedAtMs: Math.floor(nowMs),
+    history: [],
   })
 }
 
@@ -71,6 +82,8 @@ export interface Alteration {
   readonly leaving?: readonly NodeId[]
   /** Of those that leave: nobody waits for them, they hand over nothing. */
   readonly dead?: readonly NodeId[]
+  /** Members as they are to be: another zone, another weight. */
+  readonly altering?: readonly Member[]
   /** Strategies and numbers of replicas. */
   readonly keyspaces?: readonly AlteredKeyspace[]
 }
@@ -87,11 +100,14 @@ export function begin(configuration: Configuration, alteration: Alteration, nowM
       `a change of the ring is open (${configuration.reason}); it has to finish first`,
     )
   }
-  const { joining = [], leaving = [], dead = [], keyspaces = [] } = alteration
-  if (joining.length + leaving.length + keyspaces.length === 0) {
+  const { joining = [], leaving = [], dead = [], altering = [], keyspaces = [] } = alteration
+  if (joining.length + leaving.length + altering.length + keyspaces.length === 0) {
     throw new KvError('INVALID_ARGUMENT', 'there is nothing to change')
   }
-  const members = withMembers(configuration, joining)
+  const members = withMembers(configuration, joining).map((member) => {
+    return altering.find(({ nodeId }) => nodeId === member.nodeId) ?? member
+  })
+  altering.forEach(checkMember)
   for (const nodeId of leaving) checkLeave(configuration, nodeId)
   for (const altered of keyspaces) checkAltered(configuration, altered)
   const [previous] = configuration.layouts
@@ -102,24 +118,45 @@ export function begin(configuration: Configuration, alteration: Alteration, nowM
   return next(configuration, nowMs, {
     phase: 'begun',
     phaseNumber: configuration.number + 1,
+    changeNumber: configuration.number + 1,
     members,
     excluded,
     layouts: [previous, planLayout({ members: staying, previous, partitionCount })],
     altered: keyspaces.toSorted((a, b) => a.id - b.id),
-    reason: `begin ${describe(alteration)}`,
+    reason: `begin ${describe(configuration, alteration)}`,
   })
 }
 
-function describe({ joining = [], leaving = [], dead = [], keyspaces = [] }: Alteration): string {
+function describe(configuration: Configuration, alteration: Alteration): string {
+  const { joining = [], leaving = [], dead = [], altering = [], keyspaces = [] } = alteration
   const parts: string[] = []
-  const add = (what: string, count: number): void => {
-    if (count > 0) parts.push(`${what} of ${count}`)
+  const add = (what: string, nodeIds: readonly NodeId[]): void => {
+    if (nodeIds.length > 0) parts.push(`${what} of ${names(nodeIds)}`)
   }
-  add('join', joining.length)
-  add('leave', leaving.length - dead.length)
-  add('removal', dead.length)
-  if (keyspaces.length > 0) parts.push(`alteration of ${keyspaces.length} keyspaces`)
+  add(
+    'join',
+    joining.map(({ nodeId }) => nodeId),
+  )
+  add(
+    'leave',
+    leaving.filter((nodeId) => !dead.includes(nodeId)),
+  )
+  add('removal', dead)
+  add(
+    'alteration',
+    altering.map(({ nodeId }) => nodeId),
+  )
+  for (const { id } of keyspaces.slice(0, MAX_NAMES)) {
+    const keyspace = configuration.keyspaces.find((one) => one.id === id)
+    parts.push(`alteration of keyspace ${keyspace?.name}`)
+  }
   return parts.join(', ')
+}
+
+/** Ids are long: a few, and how many more. */
+export function names(nodeIds: readonly NodeId[]): string {
+  const more = nodeIds.length - MAX_NAMES
+  return nodeIds.slice(0, MAX_NAMES).join(', ') + (more > 0 ? ` and ${more} more` : '')
 }
 
 /** @throws CONFLICT, INVALID_ARGUMENT */
@@ -184,7 +221,7 @@ export function retarget(
     excluded: [...new Set([...configuration.excluded, ...dead.filter(wasOwner)])].sort(),
     removed: [...configuration.removed, ...dead.filter((nodeId) => !wasOwner(nodeId))].sort(),
     layouts: [previous, planLayout({ members: staying, previous, partitionCount })],
-    reason: `retarget without ${dead.length}`,
+    reason: `retarget without ${names(dead)}`,
   })
 }
 
@@ -236,6 +273,7 @@ export function finish(
     acceptors: electAcceptors(members, electable, configuration.acceptors),
     keyspaces: configuration.keyspaces.map((keyspace) => alteredKeyspace(configuration, keyspace)),
     altered: [],
+    lossAccepted: [],
     layouts: [layout],
     reason: 'finish',
   })
@@ -357,10 +395,24 @@ export function electAcceptors(
   return elected.sort((a, b) => (a.nodeId < b.nodeId ? -1 : 1))
 }
 
-function next(configuration: Configuration, nowMs: number, change: Partial<Configuration>): Configuration {
-  const reason = (change.reason ?? configuration.reason).slice(0, MAX_REASON_LENGTH)
-  const number = configuration.number + 1
-  return sound({ ...configuration, ...change, number, reason, decidedAtMs: Math.floor(nowMs) })
+/**
+ * What is staged of peers that it can no more become of is dropped. Who proposes it is for the proposer to
+ * say.
+ */
+export function next(
+  configuration: Configuration,
+  nowMs: number,
+  change: Partial<Configuration>,
+): Configuration {
+  const { number, reason, decidedBy, decidedAtMs } = configuration
+  const history = [...configuration.history, { number, reason, decidedBy, decidedAtMs }].slice(-MAX_HISTORY)
+  const successor = { ...configuration, ...change, number: number + 1, history }
+  return sound({
+    ...successor,
+    staged: successor.staged.filter((staged) => isStageable(successor, staged)),
+    reason: successor.reason.slice(0, MAX_REASON_LENGTH),
+    decidedAtMs: Math.floor(nowMs),
+  })
 }
 
 function sound(configuration: Configuration): Configuration {

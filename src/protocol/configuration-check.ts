@@ -9,10 +9,12 @@ import {
   type Layout,
   type Level,
   MAX_ACCEPTORS,
+  MAX_HISTORY,
   MAX_KEYSPACES,
   MAX_MEMBERS,
   MAX_REPLICAS,
   type Member,
+  type StagedChange,
 } from './configuration.ts'
 
 export const MAX_PARTITION_COUNT = 65_536
@@ -32,7 +34,9 @@ export function findFlaw(configuration: Configuration): string | null {
     findMemberFlaw(configuration) ??
     findAcceptorFlaw(configuration) ??
     findKeyspaceFlaw(configuration) ??
-    findLayoutsFlaw(configuration)
+    findLayoutsFlaw(configuration) ??
+    findStagedFlaw(configuration) ??
+    findHistoryFlaw(configuration)
   )
 }
 
@@ -60,15 +64,28 @@ export function findMemberOptionFlaw({ zone, weight }: Member): string | null {
   return ZONE.test(zone) ? null : `a zone is up to ${MAX_ZONE_LENGTH} printable characters`
 }
 
+/** Whether that can become of this peer: it is a member, or may be one. */
+export function isStageable(
+  { members, removed }: Pick<Configuration, 'members' | 'removed'>,
+  { nodeId, kind, replaces }: StagedChange,
+): boolean {
+  const isMember = (id: NodeId): boolean => members.some((member) => member.nodeId === id)
+  if (kind !== 'join') return isMember(nodeId)
+  return !isMember(nodeId) && !removed.includes(nodeId) && (replaces === null || isMember(replaces))
+}
+
 function isLevel(level: Level, max: number): boolean {
   return typeof level !== 'number' || (Number.isInteger(level) && level >= 1 && level <= max)
 }
 
 function findNumberFlaw(configuration: Configuration): string | null {
-  const { number, phaseNumber, partitionCount, phase, layouts } = configuration
+  const { number, phaseNumber, changeNumber, partitionCount, phase, layouts } = configuration
   if (!Number.isSafeInteger(number) || number < 1) return 'its number is below 1'
   if (!Number.isInteger(phaseNumber) || phaseNumber < 1 || phaseNumber > number) {
     return 'its phase did not come with a number up to its own'
+  }
+  if (!Number.isInteger(changeNumber) || changeNumber < 1 || changeNumber > number) {
+    return 'its change did not begin with a number up to its own'
   }
   const isPowerOfTwo = Number.isInteger(partitionCount) && (partitionCount & (partitionCount - 1)) === 0
   if (!isPowerOfTwo || partitionCount < 1 || partitionCount > MAX_PARTITION_COUNT) {
@@ -78,7 +95,7 @@ function findNumberFlaw(configuration: Configuration): string | null {
   return null
 }
 
-function findMemberFlaw({ members, excluded, removed }: Configuration): string | null {
+function findMemberFlaw({ members, excluded, removed, lossAccepted }: Configuration): string | null {
   if (members.length < 1 || members.length > MAX_MEMBERS) return `it has not 1 to ${MAX_MEMBERS} members`
   if (!isAscending(members.map((member) => member.nodeId))) return 'its members are out of order'
   for (const member of members) {
@@ -90,6 +107,10 @@ function findMemberFlaw({ members, excluded, removed }: Configuration): string |
   if (!isAscending(excluded) || !isAscending(removed)) return 'its excluded or removed peers are out of order'
   if (!excluded.every((nodeId) => memberIds.has(nodeId))) return 'an excluded peer is not a member'
   if (removed.some((nodeId) => memberIds.has(nodeId))) return 'a removed peer is a member'
+  const isExcluded = (nodeId: NodeId): boolean => excluded.includes(nodeId)
+  if (!isAscending(lossAccepted) || !lossAccepted.every(isExcluded)) {
+    return 'a loss is accepted that nobody suffers'
+  }
   return null
 }
 
@@ -158,6 +179,29 @@ function findLayoutFlaw({ members, depth, rows }: Layout, partitionCount: number
     }
   }
   return null
+}
+
+function findStagedFlaw(configuration: Configuration): string | null {
+  const { staged } = configuration
+  if (staged.length > MAX_MEMBERS) return `more than ${MAX_MEMBERS} changes are staged`
+  if (!isAscending(staged.map(({ nodeId }) => nodeId))) return 'its staged changes are out of order'
+  for (const change of staged) {
+    const { nodeId, kind, zone, weight, replaces } = change
+    if (!isStageable(configuration, change)) return 'it stages what cannot become of a peer'
+    const flaw = findMemberOptionFlaw({ nodeId, zone: zone ?? '', weight: weight ?? 1 })
+    if (flaw !== null) return flaw
+    const given = [zone, weight].filter((value) => value !== null).length
+    const isWhole = kind === 'join' ? given === 2 : kind === 'alter' ? given > 0 : given === 0
+    if (!isWhole || (replaces !== null && kind !== 'join'))
+      return 'a staged change says too much or too little'
+  }
+  return null
+}
+
+function findHistoryFlaw({ history, number }: Configuration): string | null {
+  if (history.length > MAX_HISTORY) return `it remembers more than ${MAX_HISTORY} decisions`
+  const isWhole = history.every((past, i) => past.number === number - history.length + i)
+  return isWhole ? null : 'its history has a gap'
 }
 
 function positionAt(rows: Uint8Array, offset: number): number {

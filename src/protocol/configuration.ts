@@ -14,6 +14,8 @@ export const MAX_REPLICAS = 7
 export const MAX_ACCEPTORS = 7
 export const MAX_MEMBERS = 4096
 export const MAX_KEYSPACES = 256
+/** Decisions that a configuration remembers. */
+export const MAX_HISTORY = 50
 
 export interface Member {
   readonly nodeId: NodeId
@@ -91,13 +93,39 @@ export interface AlteredKeyspace {
   readonly replicas: number
 }
 
+export const STAGED_KINDS = ['join', 'leave', 'remove', 'alter'] as const
+
+/**
+ * What is to become of a peer with the next change of the ring that somebody applies (`staged-changes.ts`).
+ */
+export interface StagedChange {
+  readonly nodeId: NodeId
+  /** `remove`: it is down for good, and hands over nothing. `alter`: another zone or weight. */
+  readonly kind: (typeof STAGED_KINDS)[number]
+  /** Of `join` and `alter`; null: as it is. */
+  readonly zone: string | null
+  readonly weight: number | null
+  /** Of `join`: the member, down for good, whose place it takes. */
+  readonly replaces: NodeId | null
+}
+
+/** A number that was decided, for people. */
+export interface PastDecision {
+  readonly number: number
+  readonly reason: string
+  /** The peer that proposed it. */
+  readonly decidedBy: NodeId
+  /** Wall-clock ms of that peer. */
+  readonly decidedAtMs: number
+}
+
 /**
  * `stable`: one layout. `begun`: [old, new], reads use the old. `switched`: [old, new], reads use both
  * (`ring-change.ts`).
  */
 export type Phase = 'stable' | 'begun' | 'switched'
 
-export interface Configuration {
+export interface Configuration extends PastDecision {
   readonly clusterId: ClusterId
   /** 1 for the configuration a new cluster starts with. */
   readonly number: number
@@ -119,10 +147,21 @@ export interface Configuration {
   readonly phaseNumber: number
   /** Under the new layout; those that the open change leaves as they are, are not listed. By id. */
   readonly altered: readonly AlteredKeyspace[]
-  /** What made it, for history: `create`, `begin join of 2`, `switch`, … */
+  /** The number with which the open change, or the last one, began; 1 before the first. */
+  readonly changeNumber: number
+  /** Joins, leaves and removals are staged until somebody applies them. */
+  readonly isManual: boolean
+  /** One for each peer at most, by nodeId. */
+  readonly staged: readonly StagedChange[]
+  /**
+   * The excluded members without which an operator let the open change go on, whatever they took along. None:
+   * nobody had to.
+   */
+  readonly lossAccepted: readonly NodeId[]
+  /** What made it: `create`, `begin join of …`, `switch`, … Peers are named by their ids. */
   readonly reason: string
-  /** Wall-clock ms of the proposer, for people only. */
-  readonly decidedAtMs: number
+  /** What was decided before, the last `MAX_HISTORY` numbers, in rising order without a gap. */
+  readonly history: readonly PastDecision[]
 }
 
 /** The layout whose owners reads ask first. */

@@ -94,6 +94,11 @@ export function findShortage(ring: Ring): Shortage | null {
   return null
 }
 
+/** An operator gave up what the excluded members may have taken along: these, not one more. */
+export function isLossAccepted({ excluded, lossAccepted }: Configuration): boolean {
+  return excluded.length > 0 && excluded.every((nodeId) => lossAccepted.includes(nodeId))
+}
+
 /** So many of N owners hold every write that a majority of them acknowledged: N - W + 1. */
 export function sourcesNeeded(ownerCount: number): number {
   assert(ownerCount > 0, 'a partition has owners')

@@ -132,7 +132,7 @@ export class RingLoad {
   }
 
   /** Under faults, and against others who change the ring, any refusal is fair; a bug is not. */
-  async #ask(work: () => Promise<void>): Promise<boolean> {
+  async #ask(work: () => Promise<unknown>): Promise<boolean> {
     try {
       await work()
       return true

@@ -31,6 +31,11 @@ export class Census {
     return sum([...this.#counts.keys()].map((keyspaceId) => this.of(keyspaceId)))
   }
 
+  /** Those that something was ever written to, in no order. */
+  partitions(keyspaceId: KeyspaceId): Iterable<readonly [number, KeyCount]> {
+    return this.#counts.get(keyspaceId) ?? []
+  }
+
   /** As it is now, whatever comes later. */
   at(keyspaceId: KeyspaceId, partition: number): KeyCount {
     return { ...(this.#counts.get(keyspaceId)?.get(partition) ?? NONE) }

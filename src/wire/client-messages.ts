@@ -7,6 +7,7 @@ import { MAX_MEMBERS, MAX_REPLICAS } from '../protocol/configuration.ts'
 import { MAX_PARTITION_COUNT } from '../protocol/configuration-check.ts'
 import { MAX_RECORD_VALUES } from '../protocol/record.ts'
 import * as field from './fields.ts'
+import { layoutReplies, layoutRequests } from './layout-messages.ts'
 import { RING_CHANGES } from './requests.ts'
 import {
   bool,
@@ -70,6 +71,16 @@ const peerStatus = struct({
   counting: optional(bool),
 })
 
+const ringChange = struct({
+  number: field.configurationNumber,
+  what: string(1024),
+  done: uint(),
+  total: optional(uint()),
+  bytes: uint(),
+  expectedBytes: optional(uint()),
+  leftMs: optional(uint()),
+})
+
 const hintCount = struct({
   holder: name,
   holderAddress: name,
@@ -131,6 +142,7 @@ export const clientRequests = {
   ],
   /** `peer`: its address or id. */
   changeRing: [23, { id, kind: word(RING_CHANGES), peer: name }],
+  ...layoutRequests,
 } as const satisfies MessageTable
 
 export const clientReplies = {
@@ -152,7 +164,12 @@ export const clientReplies = {
       id,
       clusterId: name,
       nodeId: name,
-      layout: struct({ version: uint(), phase: field.phase, pending: optional(string(1024)) }),
+      layout: struct({
+        version: uint(),
+        phase: field.phase,
+        pending: optional(string(1024)),
+        change: optional(ringChange),
+      }),
       peers: list(peerStatus, MAX_MEMBERS),
       faults: list(string(1024), MAX_WARNINGS),
       warnings: list(string(1024), MAX_WARNINGS),
@@ -182,7 +199,8 @@ export const clientReplies = {
   hintsDone: [20, { id, hints: list(hintCount, MAX_HINT_ROWS) }],
   repairDone: [21, { id, round: roundName, parts: list(repairPart, MAX_MEMBERS) }],
   tasksDone: [22, { id, tasks: list(taskInfo, MAX_TASK_ROWS), silent: list(name, MAX_MEMBERS) }],
-  changeRingDone: [23, { id }],
+  changeRingDone: [23, { id, staged: bool }],
+  ...layoutReplies,
   alterKeyspaceDone: [24, { id }],
   /** The request was not done, or not known to be done; `code` says which. */
   failed: [11, { id, ...field.errorShape }],

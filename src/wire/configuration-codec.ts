@@ -11,10 +11,12 @@ import {
   type Configuration,
   type Layout,
   MAX_ACCEPTORS,
+  MAX_HISTORY,
   MAX_KEYSPACES,
   MAX_MEMBERS,
   MAX_REPLICAS,
   type Member,
+  STAGED_KINDS,
 } from '../protocol/configuration.ts'
 import {
   findFlaw,
@@ -26,7 +28,18 @@ import {
 } from '../protocol/configuration-check.ts'
 import * as field from './fields.ts'
 import { pack, unpack } from './msgpack.ts'
-import { bytes, list, MalformedMessage, type ShapeValue, string, struct, uint } from './schema.ts'
+import {
+  bool,
+  bytes,
+  list,
+  MalformedMessage,
+  optional,
+  type ShapeValue,
+  string,
+  struct,
+  uint,
+  word,
+} from './schema.ts'
 
 /** No configuration is larger. */
 export const MAX_CONFIGURATION_BYTES = 4 * 1024 * 1024
@@ -34,6 +47,12 @@ export const MAX_ACCEPTOR_ID_LENGTH = 64
 const FORMAT_VERSION = 2
 
 const position = uint(MAX_MEMBERS - 1)
+
+const decisionShape = {
+  reason: string(MAX_REASON_LENGTH),
+  decidedBy: field.nodeId,
+  decidedAtMs: uint(),
+} as const
 
 const configurationShape = {
   formatVersion: uint(0xffff),
@@ -78,8 +97,21 @@ const configurationShape = {
     struct({ id: field.keyspaceId, strategy: field.strategy, replicas: uint(MAX_REPLICAS) }),
     MAX_KEYSPACES,
   ),
-  reason: string(MAX_REASON_LENGTH),
-  decidedAtMs: uint(),
+  changeNumber: field.configurationNumber,
+  isManual: bool,
+  staged: list(
+    struct({
+      nodeId: field.nodeId,
+      kind: word(STAGED_KINDS),
+      zone: optional(string(MAX_ZONE_LENGTH)),
+      weight: optional(uint(MAX_WEIGHT)),
+      replaces: optional(field.nodeId),
+    }),
+    MAX_MEMBERS,
+  ),
+  lossAccepted: list(field.nodeId, MAX_MEMBERS),
+  ...decisionShape,
+  history: list(struct({ number: field.configurationNumber, ...decisionShape }), MAX_HISTORY),
 } as const
 
 const codec = struct(configurationShape)

@@ -48,6 +48,8 @@ export const configurationRequests = {
       weight: uint(MAX_WEIGHT),
       /** Address or id of a dead member whose place it is to take. */
       replaces: optional(string(MAX_REPLACED_LENGTH)),
+      /** It is to be staged, also where joins are not. */
+      isStaged: bool,
       isForwarded: bool,
     },
   ],

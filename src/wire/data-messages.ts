@@ -71,6 +71,16 @@ export const dataRequests = {
   inquire: [68, { id: field.requestId }],
 } as const satisfies MessageTable
 
+/** What a peer has copied of what it is to own after the open change of the ring. */
+const takeoverReport = struct({
+  /** Partitions that it copies; null: it does not know yet. */
+  total: optional(uint()),
+  done: uint(),
+  bytes: uint(),
+  expectedBytes: optional(uint()),
+  ageMs: uint(),
+})
+
 export const dataReplies = {
   /** The record's bytes, null when there is none. */
   record: [61, { id: field.requestId, record: optional(field.record) }],
@@ -113,6 +123,7 @@ export const dataReplies = {
       outage: optional(string(1024)),
       hintsQuarantined: optional(uint()),
       purgeWaits: optional(string(1024)),
+      takeover: optional(takeoverReport),
     },
   ],
 } as const satisfies MessageTable

@@ -14,6 +14,7 @@ import {
   type GetRequest,
   type KeyspaceInfo,
   type KeyspaceOptions,
+  type KeyspaceShape,
   MAX_KEY_BYTES,
   type PutRequest,
 } from './requests.ts'
@@ -127,11 +128,25 @@ export function completeKeyspaceOptions(given: Partial<KeyspaceOptions>): Keyspa
     const [check, allowed] = KEYSPACE_OPTIONS[name as keyof KeyspaceOptions]
     if (!check(value)) throw wrong(name, value, allowed)
   }
-  if (given.strategy === 'full' && given.replicas !== undefined) {
-    const advice = 'leave replicas out, or use the strategy ring'
-    throw invalid(`strategy full and replicas exclude each other, every peer has a copy: ${advice}`)
-  }
+  if (given.strategy === 'full' && given.replicas !== undefined) throw replicasOfFull()
   return { ...DEFAULT_KEYSPACE_OPTIONS, ...Object.fromEntries(present) }
+}
+
+/** How many copies there are to be: what is left out stays. @throws INVALID_ARGUMENT */
+export function checkKeyspaceShape(given: Partial<KeyspaceShape>): void {
+  checkOptionNames(given, ['strategy', 'replicas'], 'an alteration of a keyspace')
+  const present = Object.entries(given).filter(([, value]) => value !== undefined)
+  if (present.length === 0) throw invalid('nothing to change: give strategy or replicas')
+  for (const [name, value] of present) {
+    const [check, allowed] = KEYSPACE_OPTIONS[name as keyof KeyspaceShape]
+    if (!check(value)) throw wrong(name, value, allowed)
+  }
+  if (given.strategy === 'full' && given.replicas !== undefined) throw replicasOfFull()
+}
+
+function replicasOfFull(): KvError {
+  const advice = 'leave replicas out, or use the strategy ring'
+  return invalid(`strategy full and replicas exclude each other, every peer has a copy: ${advice}`)
 }
 
 /** A misspelt option must not pass for one that was left out. @throws INVALID_ARGUMENT */

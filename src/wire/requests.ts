@@ -6,6 +6,7 @@
 import type { Bytes } from '../base/bytes.ts'
 import type { KeyspaceId } from '../base/ids.ts'
 import type { Keyspace, KeyspaceOptions, Level, Phase } from '../protocol/configuration.ts'
+import type { LayoutChange, LayoutInfo, LayoutPlanInfo } from './layout.ts'
 import type { RepairRequest, RepairStart, TaskList } from './tasks.ts'
 
 export { DEFAULT_KEYSPACE_OPTIONS, type KeyspaceOptions } from '../protocol/configuration.ts'
@@ -106,10 +107,33 @@ export interface HintCount {
   readonly bytes: number
 }
 
+/** How far the open change of the ring is: figures of all peers that answered in time. */
+export interface RingChangeStatus {
+  /** With which it began. */
+  readonly number: number
+  /** Who comes and who goes: `2 peers join, 1 leaves`. */
+  readonly what: string
+  /** Partitions that new owners have copied, of all that they copy; null: they do not know yet. */
+  readonly done: number
+  readonly total: number | null
+  readonly bytes: number
+  /** Null: not known. */
+  readonly expectedBytes: number | null
+  /** Until the slowest has copied all, if it goes on as it did; null: nothing is known yet, or it is done. */
+  readonly leftMs: number | null
+}
+
 export interface ClusterStatus {
   readonly clusterId: string
   readonly nodeId: string
-  readonly layout: { readonly version: number; readonly phase: Phase; readonly pending: string | null }
+  readonly layout: {
+    readonly version: number
+    readonly phase: Phase
+    /** What the open change, or one that cannot begin yet, waits for, in words. */
+    readonly pending: string | null
+    /** Null: none is open. */
+    readonly change: RingChangeStatus | null
+  }
   readonly peers: readonly PeerStatus[]
   readonly faults: readonly string[]
   /** Each is one sentence about something that needs a person. */
@@ -148,6 +172,11 @@ export type KeyspaceShape = Pick<KeyspaceOptions, 'strategy' | 'replicas'>
 /** What can be asked to become of a member. */
 export const RING_CHANGES = ['leave', 'remove'] as const
 
+export interface RingChangeReply {
+  /** It is staged, as everything is here, and begins with `kvctl layout apply`. */
+  readonly staged: boolean
+}
+
 /**
  * Everything a peer does for others. The node implements it for its faces; the client library implements it
  * by asking a peer. Every method rejects with a KvError.
@@ -184,15 +213,24 @@ export interface KvService {
    * @throws NOT_FOUND; INVALID_ARGUMENT; CONFLICT: another change of the ring is open
    */
   alterKeyspace(which: string | KeyspaceId, shape: Partial<KeyspaceShape>): Promise<void>
+  /** Who has what, what is staged, and what was decided. */
+  layout(): Promise<LayoutInfo>
+  /** What it would bring to apply what is staged. @throws INVALID_ARGUMENT: nothing is; CONFLICT */
+  planLayout(): Promise<LayoutPlanInfo>
   /**
-   * A member hands over what it owns and stops; comes back when that has begun.
+   * Stages, begins and so on. @returns the layout then
+   * @throws INVALID_ARGUMENT; NOT_FOUND; CONFLICT: it cannot be, or the layout is not the one looked at
+   */
+  changeLayout(change: LayoutChange): Promise<LayoutInfo>
+  /**
+   * A member hands over what it owns and stops; comes back when that has begun, or is staged.
    * @param peer its address or id @throws NOT_FOUND; CONFLICT: it is down, or another change is open
    */
-  leave(peer: string): Promise<void>
+  leave(peer: string): Promise<RingChangeReply>
   /**
    * A member that is down for good is one no more, and what it owned is rebuilt from the other owners; comes
    * back when that has begun.
    * @param peer its address or id @throws NOT_FOUND; CONFLICT: it is up, or another change is open
    */
-  remove(peer: string): Promise<void>
+  remove(peer: string): Promise<RingChangeReply>
 }

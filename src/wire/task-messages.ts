@@ -38,6 +38,7 @@ export const peerTaskShape = {
   repaired: uint(),
   failed: uint(),
   bytes: uint(),
+  expectedBytes: optional(uint()),
 } as const
 
 export const taskRequests = {

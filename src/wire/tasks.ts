@@ -39,6 +39,8 @@ export interface TaskFigures {
   readonly failed: number
   /** That went from one peer to the other, records included. */
   readonly bytes: number
+  /** Of a takeover, what `bytes` will be when all is copied, about; null: not known. */
+  readonly expectedBytes: number | null
 }
 
 export interface TaskInfo extends TaskFigures {

@@ -18,9 +18,20 @@ export const transferRequests = {
       after: optional(field.key),
     },
   ],
+  /** How many bytes the partitions of a keyspace have at your disk. */
+  askSizes: [114, { id: field.requestId, keyspaceId: field.keyspaceId }],
 } as const satisfies MessageTable
 
 export const transferReplies = {
+  /** Side by side; partitions without records are left out. */
+  sizes: [
+    115,
+    {
+      id: field.requestId,
+      partitions: list(uint(MAX_PARTITION_COUNT - 1), MAX_PARTITION_COUNT),
+      bytes: list(uint(), MAX_PARTITION_COUNT),
+    },
+  ],
   /** Side by side. `last`: to be asked again with it as `after`; null: that was all. */
   recordsFetched: [
     113,
@@ -33,4 +44,4 @@ export const transferReplies = {
   ],
 } as const satisfies MessageTable
 
-export type TransferRequest = MessageOf<typeof transferRequests>
+export type TransferRequest = Extract<MessageOf<typeof transferRequests>, { type: 'fetchRecords' }>

@@ -5,6 +5,7 @@
 import { toHex } from '../../src/base/bytes.ts'
 import { KvError } from '../../src/base/error.ts'
 import type { KeyspaceId } from '../../src/base/ids.ts'
+import { parseLayoutChange } from '../../src/wire/layout.ts'
 import { checkRepair, completeKeyspaceOptions } from '../../src/wire/request-check.ts'
 import {
   DEFAULT_KEYSPACE_OPTIONS,
@@ -31,12 +32,15 @@ interface NumberedValue extends FoundValue {
 }
 
 /** What it says of its cluster. */
-const FIXED: Pick<KvService, 'status' | 'ring' | 'locate' | 'hints' | 'repair' | 'tasks'> = {
+const FIXED: Pick<
+  KvService,
+  'status' | 'ring' | 'locate' | 'hints' | 'repair' | 'tasks' | 'layout' | 'planLayout'
+> = {
   async status() {
     return {
       clusterId: 'cluster',
       nodeId: 'node',
-      layout: { version: 3, phase: 'stable', pending: null },
+      layout: { version: 3, phase: 'stable', pending: null, change: null },
       peers: [],
       faults: [],
       warnings: [],
@@ -62,6 +66,14 @@ const FIXED: Pick<KvService, 'status' | 'ring' | 'locate' | 'hints' | 'repair' |
   },
   async tasks() {
     return { tasks: [], silent: [] }
+  },
+  async layout() {
+    const shape = { number: 7, phase: 'stable', manual: true, partitionCount: 512 } as const
+    const decision = { number: 7, reason: 'finish', decidedBy: '127.0.0.1:7001', decidedAtMs: 1000 }
+    return { ...shape, members: [], staged: [], history: [decision] }
+  },
+  async planLayout() {
+    return { number: 7, staged: [], peers: [], moves: 3, idealMoves: 2, bytes: 1, silent: [] }
   },
 }
 
@@ -135,14 +147,30 @@ export function createFakeService(): FakeService {
       if (dropped === undefined) throw new KvError('NOT_FOUND', `there is no keyspace '${which}'`)
       keyspaces.delete(dropped.name)
     },
-    async alterKeyspace(which) {
-      changes.push(`alter ${which}`)
+    ...ringChanges(changes),
+  }
+}
+
+/** What was asked for is noted, and nothing else becomes of it. */
+function ringChanges(
+  changes: string[],
+): Pick<KvService, 'alterKeyspace' | 'changeLayout' | 'leave' | 'remove'> {
+  return {
+    async alterKeyspace(which, shape) {
+      changes.push(`alter ${which} ${JSON.stringify(shape)}`)
+    },
+    async changeLayout(given) {
+      const change = parseLayoutChange(given)
+      changes.push(JSON.stringify(change))
+      return FIXED.layout()
     },
     async leave(peer) {
       changes.push(`leave ${peer}`)
+      return { staged: true }
     },
     async remove(peer) {
       changes.push(`remove ${peer}`)
+      return { staged: false }
     },
   }
 }

@@ -247,7 +247,7 @@ test('status, ring and location come without the words of the link', async () =>
   const status = {
     clusterId: 'c',
     nodeId: 'n0',
-    layout: { version: 1, phase: 'stable', pending: null },
+    layout: { version: 1, phase: 'stable', pending: null, change: null },
     peers: [],
     faults: [],
     warnings: ['one'],

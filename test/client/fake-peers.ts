@@ -235,6 +235,12 @@ function makeConfiguration(order: readonly NodeId[]): Configuration {
     layouts: [makeLayout(members, depth, positions)],
     reason: 'test',
     phaseNumber: 1,
+    changeNumber: 1,
+    isManual: false,
+    staged: [],
+    lossAccepted: [],
+    history: [],
+    decidedBy: 'n0' as NodeId,
     altered: [],
     decidedAtMs: 0,
   }

@@ -54,6 +54,8 @@ export class TestCluster {
   readonly peers: TestPeer[] = []
   readonly prng: Prng
   nowMs = 0
+  /** Of peers that start from now on. */
+  isManual = false
   lossPercent = 0
   duplicatePercent = 0
   /** Pairs `from>to` that do not hear each other. */
@@ -229,6 +231,7 @@ export class TestCluster {
         identity,
         effects,
         replaces: null,
+        isManual: this.isManual,
         rpc: { call: (to, question, timeoutMs) => this.#call(peer, life, to, question, timeoutMs) },
         peers: {
           isAlive: (nodeId) => this.#hears(peer.nodeId, nodeId),

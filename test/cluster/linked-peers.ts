@@ -26,6 +26,7 @@ export const NO_DAMAGE = {
   outage: null,
   hintsQuarantined: null,
   purgeWaits: null,
+  takeover: null,
 }
 
 export class LinkedWorld {

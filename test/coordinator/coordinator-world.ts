@@ -102,6 +102,12 @@ export function makeRing(number: number, layouts: readonly NodeId[][], phase: Ph
     }) as unknown as Configuration['layouts'],
     reason: 'test',
     phaseNumber: number,
+    changeNumber: 1,
+    isManual: false,
+    staged: [],
+    lossAccepted: [],
+    history: [],
+    decidedBy: 'n0' as NodeId,
     altered: [],
     decidedAtMs: 0,
   }

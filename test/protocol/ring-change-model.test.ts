@@ -25,7 +25,16 @@ function configuration(number: number, phase: Phase, layouts: Configuration['lay
     members: members.map((nodeId) => ({ nodeId, zone: '', weight: 1 })),
     ...{ excluded: [], removed: [], acceptors: [], keyspaces: [KEYSPACE], layouts },
     ...{ nextKeyspaceId: 2 as KeyspaceId, reason: 'test', decidedAtMs: 0 },
-    ...{ phaseNumber: number, altered: [] },
+    ...{
+      phaseNumber: number,
+      changeNumber: 1,
+      isManual: false,
+      staged: [],
+      lossAccepted: [],
+      history: [],
+      decidedBy: 'n0' as NodeId,
+      altered: [],
+    },
   }
 }
 

@@ -58,6 +58,12 @@ function configuration(
     layouts,
     reason: 'test',
     phaseNumber: 1,
+    changeNumber: 1,
+    isManual: false,
+    staged: [],
+    lossAccepted: [],
+    history: [],
+    decidedBy: 'n0' as NodeId,
     altered: [],
     decidedAtMs: 0,
   }

@@ -23,6 +23,7 @@ const TASK = {
   repaired: 5,
   failed: 1,
   bytes: 9000,
+  expectedBytes: null,
 } as const
 
 function refused(decode: () => unknown): void {

@@ -1,8 +1,11 @@
 /** What `status`, `hints`, `ring`, `leave` and `remove` do and print. */
 
-import type { ClusterStatus, KvService, PeerStatus, RingInfo } from '../../wire/requests.ts'
+import type { Phase } from '../../protocol/configuration.ts'
+import type { ClusterStatus, KvService, PeerStatus, RingChangeStatus, RingInfo } from '../../wire/requests.ts'
 import { colors, formatBytes, formatCount, formatDuration, printJson, renderTable } from '../terminal.ts'
 import { parseKey } from './input.ts'
+
+const STAGED = "'kvctl layout plan' shows what that brings, 'kvctl layout apply' begins it"
 
 export async function showStatus(service: KvService, json: boolean): Promise<void> {
   const status = await service.status()
@@ -40,18 +43,28 @@ async function renderStatus(status: ClusterStatus): Promise<string> {
       peer.version ?? '?',
       dim(peer.id),
     ])
-  const { version, phase, pending } = status.layout
-  // What it waits for is said below.
-  const isSaid = pending === null || status.warnings.includes(pending)
-  const change = phase === 'stable' ? '' : ` (${phase}${isSaid ? '' : `: ${pending}`})`
-  const lines = [
-    await renderTable(columns, rows),
-    '',
-    `cluster ${status.clusterId}, layout ${version}${change}`,
-  ]
+  const { version, change } = status.layout
+  const lines = [await renderTable(columns, rows), '', `cluster ${status.clusterId}, layout ${version}`]
+  if (change !== null) lines.push(bold(changeLine(change, status.layout.phase)))
   for (const fault of status.faults) lines.push(yellow(`fault: ${fault}`))
   for (const warning of status.warnings) lines.push(yellow(`warning: ${warning}`))
   return `${lines.join('\n')}\n`
+}
+
+/** Such as `change 12: 1 peer joins; 41 of 128 partitions streamed, about 20 s left`. */
+export function changeLine(change: RingChangeStatus, phase: Phase): string {
+  const { number, what, done, total, bytes, expectedBytes, leftMs } = change
+  const how = (): string => {
+    if (phase === 'switched') return 'all is streamed, and compared once more with the old owners'
+    if (total === null) return 'the new owners are asking what there is to stream'
+    if (total === 0) return 'nothing is streamed, the new owners compare with the old ones'
+    const all = `${formatCount(done)} of ${formatCount(total)} partitions streamed`
+    if (done >= total) return `${all}, now compared with the old owners`
+    const size = expectedBytes === null ? '' : ` (${formatBytes(bytes)} of ${formatBytes(expectedBytes)})`
+    const left = leftMs === null ? '' : `, about ${formatDuration(leftMs)} left`
+    return `${all}${size}${left}`
+  }
+  return `change ${number}: ${what}; ${how()}`
 }
 
 function unknown({ counting }: PeerStatus): string {
@@ -140,15 +153,17 @@ export async function showKeyLocation(
 /** @param peer null: the one that is asked */
 export async function leave(service: KvService, peer: string | null, json: boolean): Promise<void> {
   const who = peer ?? (await ownAddress(service))
-  await service.leave(who)
-  if (json) printJson({ peer: who, leaving: true })
+  const { staged } = await service.leave(who)
+  if (json) printJson({ peer: who, leaving: !staged, staged })
+  else if (staged) process.stdout.write(`${who} is staged to leave: ${STAGED}\n`)
   else
     process.stdout.write(`${who} hands over what it owns, then stops; 'kvctl tasks' shows how far that is\n`)
 }
 
 export async function remove(service: KvService, peer: string, json: boolean): Promise<void> {
-  await service.remove(peer)
-  if (json) printJson({ peer, removed: true })
+  const { staged } = await service.remove(peer)
+  if (json) printJson({ peer, removed: !staged, staged })
+  else if (staged) process.stdout.write(`${peer} is staged to be removed: ${STAGED}\n`)
   else {
     const rest = "what it owned is rebuilt from the other owners; 'kvctl tasks' shows how far that is"
     process.stdout.write(`${peer} is being removed: ${rest}\n`)

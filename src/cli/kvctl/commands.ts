@@ -9,6 +9,13 @@ import KeyspaceAlter from './keyspace-alter.ts'
 import KeyspaceCreate from './keyspace-create.ts'
 import KeyspaceDrop from './keyspace-drop.ts'
 import KeyspaceList from './keyspace-list.ts'
+import LayoutAcceptLoss from './layout-accept-loss.ts'
+import LayoutApply from './layout-apply.ts'
+import LayoutHistory from './layout-history.ts'
+import LayoutMode from './layout-mode.ts'
+import LayoutPlan from './layout-plan.ts'
+import LayoutShow from './layout-show.ts'
+import LayoutStage from './layout-stage.ts'
 import Leave from './leave.ts'
 import Put from './put.ts'
 import Remove from './remove.ts'
@@ -25,6 +32,13 @@ export const COMMANDS = {
   ring: Ring,
   leave: Leave,
   remove: Remove,
+  'layout:show': LayoutShow,
+  'layout:stage': LayoutStage,
+  'layout:plan': LayoutPlan,
+  'layout:apply': LayoutApply,
+  'layout:history': LayoutHistory,
+  'layout:mode': LayoutMode,
+  'layout:accept-loss': LayoutAcceptLoss,
   ...FAULT_COMMANDS,
   hints: Hints,
   repair: Repair,

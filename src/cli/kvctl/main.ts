@@ -6,7 +6,8 @@ await runProgram(
     description: 'Talks to a kvnode cluster, through any of its peers',
     topics: {
       fault: { description: 'simulate failures of running peers' },
-      keyspace: { description: 'make, list and drop keyspaces' },
+      keyspace: { description: 'make, list, alter and drop keyspaces' },
+      layout: { description: 'who has what of the ring; changes that are looked at before they begin' },
     },
   },
   process.argv.slice(2),

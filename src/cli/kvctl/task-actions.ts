@@ -66,14 +66,17 @@ function progressOf({ state, done, total, unit }: TaskInfo): string {
   return `${'█'.repeat(filled)}${'░'.repeat(BAR_WIDTH - filled)} ${Math.floor(share * 100)}%`
 }
 
-function resultOf({ kind, differing, repaired, failed, bytes, failure }: TaskInfo): string {
+function resultOf(task: TaskInfo): string {
+  const { kind, state, differing, repaired, failed, bytes, expectedBytes, failure } = task
   const parts: string[] = []
   if (kind === 'repair') parts.push(`${formatCount(differing)} differed, ${formatCount(repaired)} repaired`)
   else if (kind === 'takeover') parts.push(`${formatCount(repaired)} records`)
   else if (kind === 'handoff') parts.push(`${formatCount(repaired)} delivered`)
   else parts.push(`${formatCount(differing)} leaves differed`)
   if (failed > 0) parts.push(`${formatCount(failed)} failed`)
-  if (bytes > 0) parts.push(`${formatBytes(bytes)} moved`)
+  const isKnown = state === 'running' && expectedBytes !== null && expectedBytes > bytes
+  if (bytes > 0)
+    parts.push(`${formatBytes(bytes)}${isKnown ? ` of ${formatBytes(expectedBytes)}` : ''} moved`)
   if (failure !== null) parts.push(failure)
   return parts.join(', ')
 }

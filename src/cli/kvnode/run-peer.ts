@@ -47,6 +47,7 @@ export async function runPeer(options: PeerOptions, events: PeerEvents): Promise
       allowHost: options.allowHost,
       join: options.join,
       replace: options.replace,
+      manualLayout: options.manualLayout,
       zone: options.zone,
       weight: options.weight,
       maxValueBytes: options.maxValue,
