@@ -40,8 +40,8 @@ export const NOTHING_COPIED: Readonly<CopyProgress> = {
   expectedBytes: null,
 }
 
-const PACE = { maxInFlight: 8, slowMs: 100, bytesPerSecond: 64 * 1024 * 1024 }
-const WORKERS = 8
+const PACE = { maxInFlight: 16, slowMs: 100, bytesPerSecond: 64 * 1024 * 1024 }
+const WORKERS = 16
 /** Merged in one turn of the event loop: a millisecond or two. */
 const PIECE_RECORDS = 100
 const CALL_TIMEOUT_MS = 5000

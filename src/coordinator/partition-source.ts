@@ -10,7 +10,7 @@ import type { Coordination } from './coordination.ts'
 import { isShared } from './shared-partitions.ts'
 
 /** Pages that are read for others at once, and questions that wait for their turn: they weigh nothing. */
-const MAX_PAGES = 4
+const MAX_PAGES = 8
 const MAX_WAITING = 256
 const PAGE_BYTES = 256 * 1024
 
