@@ -114,7 +114,8 @@ async function change(name: string, action: () => Promise<unknown>): Promise<voi
 
 async function begin(place: number, more: readonly string[] = []): Promise<void> {
   const args = [...ARGS, '--join', (first[0] as PeerProcess).address, ...more]
-  const peer = new PeerProcess(join(directory, `${place}`), { args })
+  // Ready is who owns its part.
+  const peer = new PeerProcess(join(directory, `${place}`), { args, readyTimeoutMs: PATIENCE_MS })
   await peer.start()
   peers = [...peers, peer]
 }
