@@ -127,6 +127,11 @@ export class Write {
     return owner === this.#with.selfId || this.#with.isAlive(owner)
   }
 
+  get #isOwner(): boolean {
+    const { keyspace, partition } = this.#place
+    return this.#with.ring().isOwner(this.#with.selfId, keyspace, partition)
+  }
+
   get #standInRule(): StandInRule {
     return this.#standsIn ? 'selfFirst' : 'others'
   }
@@ -296,10 +301,13 @@ export class Write {
    * @returns whether the replica's answer counts
    */
   #isOurs(replication: Replication, context: DotSet, dot: Dot, seenUpTo: number): boolean {
+    const isTaken = seenUpTo === NAMES_ANOTHER
+    // The partition was dropped since, with what was minted: nothing here tells of later dots, or takes more.
+    if (!this.#standsIn && !this.#isOwner) return !isTaken
     const ours = this.#mintedUpTo(dot)
     if (ours === null) return false
-    if (seenUpTo <= ours) return true
-    const isTaken = seenUpTo === NAMES_ANOTHER
+    // It may have been dropped and gained back: this dot was minted here all the same.
+    if (seenUpTo <= Math.max(ours, dot.n)) return true
     if (this.#mints > MAX_MINTS) return !isTaken
     // What was kept here went with the name it was minted under: an owner has it already.
     if (!isTaken && this.#standsIn && this.#copies.actor !== dot.actor) return true

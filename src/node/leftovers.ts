@@ -16,7 +16,7 @@ const IDLE_MS = 60_000
 export interface LeftoversHost {
   /** Null before the first configuration. */
   ring(): Ring | null
-  isOwner(ring: Ring, place: TreePlace): boolean
+  isLeftOver(ring: Ring, place: TreePlace): boolean
   /** Whether every member that is not excluded has acknowledged the configuration in force here. */
   isAcknowledged(): Promise<boolean>
 }
@@ -87,7 +87,9 @@ export class Leftovers {
     await this.#store.settled()
     const trees = this.#store.hashTrees
     if (trees === null) return this.#retry()
-    const left = trees.places().filter((place) => holdsAny(trees, place) && this.#isLeftOver(ring, place))
+    const left = trees
+      .places()
+      .filter((place) => holdsAny(trees, place) && this.#host.isLeftOver(ring, place))
     if (this.#host.ring() !== ring) return 0
     if (left.length > 0) {
       if (!(await this.#host.isAcknowledged())) return this.#retry()
@@ -102,17 +104,12 @@ export class Leftovers {
     let records = 0
     for (const place of places) {
       const now = this.#host.ring()
-      if (this.#job.isStopped || now === null || !this.#isLeftOver(now, place)) return
+      if (this.#job.isStopped || now === null || !this.#host.isLeftOver(now, place)) return
       const count = await this.#store.removal.dropPartition(place)
       for (const listener of this.#listeners) listener(place, count)
       records += count
     }
     this.#log.info('leftovers.dropped', { partitions: places.length, records, number: ring.number })
-  }
-
-  /** Of a keyspace that was dropped nothing is left over: `dropped-keyspaces.ts` sees to it. */
-  #isLeftOver(ring: Ring, place: TreePlace): boolean {
-    return ring.keyspaceById(place.keyspaceId) !== null && !this.#host.isOwner(ring, place)
   }
 }
 

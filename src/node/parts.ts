@@ -110,6 +110,10 @@ export function assembleParts(around: Surroundings): Parts {
   const { effects, options, identity, store, book } = around
   let trafficParts: TrafficParts | null = null
   let change: Pick<Parts, 'takeover' | 'leftovers'> | null = null
+  store.takeOnly((keyspaceId, partition) => {
+    const ring = around.ring()
+    return ring === null || !ring.isLeftOver(identity.nodeId, keyspaceId, partition)
+  })
   const cluster = assembleCluster(
     around,
     () => present(trafficParts, 'no link is made before the parts are together'),
@@ -309,10 +313,7 @@ function leftoversOf(
 ): Leftovers {
   return new Leftovers(store, effects, {
     ring,
-    isOwner(now, { keyspaceId, partition }) {
-      const keyspace = now.keyspaceById(keyspaceId)
-      return keyspace !== null && now.isOwner(identity.nodeId, keyspace, partition)
-    },
+    isLeftOver: (now, { keyspaceId, partition }) => now.isLeftOver(identity.nodeId, keyspaceId, partition),
     isAcknowledged: () => configuration.isAcknowledged(),
   })
 }

@@ -96,6 +96,15 @@ export class Ring {
   }
 
   /**
+   * In no list: what this peer holds of the partition is to go. Of a keyspace that was dropped nothing is
+   * left over: it goes as a whole.
+   */
+  isLeftOver(nodeId: NodeId, keyspaceId: KeyspaceId, partition: number): boolean {
+    const keyspace = this.#byId.get(keyspaceId)
+    return keyspace !== undefined && !this.isOwner(nodeId, keyspace, partition)
+  }
+
+  /**
    * Who keeps writes for owners that are away, by preference: the rest of the partition's list, then the
    * other members, beginning elsewhere in each partition. Nobody that owns the partition in any layout, and
    * nobody who leaves.

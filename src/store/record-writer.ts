@@ -27,6 +27,8 @@ export interface RecordWriterHost {
   readonly clashes: DotClashes
   /** @throws with nothing written: OVERLOADED, UNAVAILABLE, NOT_FOUND (the keyspace was dropped) */
   admit(keyspaceId: KeyspaceId, sizeBytes: number): void
+  /** @throws UNAVAILABLE when this peer does not own the partition */
+  checkOwn(keyspaceId: KeyspaceId, partition: number): void
   /** @throws UNAVAILABLE when what is held of this key is suspect */
   checkTrusted(keyHash: number, databaseKey: Bytes): void
   /** Null: none. @throws UNAVAILABLE while the database is not open, or when this copy is damaged */
@@ -78,6 +80,7 @@ export class RecordWriter {
 
   slot({ id, durability }: KeyspacePlace, partition: number, key: Bytes, sizeBytes: number): Slot {
     this.#host.admit(id, sizeBytes)
+    this.#host.checkOwn(id, partition)
     const keyHash = hash32(key)
     const databaseKey = recordKey(id, partition, key)
     this.#host.checkTrusted(keyHash, databaseKey)

@@ -78,6 +78,7 @@ export class Store {
   #closed: Promise<void> | null = null
   readonly #answers: Answers
   readonly #purge: PurgeRule
+  #isOwn: (keyspaceId: KeyspaceId, partition: number) => boolean = () => true
 
   private constructor(effects: StoreEffects, database: Database, life: Life, limits: StoreLimits) {
     const { metrics, clock, random } = effects
@@ -102,6 +103,7 @@ export class Store {
     this.#writer = new RecordWriter({
       ...{ disk: this.#disk, commit: this.#commit, answers: this.#answers, clashes: this.clashes },
       admit: (keyspaceId, sizeBytes) => this.#admit(keyspaceId, sizeBytes),
+      checkOwn: (keyspaceId, partition) => this.#checkOwn(keyspaceId, partition),
       checkTrusted: (keyHash, databaseKey) => this.#checkTrusted(keyHash, databaseKey),
       onDisk: (keyHash, databaseKey) => this.#onDisk(keyHash, databaseKey),
     })
@@ -151,6 +153,15 @@ export class Store {
   /** Why nothing can be read or written now, as in `its disk is full`; null: it can. */
   get outage(): string | null {
     return this.#outage.why
+  }
+
+  /**
+   * From now on records are taken only of partitions that this says yes to. Who writes or repairs may learn
+   * late that the ring is another one: what came to a partition after it was dropped would lie here until it
+   * is gained back, when its key may long have been purged.
+   */
+  takeOnly(isOwn: (keyspaceId: KeyspaceId, partition: number) => boolean): void {
+    this.#isOwn = isOwn
   }
 
   /** Under whose name dots are minted now. */
@@ -277,6 +288,7 @@ export class Store {
     if (before === null) return this.#answers.add(() => done(null, 0))
     try {
       this.#admit(keyspace.id, record?.length ?? 0)
+      this.#checkOwn(keyspace.id, partition)
       const slot = { sync: true, keyHash, databaseKey, pending: null, before }
       const restored: Merged = (error, seen) => {
         if (error === null) this.inventory.correct(keyspace.id, partition)
@@ -383,6 +395,14 @@ export class Store {
     if (!this.#isOpen) throw this.#unavailable()
     this.#checkTrusted(keyHash, databaseKey)
     return this.#disk.read(keyHash, databaseKey)
+  }
+
+  #checkOwn(keyspaceId: KeyspaceId, partition: number): void {
+    if (this.#isOwn(keyspaceId, partition)) return
+    throw new KvError(
+      'UNAVAILABLE',
+      'nothing was written: this peer does not own the key any more; try again',
+    )
   }
 
   #checkTrusted(keyHash: number, databaseKey: Bytes): void {

@@ -187,6 +187,7 @@ export class CoordinatorWorld {
     this.disk = parts.disk
     this.logged = parts.logged
     this.ring = makeRing(1, [[...owners]])
+    this.store.takeOnly((...place) => this.ring?.isLeftOver(SELF, ...place) !== true)
     const links: Pick<Links, 'to' | 'ask'> = {
       to: (to) => (this.unreachable.has(to) ? null : ({ to } as unknown as PeerLink)),
       ask: (link, message) => {

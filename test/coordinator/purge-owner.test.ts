@@ -149,8 +149,9 @@ test('who is no member, has another configuration, or asks amid a change is refu
 })
 
 test('a key that this peer does not own is not touched', async () => {
-  const world = await CoordinatorWorld.open({ owners: nodes(1, 2, 3, 0) })
+  const world = await CoordinatorWorld.open()
   await world.seed(TOMBSTONE)
+  world.ring = makeRing(1, [nodes(1, 2, 3, 0)])
   found(world)
   await world.pass(PURGE_RULE.purgeAfterMs)
   await close(world, 1)
