@@ -102,13 +102,11 @@ export class Leftovers {
 
   async #drop(ring: Ring, places: readonly TreePlace[]): Promise<void> {
     let records = 0
-    for (const place of places) {
-      const now = this.#host.ring()
-      if (this.#job.isStopped || now === null || !this.#host.isLeftOver(now, place)) return
-      const count = await this.#store.removal.dropPartition(place)
+    const areLeftOver = (): boolean => !this.#job.isStopped && this.#host.ring() === ring
+    await this.#store.removal.dropPartitions(places, areLeftOver, (place, count) => {
       for (const listener of this.#listeners) listener(place, count)
       records += count
-    }
+    })
     this.#log.info('leftovers.dropped', { partitions: places.length, records, number: ring.number })
   }
 }

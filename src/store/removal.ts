@@ -1,6 +1,10 @@
 /**
- * Takes records away for good: those of a keyspace that was dropped, and those of a partition that this peer
- * owns no more. That nobody writes there any more is for the caller to see to.
+ * Takes records away for good: those of a keyspace that was dropped, and those of partitions that this peer
+ * owns no more.
+ *
+ * Invariant: this store knows of every dot that its actor, as it is called now, has minted for a key. So what
+ * is dropped takes the name along under which it may have been minted: one of these partitions may be owned
+ * again some day, and a put there that knows nothing of the dots before it would say that it replaces them.
  */
 import { type Bytes, copyBytes } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
@@ -46,6 +50,8 @@ export interface RemovalHost {
   }
   readonly commit: Pick<GroupCommit<CommitOperation>, 'barrier' | 'refusal'>
   readonly writer: Pick<RecordWriter, 'enqueue' | 'changed'>
+  /** From now on dots are minted under a name that none was minted under. */
+  giveUpActor(): void
 }
 
 export class Removal {
@@ -85,11 +91,26 @@ export class Removal {
   }
 
   /**
-   * All records of a partition that this peer owns no more; what it keeps for others stays. To be repeated
-   * when it rejects: what is gone is gone. How many.
+   * All records of partitions that this peer owns no more; what it keeps for others stays. To be repeated
+   * when it rejects or ends early: what is gone is gone.
+   *
+   * The actor is renewed once, before the first is gone. That is enough: as long as none of them is owned,
+   * the store takes no records of them (`Store.takeOnly`), so none is minted there under the new name. A
+   * crash renews it anyway, and a clean stop keeps the new one.
+   * @param areLeftOver false: one of them may be owned again, and this ends. Asked before anything is removed
+   * @param dropped is told how many records of each
    * @throws UNAVAILABLE, OVERLOADED
    */
-  async dropPartition({ keyspaceId, partition }: TreePlace): Promise<number> {
+  async dropPartitions(
+    places: readonly TreePlace[],
+    areLeftOver: () => boolean,
+    dropped: (place: TreePlace, records: number) => void,
+  ): Promise<void> {
+    if (areLeftOver()) this.#host.giveUpActor()
+    for (const place of places) dropped(place, await this.#dropPartition(place, areLeftOver))
+  }
+
+  async #dropPartition({ keyspaceId, partition }: TreePlace, areLeftOver: () => boolean): Promise<number> {
     await this.#host.commit.barrier()
     if (!this.#host.parts().inventory.isExact)
       throw new KvError('UNAVAILABLE', 'what is on the disk is being counted')
@@ -100,7 +121,8 @@ export class Removal {
     try {
       for (;;) {
         const entries = await iterator.nextv(CHUNK_RECORDS)
-        if (entries.length === 0) return count
+        // In the turn in which it is removed: nothing newer than what was read can have come between.
+        if (entries.length === 0 || !areLeftOver()) return count
         await this.#remove(entries)
         count += entries.length
       }

@@ -378,6 +378,7 @@ export class Store {
       parts: () => ({ storeId: this.#storeId, inventory, standIns, disk: this.#disk }),
       commit: this.#commit,
       writer: this.#writer,
+      giveUpActor: () => (this.#actor.counter > 0 ? this.renewActor() : undefined),
     }
   }
 

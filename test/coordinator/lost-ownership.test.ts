@@ -30,7 +30,13 @@ const [N1, N2] = nodes(1, 2) as [NodeId, NodeId]
 
 /** What the node does once every member has acknowledged the ring that says so. */
 async function drop(world: CoordinatorWorld): Promise<void> {
-  const dropping = world.store.removal.dropPartition({ keyspaceId: DEFAULT.id, partition: PARTITION })
+  const place = { keyspaceId: DEFAULT.id, partition: PARTITION }
+  const { removal } = world.store
+  const dropping = removal.dropPartitions(
+    [place],
+    () => true,
+    () => undefined,
+  )
   await world.pass(100)
   await dropping
 }

@@ -2,9 +2,9 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { present } from '../../src/base/assert.ts'
-import { utf8 } from '../../src/base/bytes.ts'
+import { text, utf8 } from '../../src/base/bytes.ts'
 import type { KeyspaceId } from '../../src/base/ids.ts'
-import type { Client } from '../../src/client/client.ts'
+import type { Client, Written } from '../../src/client/client.ts'
 import { createRing, type Ring } from '../../src/protocol/ring.ts'
 import { NodeWorld, type TestPeer } from './node-world.ts'
 
@@ -113,6 +113,40 @@ test('no write that straddles finish stays where it is owned no more; no purged 
   await alter(all, 3)
   const replies = await world.settle(Promise.all(KEYS.map((key) => client.get(key))))
   assert.is(replies.filter(({ values }) => values.length > 0).length, 0)
+})
+
+test('a put at who owns a key again does not replace what he minted when he owned it before', async () => {
+  const all = await cluster('dots')
+  const { world, peers, clients, thirds } = all
+  const client = world.client(...peers)
+  const put = (key: string, value: string, context: string): Promise<Written> =>
+    present(clients.get(present(thirds.get(key), 'it has')), 'each has one').put(key, value, { context })
+  const first = await world.settle(Promise.all(KEYS.map((key) => client.put(key, 'v0'))))
+  const contexts = new Map(KEYS.map((key, i) => [key, present(first[i], 'each has one').context]))
+  await world.settle(Promise.all(KEYS.map((key) => put(key, 'v1', present(contexts.get(key), 'it has')))))
+  await world.pass(1000)
+  await alter(all, 2)
+  await world.pass(5000)
+  await world.settle((peers[0] as TestPeer).node.service.alterKeyspace('default', { replicas: 3 }))
+  // In the moment in which each of them owns its keys again, and has copied nothing yet.
+  const done = new Set<TestPeer>()
+  const puts: Promise<unknown>[] = []
+  await world.until(() => {
+    for (const peer of peers) {
+      if (done.has(peer) || peer.node.configuration?.phase !== 'begun') continue
+      done.add(peer)
+      const keys = KEYS.filter((key) => thirds.get(key) === peer)
+      puts.push(...keys.map((key) => put(key, 'v2', present(contexts.get(key), 'it has'))))
+    }
+    return done.size === peers.length
+  })
+  await world.settle(Promise.all(puts))
+  assert.is(puts.length, KEYS.length)
+  assert.ok(await world.until(() => isStable(peers)))
+  const replies = await world.settle(Promise.all(KEYS.map((key) => client.get(key, { r: 'all' }))))
+  for (const { values } of replies) {
+    assert.equal(values.map(({ value }) => text(value)).sort(), ['v1', 'v2'])
+  }
 })
 
 test.run()
