@@ -120,7 +120,7 @@ export class Removal {
     let count = 0
     try {
       for (;;) {
-        const entries = await iterator.nextv(CHUNK_RECORDS)
+        const entries = await iterator.nextv(CHUNK_RECORDS).catch(notRead)
         // In the turn in which it is removed: nothing newer than what was read can have come between.
         if (entries.length === 0 || !areLeftOver()) return count
         await this.#remove(entries)
@@ -153,4 +153,9 @@ export class Removal {
     const rest = this.#share.rest(this.#host.clock.monotonic() - startMs, 0)
     await Promise.all([...removals, rest])
   }
+}
+
+/** The database says so in words of its own. */
+function notRead(error: unknown): never {
+  throw new KvError('UNAVAILABLE', 'the records that are to be dropped cannot be read now', { cause: error })
 }

@@ -1,11 +1,12 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { utf8 } from '../../src/base/bytes.ts'
+import { KvError } from '../../src/base/error.ts'
 import type { KeyspaceId } from '../../src/base/ids.ts'
 import { covers, EMPTY_DOTS, mergeRecords } from '../../src/protocol/dvv.ts'
 import type { Minted } from '../../src/store/minting.ts'
 import type { KeyspacePlace } from '../../src/store/slot.ts'
-import type { Store } from '../../src/store/store.ts'
+import { Store } from '../../src/store/store.ts'
 import { World } from './world.ts'
 
 const test = suite('removal of partitions')
@@ -134,6 +135,29 @@ test('what may be owned again is left as it is', async () => {
   assert.is(await world.result(drop(store, 0)), 0)
   assert.is(store.actor, actor)
   assert.is(store.inventory.counts.total.records, 1200)
+})
+
+test('a disk that cannot be read says so with an error of ours, and the drop goes on later', async () => {
+  const world = new World('unreadable')
+  const storage = world.openStorage()
+  const open = storage.openDatabase.bind(storage)
+  let isFailing = false
+  storage.openDatabase = async () => {
+    const database = await open()
+    const iterator = database.iterator.bind(database)
+    const failing = () => Promise.reject(new Error('Corruption: block checksum mismatch'))
+    const wrapped = (options: object) => Object.assign(iterator(options), isFailing ? { nextv: failing } : {})
+    return Object.assign(database, { iterator: wrapped })
+  }
+  const store = await world.result(Store.open(world.effects(storage)))
+  put(store, 1, 'key 1')
+  await world.settle()
+  isFailing = true
+  const error = await world.result(drop(store).catch((reason: unknown) => reason))
+  assert.ok(error instanceof KvError, String(error))
+  assert.is(error.code, 'UNAVAILABLE')
+  isFailing = false
+  assert.is(await world.result(drop(store)), 1)
 })
 
 test.run()
