@@ -30,6 +30,8 @@ export interface CopyProgress {
   bytes: number
   /** What `bytes` will be, about, as the sources say; null: none has said. */
   expectedBytes: number | null
+  /** Monotonic ms of the first page that was asked for; null: none was. An estimate counts from here. */
+  startedMs: number | null
 }
 
 export const NOTHING_COPIED: Readonly<CopyProgress> = {
@@ -38,6 +40,7 @@ export const NOTHING_COPIED: Readonly<CopyProgress> = {
   records: 0,
   bytes: 0,
   expectedBytes: null,
+  startedMs: null,
 }
 
 const PACE = { maxInFlight: 16, slowMs: 100, bytesPerSecond: 64 * 1024 * 1024 }
@@ -93,6 +96,7 @@ export class PartitionCopy {
     this.#phaseNumber = phaseNumber
     const { left, isCut } = await this.#plan(duties)
     progress.partitions = progress.done + left.length
+    progress.startedMs ??= this.#with.clock.monotonic()
     const before = progress.bytes
     const sized = this.#sizeOf([...left]).then((bytes) => {
       progress.expectedBytes = before + bytes

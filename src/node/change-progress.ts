@@ -7,16 +7,17 @@ import type { PeerReport } from './peer-reports.ts'
 
 /** For an estimate: less of a task than this says nothing about the rest. */
 const MIN_SHARE = 0.01
-const MIN_BYTES_SHARE = 0.001
+/** Or this many bytes, which come within a second. */
+const MIN_BYTES = 4 * 1024 * 1024
 
 type Report = NonNullable<PeerReport['takeover']>
 
 /** What this peer copies; null: it has nothing to take over in this change. */
 export function takeoverReport(progress: TakeoverProgress | null, nowMs: number): Report | null {
   if (progress === null) return null
-  const { copied, startedMs } = progress
+  const { copied } = progress
   const { partitions, done, bytes, expectedBytes } = copied
-  const ageMs = Math.max(0, Math.round(nowMs - startedMs))
+  const ageMs = Math.max(0, Math.round(nowMs - (copied.startedMs ?? nowMs)))
   return { total: expectedBytes === null ? null : partitions, done, bytes, expectedBytes, ageMs }
 }
 
@@ -56,7 +57,7 @@ export function leftMs(
   const { state, done, total, bytes, expectedBytes, ageMs } = figures
   if (state !== 'running' || total === null || total === 0) return null
   const isByBytes = expectedBytes !== null && bytes > 0 && bytes < expectedBytes
-  if (isByBytes && bytes / expectedBytes >= MIN_BYTES_SHARE) {
+  if (isByBytes && (bytes >= MIN_BYTES || bytes / expectedBytes >= MIN_SHARE)) {
     return Math.round((ageMs * (expectedBytes - bytes)) / bytes)
   }
   if (done / total < MIN_SHARE) return null

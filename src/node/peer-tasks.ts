@@ -174,7 +174,7 @@ function handoff(walk: HandoffWalk, nowMs: number): PeerTask {
 
 /** Copying is most of it: what was copied counts for what the partition will still be compared for. */
 function takeover(progress: TakeoverProgress, nowMs: number): PeerTask {
-  const { endedMs, copied, done, total, failure } = progress
+  const { startedMs, endedMs, copied, done, total, failure } = progress
   return {
     kind: 'takeover',
     state: endedMs === null ? 'running' : 'done',
@@ -184,7 +184,7 @@ function takeover(progress: TakeoverProgress, nowMs: number): PeerTask {
     unit: 'partitions',
     done: endedMs === null ? Math.min(total - 1, Math.max(done, copied.done)) : total,
     total,
-    ...timesOf(progress, nowMs),
+    ...timesOf({ startedMs: copied.startedMs ?? startedMs, endedMs }, nowMs),
     failure: clip(endedMs === null ? failure : null),
     ...NO_FIGURES,
     ...{ repaired: copied.records, bytes: copied.bytes, expectedBytes: copied.expectedBytes },

@@ -32,6 +32,9 @@ test('nothing is estimated of a task that does not run, or has hardly begun, or 
 test('where it is known how many bytes there are they count: partitions may be large', () => {
   assert.is(leftMs({ ...RUNNING, done: 0, bytes: 100, expectedBytes: 500 }), 4000)
   assert.is(leftMs({ ...RUNNING, bytes: 0, expectedBytes: 500 }), 3000, 'nothing came yet')
+  const large = { ...RUNNING, done: 0, expectedBytes: 2 ** 33 }
+  assert.is(leftMs({ ...large, bytes: 2 ** 17 }), null, 'one page says little')
+  assert.is(leftMs({ ...large, bytes: 2 ** 24 }), 511_000, 'a second of a long way says enough')
   assert.is(leftMs({ ...RUNNING, bytes: 600, expectedBytes: 500 }), 3000, 'they were more than that')
 })
 

@@ -43,9 +43,14 @@ async function renderStatus(status: ClusterStatus): Promise<string> {
       peer.version ?? '?',
       dim(peer.id),
     ])
-  const { version, change } = status.layout
+  const { version, phase, pending, change } = status.layout
   const lines = [await renderTable(columns, rows), '', `cluster ${status.clusterId}, layout ${version}`]
-  if (change !== null) lines.push(bold(changeLine(change, status.layout.phase)))
+  if (change !== null) {
+    lines.push(bold(changeLine(change, phase)))
+    const isStreaming = phase === 'begun' && (change.total === null || change.done < change.total)
+    const isSaid = pending === null || status.warnings.includes(pending)
+    if (!isStreaming && !isSaid) lines.push(dim(pending))
+  }
   for (const fault of status.faults) lines.push(yellow(`fault: ${fault}`))
   for (const warning of status.warnings) lines.push(yellow(`warning: ${warning}`))
   return `${lines.join('\n')}\n`
