@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { connect } from '../../src/index.ts'
+import type { TaskInfo } from '../../src/wire/tasks.ts'
 import {
   endAll,
   isFormed,
@@ -24,27 +25,9 @@ import { milliseconds, Verdict } from './verdict.ts'
 const PEERS = 3
 const BOUND_MS = 1000
 const PATIENCE_MS = 300_000
-const POLL_MS = 50
-const SEEN_POLL_MS = 10
+const POLL_MS = 20
 
-/** What is looked at in the answers, as scripts have them. */
-interface StatusAnswer {
-  readonly layout: {
-    readonly phase: string
-    readonly change: { readonly what: string; readonly leftMs: number | null } | null
-  }
-}
-
-interface TasksAnswer {
-  readonly tasks: readonly {
-    readonly kind: string
-    readonly state: string
-    readonly peerAddress: string
-    readonly leftMs: number | null
-  }[]
-}
-
-/** When it was told, in ms since the other peers saw it. */
+/** What was told when, in ms since the other peers saw it. */
 interface Told {
   readonly atMs: number
   readonly what: string
@@ -77,18 +60,20 @@ const joining = joiner.start()
 const known = new Set(peers.map(({ address }) => address))
 const seenMs = await firstSeen()
 const told = await Promise.all([
-  askUntil('status', (answer: StatusAnswer) => {
-    const { change } = answer.layout
+  askUntil(async () => {
+    const { change } = (await client.service.status()).layout
     return change === null || !/\bjoins?\b/.test(change.what) ? null : change
   }),
-  askUntil('tasks', ({ tasks }: TasksAnswer) => {
-    const task = tasks.find(({ kind, state, peerAddress }) => {
-      return kind === 'takeover' && state === 'running' && !known.has(peerAddress)
-    })
+  askUntil(async () => {
+    const { tasks } = await client.service.tasks()
+    const isNew = ({ kind, peerAddress }: TaskInfo): boolean => kind === 'takeover' && !known.has(peerAddress)
+    const task = tasks.find((one) => isNew(one) && one.state === 'running')
     return task === undefined ? null : { what: `${task.peerAddress} takes over`, leftMs: task.leftMs }
   }),
 ])
-const shown = await Promise.all([run('kvctl', asking('status')), run('kvctl', asking('tasks'))])
+const shown = await Promise.all(
+  ['status', 'tasks'].map((name) => run('kvctl', [name, '--peer', asked.address])),
+)
 await joining
 await until([...peers, joiner], (status) => isFormed(status, PEERS + 1), PATIENCE_MS)
 const tookMs = performance.now() - seenMs
@@ -103,33 +88,29 @@ for (const [i, command] of ['kvctl status', 'kvctl tasks'].entries()) {
 }
 verdict.note('from its start until the others saw it', milliseconds(seenMs - startMs))
 verdict.note('from then until it owned its part', milliseconds(tookMs))
-for (const { stdout } of shown) verdict.remark(stdout)
+const [status, tasks] = shown.map(({ stdout }) => stdout)
+const isShown = /1 peer joins; .*left$/m.test(status ?? '') && /^takeover .*running/m.test(tasks ?? '')
+verdict.check('kvctl shows it to people', isShown ? 'yes' : 'no', 'yes', isShown)
+for (const text of [status, tasks]) verdict.remark(text ?? '')
 await verdict.print(words.json ? { told, tookMs } : null)
-
-function asking(command: string, ...more: readonly string[]): string[] {
-  return [command, '--peer', asked.address, ...more]
-}
 
 /** @returns when another peer knew of it */
 async function firstSeen(): Promise<number> {
-  while ((await client.service.status()).peers.length <= PEERS) await sleep(SEEN_POLL_MS)
+  while ((await client.service.status()).peers.length <= PEERS) await sleep(POLL_MS)
   return performance.now()
 }
 
-/** Asks again and again, as somebody would who watches. Null: it was never told, and the change is over. */
-async function askUntil<A>(
-  command: string,
-  find: (answer: A) => { readonly what: string; readonly leftMs: number | null } | null,
+/** Asks again and again, as `kvctl` does. Null: it was never told, and the change is over. */
+async function askUntil(
+  ask: () => Promise<{ readonly what: string; readonly leftMs: number | null } | null>,
 ): Promise<Told | null> {
-  for (let isOver = false; !isOver; ) {
+  for (let isOver = false; !isOver; await sleep(POLL_MS)) {
     isOver = isFormed(await client.service.status(), PEERS + 1)
-    const { code, stdout, stderr } = await run('kvctl', asking(command, '--json'))
-    if (code !== 0) throw new Error(`kvctl ${command} ended with ${code}: ${stderr}`)
-    const found = find(JSON.parse(stdout) as A)
+    const found = await ask()
     const leftMs = found?.leftMs ?? null
-    if (found !== null && leftMs !== null)
+    if (found !== null && leftMs !== null) {
       return { atMs: performance.now() - seenMs, what: found.what, leftMs }
-    await sleep(POLL_MS)
+    }
   }
   return null
 }
