@@ -334,7 +334,10 @@ export class Node {
     leftovers.configurationChanged()
     if (before !== null) dropped.configurationChanged(before, next)
     this.#topologyChanged()
-    if (next.removed.includes(this.#running.identity.nodeId)) this.#left()
+    const { nodeId } = this.#running.identity
+    if (!next.removed.includes(nodeId)) return
+    if (before?.excluded.includes(nodeId) === true) this.#turnedOut('it was given up while it was away')
+    else this.#left()
   }
 
   #peerChanged(nodeId: NodeId, before: PeerView | null, after: PeerView | null): void {
@@ -357,10 +360,11 @@ export class Node {
     if (wasReady) this.#onEnd(null)
   }
 
-  /** All others refuse to talk with this peer, because it was removed. */
+  /** It was removed without handing anything over: all others refuse to talk with it, or it was away. */
   #turnedOut(how: string): void {
     if (this.#stopping !== null) return
-    const advice = 'to join as a new peer it needs an empty data directory'
+    const kept = 'what it took while the others could not reach it is in its data directory alone'
+    const advice = `${kept}: keep that; to join as a new peer it needs an empty one`
     const error = new KvError('CONFLICT', `this peer was removed from its cluster (${how}); ${advice}`)
     const wasReady = this.#isReady
     this.#fatal = error
