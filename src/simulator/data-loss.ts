@@ -72,6 +72,20 @@ export class DataLoss {
     })
   }
 
+  /**
+   * It is away for so long that operators give it up: what they take out of the cluster is alive, and goes on
+   * one day with what it had.
+   * @param struck given what has it go on
+   * @param missed it could not be
+   */
+  giveUp(peer: SimPeer, struck: (goOn: () => void) => void, missed: () => void): void {
+    const strike = (): void => {
+      if (peer.node !== null) this.#retired.add(peer.node.nodeId)
+      struck(peer.pause())
+    }
+    this.#whenAllowed(peer, strike, missed)
+  }
+
   /** Stop, copy, start; later it is put back. */
   restore(peer: SimPeer, forMs: number, struck: () => void): void {
     const { scheduler } = this.#simulation.world
@@ -106,11 +120,11 @@ export class DataLoss {
     peer.start()
   }
 
-  #whenAllowed(peer: SimPeer, strike: () => void, waitedMs = 0): void {
-    if (this.#isOver || waitedMs > MAX_WAIT_MS) return
-    const { scheduler } = this.#simulation.world
+  #whenAllowed(peer: SimPeer, strike: () => void, missed: () => void = () => undefined, waitedMs = 0): void {
+    if (this.#isOver || waitedMs > MAX_WAIT_MS) return missed()
+    const again = (): void => this.#whenAllowed(peer, strike, missed, waitedMs + TRY_AGAIN_MS)
     if (this.#isAllowed(peer)) strike()
-    else scheduler.after(TRY_AGAIN_MS, () => this.#whenAllowed(peer, strike, waitedMs + TRY_AGAIN_MS))
+    else this.#simulation.world.scheduler.after(TRY_AGAIN_MS, again)
   }
 
   #isAllowed(peer: SimPeer): boolean {

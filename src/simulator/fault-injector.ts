@@ -4,7 +4,9 @@
  */
 import { unreachable } from '../base/assert.ts'
 import type { Prng } from '../base/prng.ts'
+import type { StepListener } from './change-watch.ts'
 import { DataLoss, type DiskLedger } from './data-loss.ts'
+import { cutFault, MidChangeFaults, type Striker } from './mid-change.ts'
 import type { PathFault } from './sim-paths.ts'
 import { chance } from './sim-random.ts'
 import type { SimPeer, Simulation } from './simulation.ts'
@@ -16,6 +18,8 @@ export interface FaultInjector {
   readonly dataLoss: DataLoss
   /** From now on, relative to now. */
   begin(): void
+  /** A change of the ring took a step: what waits for that strikes. */
+  readonly stepTaken: StepListener
   /** No new ones; what is in force ends: paths heal, everyone runs. Clocks stay as they are. */
   end(): void
 }
@@ -35,6 +39,7 @@ class Injector implements FaultInjector {
   readonly #schedule: readonly Fault[]
   readonly #prng: Prng
   readonly dataLoss: DataLoss
+  readonly #midChange: MidChangeFaults
   readonly #undos = new Set<() => void>()
   #isOver = false
 
@@ -43,6 +48,11 @@ class Injector implements FaultInjector {
     this.#schedule = schedule
     this.#prng = prng
     this.dataLoss = new DataLoss(simulation, ledger)
+    this.#midChange = new MidChangeFaults(simulation, this.#makeStriker(), prng.fork('mid-change'))
+  }
+
+  readonly stepTaken: StepListener = (...step) => {
+    if (!this.#isOver) this.#midChange.stepTaken(...step)
   }
 
   begin(): void {
@@ -85,7 +95,7 @@ class Injector implements FaultInjector {
       case 'powerLoss':
       case 'restart':
       case 'pause':
-        return strikePeer(fault, this.#peerOn(fault.host), this.#undoAfter)
+        return strikePeer(fault.class, fault.forMs, this.#peerOn(fault.host), this.#undoAfter)
       case 'loss':
       case 'duplication':
       case 'reordering':
@@ -117,8 +127,30 @@ class Injector implements FaultInjector {
         }
         return false
       }
+      case 'midChange':
+        this.#midChange.arm(fault)
+        return false
       default:
         return unreachable(fault)
+    }
+  }
+
+  #makeStriker(): Striker {
+    const isOver = (): boolean => this.#isOver || this.dataLoss.isFragile
+    const struck = (): void => {
+      this.struck.midChange++
+    }
+    return {
+      get isOver() {
+        return isOver()
+      },
+      struck,
+      strikePeer: (act, peer, forMs) => {
+        if (act !== 'wipe') return strikePeer(act, forMs, peer, this.#undoAfter)
+        this.dataLoss.wipe(peer, forMs, struck)
+        return false
+      },
+      addPathFault: (fault, forMs) => this.#undoAfter(forMs, this.#simulation.world.paths.add(fault)),
     }
   }
 
@@ -140,23 +172,24 @@ class Injector implements FaultInjector {
 }
 
 function strikePeer(
-  fault: Fault & { readonly class: 'crash' | 'powerLoss' | 'restart' | 'pause' },
+  how: 'crash' | 'powerLoss' | 'restart' | 'pause',
+  forMs: number,
   peer: SimPeer | undefined,
   undoAfter: (forMs: number, undo: () => void) => void,
 ): boolean {
   if (peer === undefined || (peer.state !== 'ready' && peer.state !== 'starting')) return false
-  switch (fault.class) {
+  switch (how) {
     case 'pause':
-      undoAfter(fault.forMs, peer.pause())
+      undoAfter(forMs, peer.pause())
       return true
     case 'restart':
       if (peer.state !== 'ready') return false
-      void peer.stop().then(() => undoAfter(fault.forMs, () => peer.start()))
+      void peer.stop().then(() => undoAfter(forMs, () => peer.start()))
       return true
     case 'crash':
     case 'powerLoss':
-      peer.crash(fault.class === 'crash' ? 'process' : 'power')
-      undoAfter(fault.forMs, () => peer.start())
+      peer.crash(how === 'crash' ? 'process' : 'power')
+      undoAfter(forMs, () => peer.start())
       return true
   }
 }
@@ -173,10 +206,8 @@ function pathFault(fault: NetworkFault): PathFault {
       return { touches: touches(fault.scope), reordering: fault.chance }
     case 'delay':
       return { touches: touches(fault.scope), delayMs: fault.delayMs, clogMs: fault.clogMs }
-    case 'partition': {
-      const cut = new Set(fault.cuts.map(([from, to]) => `${from}>${to}`))
-      return { touches: (from, to) => cut.has(`${from}>${to}`), cut: true }
-    }
+    case 'partition':
+      return cutFault(fault.cuts)
     default:
       return unreachable(fault)
   }

@@ -35,7 +35,8 @@ export interface WriteOperation {
   readonly expires: boolean
   /** The context the client gave, decoded; null: none, so it replaces what the cluster finds. */
   readonly context: DotSet | null
-  /** How many disks were asked for. */
+  readonly level: Level
+  /** How many disks that was when the run began. */
   readonly w: number
   outcome: WriteOutcome
   code: ErrorCode | null

@@ -122,6 +122,7 @@ export class Load {
   #underWay = 0
   #isGoing = false
   #isDelivered = false
+  #onlyQuorums = false
 
   constructor(options: LoadOptions) {
     const { keyspaces, peerCount, copiesVary, keyCount, clients } = options
@@ -159,6 +160,11 @@ export class Load {
     this.#isDelivered = true
   }
 
+  /** Whether nothing is asked of one peer alone: who was given up is alone, and does not know it. */
+  set onlyQuorums(onlyQuorums: boolean) {
+    this.#onlyQuorums = onlyQuorums
+  }
+
   /** Reads a key, recorded and checked as all others are. Why it failed, or null when it did not. */
   read(place: LoadPlace, r: Level): Promise<KvError | null> {
     return this.#read(this.#prng.int(this.#options.clients.length), place, r)
@@ -178,10 +184,15 @@ export class Load {
     this.#underWay++
     try {
       if (chance(prng, 0.5)) await this.#write(client)
-      else await this.#read(client, this.#pickPlace(), pick(prng, READ_LEVELS))
+      else await this.#read(client, this.#pickPlace(), this.#pickLevel(READ_LEVELS))
     } finally {
       this.#underWay--
     }
+  }
+
+  #pickLevel(levels: readonly Level[]): Level {
+    const level = pick(this.#prng, levels)
+    return level === 'one' && this.#onlyQuorums ? 'quorum' : level
   }
 
   #pickPlace(): LoadPlace {
@@ -216,7 +227,7 @@ export class Load {
     const place = doomed ?? this.#pickPlace()
     const { keyspace, key } = place
     const context = this.#contextFor(client, placeOf(keyspace.name, key))
-    const w = pick(prng, WRITE_LEVELS)
+    const w = this.#pickLevel(WRITE_LEVELS)
     const index = this.#nextIndex++
     const value = doomed !== null || chance(prng, mix.deletes) ? null : `value-${index}`
     if (value !== null && chance(prng, mix.shortLived)) {
@@ -232,6 +243,7 @@ export class Load {
       value,
       expires: ttlMs !== null,
       context: this.#decode(keyspace.name, key, context),
+      level: w,
       w: levelCount(w, keyspace.owners),
       outcome: 'pending',
       code: null,

@@ -3,11 +3,13 @@
  * everything must come right in bounded time (liveness). Whatever it finds wrong ends it.
  */
 
+import type { Bytes } from '../base/bytes.ts'
 import { toKvError } from '../base/error.ts'
 import { createPrng, type Prng } from '../base/prng.ts'
 import type { Client } from '../client/client.ts'
 import type { Keyspace, Level } from '../protocol/configuration.ts'
 import { DEFAULT_KEYSPACE_OPTIONS } from '../wire/requests.ts'
+import { ChangeWatch } from './change-watch.ts'
 import { type ClusterChecks, createClusterChecks } from './checker/cluster-checks.ts'
 import { findDisagreement, findUndelivered } from './checker/convergence.ts'
 import type { PurgeCounts } from './checker/purges.ts'
@@ -39,7 +41,7 @@ export interface ScenarioOptions {
   readonly ratePerSecond?: number
   readonly keyCount?: number
   readonly clients?: number
-  /** Peers also join, leave, and are removed, under load and faults. Default false. */
+  /** Peers also join, leave, are removed and replaced, under load and faults. Default false. */
   readonly ring?: boolean
   readonly log?: (entry: LogEntry) => void
   readonly frame?: (entry: FrameEntry) => void
@@ -107,6 +109,7 @@ export function scheduleOf(options: ScenarioOptions): {
       hosts: peerHosts(hosts.length + spares),
       clients,
       durationMs: options.minutes * 60_000,
+      ring: options.ring === true,
     }),
   }
 }
@@ -137,6 +140,7 @@ class Scenario {
   readonly #injectors: FaultInjector[] = []
   #load: Load | null = null
   #ringLoad: RingLoad | null = null
+  readonly #changes = new ChangeWatch((...step) => this.#injectors.at(-1)?.stepTaken(...step))
 
   constructor(options: ScenarioOptions) {
     this.#options = options
@@ -153,16 +157,24 @@ class Scenario {
       // With few partitions a hash tree has many keys, with many it has one or none.
       partitionCount: pick(this.#prng, [8, 64]),
       clockErrorMs: pick(this.#prng, [0, 50, 5_000]),
-      observer: this.#checks.disks,
+      observer: { ...this.#checks.disks, onFile: this.#wroteFile },
       node: {
         // Often enough that trees are made anew in every phase of a run.
         treeRebuildIntervalMs: 40_000,
         purge: { purgeAfterMs: pick(this.#prng, [1, 4000, 10_000]), expiryGraceMs: 1000 },
       },
       ...(options.log === undefined ? {} : { log: options.log }),
-      ...(options.frame === undefined ? {} : { frame: options.frame }),
+      frame: (entry) => {
+        options.frame?.(entry)
+        this.#checks.frames(entry)
+      },
     })
     this.#checks.watch(this.simulation)
+  }
+
+  readonly #wroteFile = (host: string, file: string, bytes: Bytes | null): void => {
+    this.#checks.disks.onFile?.(host, file, bytes)
+    if (this.#options.ring === true) this.#changes.wrote(file, bytes)
   }
 
   async run(): Promise<void> {
@@ -174,7 +186,8 @@ class Scenario {
     this.#load.begin()
     const stopChanging = this.#changeConfigurations(clients)
     if (this.#options.ring === true) {
-      this.#ringLoad = new RingLoad(this.simulation, clients, injector.dataLoss, this.#prng.fork('ring'))
+      const parts = { simulation: this.simulation, clients, load: this.#load, dataLoss: injector.dataLoss }
+      this.#ringLoad = new RingLoad(parts, this.#prng.fork('ring'))
       this.#ringLoad.begin()
     }
     const loadMs = this.#options.minutes * 60_000
@@ -391,7 +404,14 @@ const NO_LOAD: LoadCounts = {
   siblingReads: 0,
 }
 
-const NO_RING_CHANGES: RingCounts = { joins: 0, leaves: 0, removals: 0, alterations: 0 }
+const NO_RING_CHANGES: RingCounts = {
+  joins: 0,
+  leaves: 0,
+  removals: 0,
+  replacements: 0,
+  givenUp: 0,
+  alterations: 0,
+}
 
 function sparesOf({ ring }: ScenarioOptions): number {
   return ring === true ? MAX_JOINS : 0

@@ -18,7 +18,7 @@
  * settles.
  */
 import { KvError } from '../base/error.ts'
-import { type Address, makeAddress } from '../base/ids.ts'
+import { type Address, makeAddress, type NodeId } from '../base/ids.ts'
 import { type Client, type ClientOptions, createClient } from '../client/client.ts'
 import { DEFAULT_NODE_OPTIONS, type NodeOptions } from '../node/node-options.ts'
 import { formCluster } from './formed-cluster.ts'
@@ -82,8 +82,11 @@ export interface Simulation {
   boot(): void
   /** All peers are ready, know the same configuration, and it has them all. */
   isFormed(): boolean
-  /** Starts the next spare one, which is to join: one of the peers from then on. Null: there is none. */
-  admit(): SimPeer | null
+  /**
+   * Starts the next spare one, which is to join: one of the peers from then on. Null: there is none.
+   * @param replaces a member that is down for good, whose place it takes
+   */
+  admit(replaces?: NodeId | null): SimPeer | null
   /** It has gone for good: it is none of the peers any more, and is never started again. */
   retire(peer: SimPeer): void
   /** Lets so much virtual time pass. */
@@ -123,20 +126,7 @@ const DEFAULT_LIMIT_MS = 60_000
 export function createSimulation(options: SimulationOptions): Simulation {
   const world = createWorld(options)
   const { scheduler } = world
-  const count = options.peers + (options.spares ?? 0)
-  const all = Array.from({ length: count }, (_, i) => makeAddress(peerHost(i), PORT))
-  const addresses = all.slice(0, options.peers)
-  const retire = (peer: SimPeer): void => {
-    const place = peers.indexOf(peer)
-    if (place < 0) return
-    peers.splice(place, 1)
-    options.observer?.onGone?.(peer.host)
-  }
-  const spares = all.map((address, i): SimPeer => {
-    const [node, ended] = [nodeOptionsOf(options, address, addresses, i), options.ended ?? null]
-    return createPeer({ world, options: node, addresses, ended, present: () => peers, left: retire })
-  })
-  const peers = spares.splice(0, options.peers)
+  const { peers, addresses, retire, admit } = gather(options, world)
   let clients = 0
 
   const until = async (predicate: () => boolean, limitMs: number): Promise<boolean> => {
@@ -183,12 +173,7 @@ export function createSimulation(options: SimulationOptions): Simulation {
     },
     isFormed: () => isFormed(peers),
     retire,
-    admit() {
-      const spare = spares.shift() ?? null
-      if (spare !== null) peers.push(spare)
-      spare?.start()
-      return spare
-    },
+    admit,
     run: (ms) => scheduler.run(scheduler.nowMs + ms),
     until,
     settle,
@@ -206,6 +191,35 @@ export function createSimulation(options: SimulationOptions): Simulation {
     },
   }
   return simulation
+}
+
+/** The peers of a simulation, those that come and go included. */
+function gather(options: SimulationOptions, world: SimWorld) {
+  const count = options.peers + (options.spares ?? 0)
+  const all = Array.from({ length: count }, (_, i) => makeAddress(peerHost(i), PORT))
+  const addresses = all.slice(0, options.peers)
+  const retire = (peer: SimPeer): void => {
+    const place = peers.indexOf(peer)
+    if (place < 0) return
+    peers.splice(place, 1)
+    options.observer?.onGone?.(peer.host)
+  }
+  const make = (address: Address, i: number, replace: NodeId | null): SimPeer => {
+    const own = { ...nodeOptionsOf(options, address, addresses, i), replace }
+    const ended = options.ended ?? null
+    return createPeer({ world, options: own, addresses, ended, present: () => peers, left: retire })
+  }
+  const peers = addresses.map((address, i) => make(address, i, null))
+  let met = peers.length
+  const admit = (replaces: NodeId | null = null): SimPeer | null => {
+    const address = all[met]
+    if (address === undefined) return null
+    const spare = make(address, met++, replaces)
+    peers.push(spare)
+    spare.start()
+    return spare
+  }
+  return { peers, addresses, retire, admit }
 }
 
 async function formDisks(

@@ -6,6 +6,7 @@
  * A schedule is plain data: a run applies it, `shrink.ts` takes parts of it away, a failure prints it.
  */
 import { createPrng, type Prng } from '../base/prng.ts'
+import { CHANGE_MOMENTS, CHANGE_STEPS, type ChangeMoment, type ChangeStep } from './change-watch.ts'
 import { type Cuts, makeCuts, PARTITION_SHAPES, type PartitionShape } from './partition-shape.ts'
 import { between, chance, exponential, pick, shuffle } from './sim-random.ts'
 
@@ -13,7 +14,7 @@ import { between, chance, exponential, pick, shuffle } from './sim-random.ts'
 const ABSENCES = ['crash', 'powerLoss', 'restart', 'pause'] as const
 type Absence = (typeof ABSENCES)[number]
 
-export const FAULT_CLASSES = [
+const SCHEDULED_CLASSES = [
   ...ABSENCES,
   'loss',
   'delay',
@@ -27,7 +28,15 @@ export const FAULT_CLASSES = [
   'wipe',
   'restore',
 ] as const
+/** `midChange` waits for a step of a change of the ring. */
+export const FAULT_CLASSES = [...SCHEDULED_CLASSES, 'midChange'] as const
 export type FaultClass = (typeof FAULT_CLASSES)[number]
+
+/** Who has a part in a change of the ring. */
+export const CHANGE_ROLES = ['proposer', 'source', 'target', 'acceptor'] as const
+export type ChangeRole = (typeof CHANGE_ROLES)[number]
+/** `isolate`: from all other peers; `deafen`, `mute`: in one direction. */
+const CHANGE_ACTS = ['crash', 'powerLoss', 'pause', 'wipe', 'isolate', 'deafen', 'mute'] as const
 
 interface Timed {
   /** Virtual ms since the faults began. */
@@ -71,6 +80,17 @@ export type Fault = Timed &
     | { readonly class: 'wipe'; readonly host: string }
     /** `forMs`: how long the peer goes on after its disk was copied, before it is put back. */
     | { readonly class: 'restore'; readonly host: string }
+    /** Strikes the first such step after `atMs`, `waitMs` later. */
+    | {
+        readonly class: 'midChange'
+        readonly step: ChangeStep
+        readonly moment: ChangeMoment
+        readonly waitMs: number
+        readonly role: ChangeRole
+        readonly act: (typeof CHANGE_ACTS)[number]
+        /** What else is cut then: the change is held up, and the network splits. */
+        readonly alsoCuts: Cuts
+      }
   )
 
 type Gone = Fault & { readonly class: Absence }
@@ -81,6 +101,8 @@ export interface SwarmOptions {
   readonly clients: readonly string[]
   /** Faults begin within so long, and most of them end within it. */
   readonly durationMs: number
+  /** The ring changes meanwhile: faults strike its steps, too. Default false. */
+  readonly ring?: boolean
 }
 
 /** A class strikes once in so long, on average. */
@@ -100,10 +122,13 @@ const MEAN_INTERVAL_MS: Readonly<Record<FaultClass, number>> = {
   diskError: 90_000,
   wipe: 120_000,
   restore: 120_000,
+  midChange: 15_000,
 }
 
 /** How likely a seed is to take a class. */
 const CLASS_CHANCE = 0.4
+const MID_CHANGE_CHANCE = 0.8
+const ALSO_CUT_CHANCE = 0.3
 
 /** Over before anyone notices. */
 const SHORT_ABSENCE_MS = 3_000
@@ -115,13 +140,18 @@ const HALF_HEALED_CHANCE = 0.25
 /** Ordered by time. At least one class strikes at least once when the duration allows it. */
 export function createSwarm(options: SwarmOptions): readonly Fault[] {
   const prng = createPrng(options.seed).fork('swarm')
-  const chosen = FAULT_CLASSES.filter(() => chance(prng, CLASS_CHANCE))
-  const classes = chosen.length > 0 ? chosen : [pick(prng, FAULT_CLASSES)]
+  const chosen = SCHEDULED_CLASSES.filter(() => chance(prng, CLASS_CHANCE))
+  const classes = chosen.length > 0 ? chosen : [pick(prng, SCHEDULED_CLASSES)]
   // A stormy seed brings everything more often, a quiet one leaves time for what comes after a fault.
   const storminess = pick(prng, [0.5, 1, 1, 2, 4])
   const faults = classes.flatMap((name) => strikes(name, storminess, options, prng.fork(name)))
   const more = faults.flatMap((fault) => followUps(fault, classes, options, prng))
-  return [...faults, ...more].sort((a, b) => a.atMs - b.atMs)
+  return [...faults, ...more, ...strikesOnSteps(options, prng)].sort((a, b) => a.atMs - b.atMs)
+}
+
+function strikesOnSteps(options: SwarmOptions, prng: Prng): Fault[] {
+  if (options.ring !== true || !chance(prng, MID_CHANGE_CHANCE)) return []
+  return strikes('midChange', pick(prng, [0.5, 1, 2]), options, prng.fork('midChange'))
 }
 
 function strikes(name: FaultClass, storminess: number, options: SwarmOptions, prng: Prng): Fault[] {
@@ -263,6 +293,29 @@ function draw(name: FaultClass, atMs: number, { hosts, clients }: SwarmOptions, 
       return { class: name, atMs, forMs: lasting(prng, chance(prng, 0.5) ? 300 : 15_000), host }
     case 'restore':
       return { class: name, atMs, forMs: lasting(prng, 20_000), host }
+    case 'midChange':
+      return drawMidChange(atMs, hosts, clients, prng)
+  }
+}
+
+/** At once, while the step spreads, or amid the work that it begins. */
+function drawMidChange(
+  atMs: number,
+  hosts: readonly string[],
+  clients: readonly string[],
+  prng: Prng,
+): Fault {
+  const shape = pick(prng, PARTITION_SHAPES)
+  return {
+    class: 'midChange',
+    atMs,
+    forMs: lasting(prng, pick(prng, [300, 4_000, 12_000])),
+    step: pick(prng, CHANGE_STEPS),
+    moment: pick(prng, CHANGE_MOMENTS),
+    waitMs: pick(prng, [0, lasting(prng, 20), lasting(prng, 300)]),
+    role: pick(prng, CHANGE_ROLES),
+    act: pick(prng, CHANGE_ACTS),
+    alsoCuts: chance(prng, ALSO_CUT_CHANCE) ? makeCuts(shape, hosts, clients, prng) : [],
   }
 }
 

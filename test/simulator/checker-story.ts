@@ -78,6 +78,7 @@ export class Story {
       value,
       expires: false,
       context,
+      level: w,
       w,
       outcome: 'pending',
       code: null,

@@ -8,7 +8,9 @@ import { createSwarm, FAULT_CLASSES, type Fault } from '../../src/simulator/swar
 const test = suite('swarm')
 
 const HOSTS = ['a', 'b', 'c', 'd', 'e']
-const options = (seed: number) => ({ seed, hosts: HOSTS, clients: ['x'], durationMs: 600_000 })
+const options = (seed: number, ring = false) => {
+  return { seed, hosts: HOSTS, clients: ['x'], durationMs: 600_000, ring }
+}
 
 test('the same seed gives the same schedule, another one another', () => {
   assert.equal(createSwarm(options(1)), createSwarm(options(1)))
@@ -18,7 +20,7 @@ test('the same seed gives the same schedule, another one another', () => {
 test('a seed takes some of the classes; a hundred seeds take them all, in schedules ordered by time', () => {
   const classes = new Set<string>()
   for (let seed = 0; seed < 100; seed++) {
-    const faults = createSwarm(options(seed))
+    const faults = createSwarm(options(seed, true))
     const own = new Set(faults.map((fault) => fault.class))
     assert.ok(own.size >= 1, `seed ${seed} has a fault`)
     for (const name of own) classes.add(name)
@@ -31,8 +33,18 @@ test('a seed takes some of the classes; a hundred seeds take them all, in schedu
   assert.equal([...classes].sort(), [...FAULT_CLASSES].sort())
 })
 
+test('what waits for steps of changes of the ring comes on top, and only where the ring changes', () => {
+  for (let seed = 0; seed < 20; seed++) {
+    const [without, faults] = [createSwarm(options(seed)), createSwarm(options(seed, true))]
+    assert.equal(
+      faults.filter((fault) => fault.class !== 'midChange'),
+      without,
+    )
+  }
+})
+
 test('a schedule is plain data', () => {
-  const faults = createSwarm(options(3))
+  const faults = createSwarm(options(3, true))
   assert.equal(JSON.parse(JSON.stringify(faults)), faults)
 })
 

@@ -6,18 +6,21 @@ import type { NodeId } from '../../base/ids.ts'
 import type { Node } from '../../node/node.ts'
 import type { Configuration, Conflicts, Keyspace } from '../../protocol/configuration.ts'
 import { createRing, type Ring } from '../../protocol/ring.ts'
+import { decidedIn } from '../change-watch.ts'
 import type { DiskLedger } from '../data-loss.ts'
 import { type HistoryObserver, type KeyspaceFacts, keyspaceNameOf, type Place, placeOf } from '../history.ts'
 import { EPOCH_MS } from '../sim-clock.ts'
 import type { SimOperation } from '../sim-database.ts'
-import type { WorldObserver } from '../sim-world.ts'
+import type { FrameEntry, WorldObserver } from '../sim-world.ts'
 import type { Simulation } from '../simulation.ts'
 import { type ConfigurationChecker, createConfigurationChecker } from './configurations.ts'
 import { createDepartureChecker } from './departures.ts'
 import { createDotLedger, type DotLedger } from './dot-ledger.ts'
 import { createDurabilityChecker } from './durability.ts'
 import { createHandOverChecker } from './hand-overs.ts'
+import { createNumberChecker } from './numbers.ts'
 import { createPurgeChecker, type PurgeChecker } from './purges.ts'
+import { createQuorumChecker } from './quorums.ts'
 import { createSessionChecker } from './sessions.ts'
 import {
   decodeStored,
@@ -35,6 +38,8 @@ import { createVotesChecker, type VotesChecker } from './votes.ts'
 export interface ClusterChecks {
   /** For the simulation's `observer`. */
   readonly disks: WorldObserver
+  /** For the simulation's `frame`. */
+  readonly frames: (entry: FrameEntry) => void
   /** For the load's `observers`. */
   readonly history: readonly HistoryObserver[]
   readonly dots: DotLedger
@@ -98,7 +103,28 @@ class Checks implements ClusterChecks {
   /** Host and place of what hosts were told to forget, because they own it no more. */
   readonly #dropping = new Set<string>()
 
+  /** That were ever decided, by number. */
+  readonly #decided = new Map<number, Ring>()
+  readonly #numbers = createNumberChecker({
+    isUniform: () => this.#isUniform(),
+    numberOn: (host) => {
+      const peer = this.#simulation?.peers.find((each) => each.host === host)
+      return peer === undefined ? null : (peer.node?.configuration?.number ?? 0)
+    },
+  })
+  readonly #quorums = createQuorumChecker({
+    lowestNumber: () => Math.min(...this.#numbersInForce()),
+    rings: () => this.#decided.values(),
+    holders: (write) => this.#durability.holdersOf(write),
+    hostOf: (nodeId) => this.#hosts.get(nodeId) ?? null,
+  })
+
+  readonly frames = ({ from, to, frame }: FrameEntry): void => {
+    this.#guarded(() => this.#numbers.sent(from, to, frame))
+  }
+
   readonly history: readonly HistoryObserver[] = [
+    this.#quorums,
     this.#durability,
     createVisibilityChecker(this.dots, this.purges.purged),
     createSessionChecker(this.purges.purged),
@@ -149,7 +175,10 @@ class Checks implements ClusterChecks {
         }
       })
     },
-    onFile: (host, name, bytes) => this.#guarded(() => this.votes.wrote(host, name, bytes)),
+    onFile: (host, name, bytes) => {
+      this.#guarded(() => this.votes.wrote(host, name, bytes))
+      this.#noteDecided(name, bytes)
+    },
     onGone: (host) => {
       this.#gone.add(host)
       this.#forget(host)
@@ -194,6 +223,28 @@ class Checks implements ClusterChecks {
       if (this.#simulation === null) throw error
       this.#simulation.world.scheduler.fail(error)
     }
+  }
+
+  #noteDecided(file: string, bytes: Bytes | null): void {
+    const configuration = bytes === null ? null : decidedIn(file, bytes)
+    if (configuration === null || this.#decided.has(configuration.number)) return
+    this.#decided.set(configuration.number, createRing(configuration))
+  }
+
+  /** Of those that are up, and in a cluster. */
+  #numbersInForce(): readonly number[] {
+    return (this.#simulation?.peers ?? []).flatMap(({ node }) => node?.configuration?.number ?? [])
+  }
+
+  /** Asked with every frame. */
+  #isUniform(): boolean {
+    let first: number | undefined
+    for (const { node } of this.#simulation?.peers ?? []) {
+      const number = node?.configuration?.number
+      first ??= number
+      if (number !== undefined && number !== first) return false
+    }
+    return true
   }
 
   #placeOfStored(stored: StoredKey): Place | null {

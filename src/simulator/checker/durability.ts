@@ -29,6 +29,8 @@ export interface DurabilityChecker extends HistoryObserver {
   isElsewhere(host: string, keepersOf?: (place: Place) => ReadonlySet<string>): boolean
   /** What a host's disk has seen of a key for good, as an owner. */
   seenBy(host: string, place: Place): DotSet
+  /** Owners' disks that have what the reply of a write covers, or had it since the write began. */
+  holdersOf(write: WriteOperation): ReadonlySet<string>
   /** How many disks have every acknowledged write of a key; infinitely many when there was none. */
   holdersOfAll(place: Place): number
 }
@@ -46,14 +48,15 @@ export function createDurabilityChecker(purged: (place: Place) => DotSet): Durab
   const seenBy = (host: string, place: Place): DotSet => disks.get(host)?.get(place) ?? EMPTY_DOTS
 
   const holders = (place: Place, dots: DotSet, kinds: readonly Disks[]): number => {
-    const gone = purged(place)
-    if (includesDotSet(gone, dots)) return Number.POSITIVE_INFINITY
-    const hosts = kinds.flatMap((kind) => {
-      return [...kind].filter(([, disk]) =>
-        includesDotSet(unionDotSets(disk.get(place) ?? EMPTY_DOTS, gone), dots),
-      )
-    })
-    return new Set(hosts.map(([host]) => host)).size
+    const isForgotten = includesDotSet(purged(place), dots)
+    return isForgotten ? Number.POSITIVE_INFINITY : holdingHosts(place, dots, kinds, purged(place)).size
+  }
+
+  /** Disks that are gone, and records that were dropped, since a write began. */
+  const hadSince = ({ startMs }: WriteOperation, place: Place): readonly Disks[] => {
+    const lost = gone.filter(({ atMs }) => atMs > startMs).map((each) => each.disks)
+    const had = (dropped.get(place) ?? []).filter(({ atMs }) => atMs > startMs)
+    return [...lost, ...had.map(({ host, seen }): Disks => new Map([[host, new Map([[place, seen]])]]))]
   }
 
   const seenElsewhere = (host: string, place: Place, keepers: ReadonlySet<string> | null): DotSet => {
@@ -73,11 +76,15 @@ export function createDurabilityChecker(purged: (place: Place) => DotSet): Durab
       }
     },
     isElsewhere(host, keepersOf) {
-      const own = [...(disks.get(host) ?? []), ...(standIns.get(host) ?? [])]
-      return own.every(([place, seen]) => {
+      return [...(disks.get(host) ?? []), ...(standIns.get(host) ?? [])].every(([place, seen]) => {
         const others = seenElsewhere(host, place, keepersOf?.(place) ?? null)
         return includesDotSet(unionDotSets(others, purged(place)), seen)
       })
+    },
+    holdersOf(write) {
+      const place = placeOf(write.keyspace.name, write.key)
+      const kinds = [disks, ...hadSince(write, place)]
+      return holdingHosts(place, write.reply ?? EMPTY_DOTS, kinds, purged(place))
     },
     holdersOfAll(place) {
       const dots = acknowledged.get(place)
@@ -109,16 +116,27 @@ export function createDurabilityChecker(purged: (place: Place) => DotSet): Durab
       const { reply } = write
       const place = placeOf(write.keyspace.name, write.key)
       acknowledged.set(place, unionDotSets(acknowledged.get(place) ?? EMPTY_DOTS, reply))
-      const kinds = write.keyspace.isSloppy ? [disks, standIns] : [disks]
-      const lost = gone.filter(({ atMs }) => atMs > write.startMs).map((each) => each.disks)
-      const had = (dropped.get(place) ?? []).filter(({ atMs }) => atMs > write.startMs)
-      const before: Disks[] = had.map(({ host, seen }) => new Map([[host, new Map([[place, seen]])]]))
-      const count = holders(place, reply, [...kinds, ...lost, ...before])
-      const asked = write.keyspace.copiesVary ? 1 : write.w
-      const promised = Math.max(asked, write.disksTold)
+      const kept = write.keyspace.isSloppy ? [standIns] : []
+      const count = holders(place, reply, [disks, ...kept, ...hadSince(write, place)])
+      const promised = Math.max(write.keyspace.copiesVary ? 1 : write.w, write.disksTold)
       if (count < promised) throw new Violation(2, tooFew(write, count, promised))
     },
   }
+}
+
+/** Whose disks have seen these, but for what nobody needs to know any more. */
+function holdingHosts(
+  place: Place,
+  dots: DotSet,
+  kinds: readonly Disks[],
+  forgotten: DotSet,
+): ReadonlySet<string> {
+  const hosts = kinds.flatMap((kind) => {
+    return [...kind].filter(([, disk]) =>
+      includesDotSet(unionDotSets(disk.get(place) ?? EMPTY_DOTS, forgotten), dots),
+    )
+  })
+  return new Set(hosts.map(([host]) => host))
 }
 
 function tooFew(write: WriteOperation, holders: number, promised: number): string {
