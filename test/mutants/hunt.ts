@@ -26,12 +26,13 @@ const MAX_QUOTED_CHARS = 500
 export function hunt(
   root: string,
   { from, to }: Range,
+  hasRing: boolean,
   jobs: number,
   limitMs: number,
   signal: AbortSignal,
 ): Promise<Hunt> {
   const script = join('test', 'simulation', 'campaign.ts')
-  const own = ['--seeds', `${from}..${to}`, '--jobs', String(jobs)]
+  const own = ['--seeds', `${from}..${to}`, '--jobs', String(jobs), ...(hasRing ? ['--ring'] : [])]
   const begunMs = performance.now()
   const child = spawn(process.execPath, ['--import', 'tsx', script, ...own, ...SIZE, ...MANNER], {
     cwd: root,

@@ -13,6 +13,8 @@ export interface Edit {
 
 export interface Mutant {
   readonly name: string
+  /** It is hunted in the campaign of changes of the ring. */
+  readonly hasRing?: true
   readonly edits: readonly Edit[]
 }
 
@@ -233,6 +235,112 @@ export const MUTANTS: readonly Mutant[] = [
           '    const nowMs = this.#with.clock.now()\n' +
           '    const values = whole.values.filter(({ expiresAtMs: at }) => at === null || at > nowMs)\n' +
           '    const merged = { seen: whole.seen, values }\n',
+      },
+    ],
+  },
+  {
+    name: 'a quorum from one table only',
+    hasRing: true,
+    edits: [
+      {
+        file: 'src/coordinator/replication.ts',
+        text: 'ring.needed(level, lists)',
+        instead: 'ring.needed(level, lists).map((needed, i) => (i === 0 ? needed : 0))',
+      },
+      {
+        file: 'src/coordinator/quorum-read.ts',
+        text: 'ring.needed(this.#level, this.#lists)',
+        instead: 'ring.needed(this.#level, this.#lists).map((n, i, all) => (i + 1 < all.length ? 0 : n))',
+      },
+    ],
+  },
+  {
+    // It says that it has the number as soon as it has heard of it, and nothing was ended yet.
+    name: 'ack sent before older requests ended',
+    edits: [
+      {
+        file: 'src/cluster/configuration-driver.ts',
+        text: '      await this.#spread.take(decided)\n',
+        instead: '      this.#spread.take(decided).catch(() => undefined)\n',
+      },
+      {
+        file: 'src/cluster/configuration-driver.ts',
+        text: "    return { type: 'adopted', ...this.#spread.acknowledge() }\n",
+        instead:
+          "    const told = { type: 'adopted', ...this.#spread.acknowledge() } as const\n" +
+          '    return { ...told, number: Math.max(told.number, question.number) }\n',
+      },
+    ],
+  },
+  {
+    // What an old owner has when it is asked, whatever it may yet take under an older number.
+    name: 'snapshot taken before the ack',
+    hasRing: true,
+    edits: [
+      {
+        file: 'src/coordinator/tree-replica.ts',
+        text: '    if (number > own || own === 0) {\n',
+        instead:
+          '    if (number > own && own > 0) this.#with.sawNumber(from, number)\n    if (own === 0) {\n',
+      },
+      {
+        file: 'src/coordinator/partition-source.ts',
+        text: '    if (number > own || own === 0) {\n',
+        instead:
+          '    if (number > own && own > 0) this.#with.sawNumber(from, number)\n    if (own === 0) {\n',
+      },
+      {
+        file: 'src/protocol/ring-change.ts',
+        text: "  if (configuration.phase === 'stable') return []\n  const duties",
+        instead: "  if (configuration.phase !== 'begun') return []\n  const duties",
+      },
+    ],
+  },
+  {
+    // Who will own a partition no more forgets it when the change has begun, not when it has ended.
+    name: 'old owner drops too early',
+    hasRing: true,
+    edits: [
+      {
+        file: 'src/node/parts.ts',
+        text: '      return keyspace !== null && now.isOwner(identity.nodeId, keyspace, partition)\n',
+        instead:
+          '      const owners = keyspace === null ? [] : now.writeOwners(keyspace, partition).slice(-1)\n' +
+          '      return owners.some((list) => list.includes(identity.nodeId))\n',
+      },
+    ],
+  },
+  {
+    name: 'a stale number accepted',
+    edits: [
+      {
+        file: 'src/coordinator/replica.ts',
+        text: "    if (theirs < ours) return 'stale'\n",
+        instead: '    if (theirs < ours) return null\n',
+      },
+    ],
+  },
+  {
+    // Its name as an acceptor is that of its node, and outlives its votes.
+    name: 'an acceptor that votes again after its disk was wiped',
+    edits: [
+      {
+        file: 'src/cluster/configuration-driver.ts',
+        text: 'new Acceptor(effects)',
+        instead: 'new Acceptor(effects, nodeId)',
+      },
+      {
+        file: 'src/cluster/votes.ts',
+        text: "  constructor(effects: Pick<Effects, 'storage' | 'random' | 'log'>) {\n",
+        instead:
+          '  readonly #name: string\n\n' +
+          "  constructor(effects: Pick<Effects, 'storage' | 'random' | 'log'>, name: string) {\n" +
+          '    this.#name = name\n',
+      },
+      {
+        file: 'src/cluster/votes.ts',
+        text: 'this.#effects.random.id()',
+        instead: 'this.#name',
       },
     ],
   },

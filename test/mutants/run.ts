@@ -106,10 +106,11 @@ async function judge(mutant: Mutant, bench: Bench): Promise<Verdict> {
 /** How long it took to catch it; null: it was missed. */
 async function judgeRange(mutant: Mutant, range: Range, copy: string, bench: Bench): Promise<number | null> {
   const { settings, signal, sound } = bench
+  const hasRing = mutant.hasRing === true
   const seeds = `seeds ${range.from}..${range.to}`
   const stopShowing = showProgress(`${mutant.name}, ${seeds}`)
-  const { seed, how, ms } = await hunt(copy, range, settings.jobs, LIMIT_MS, signal)
-  const isOurs = seed !== null && (await failsWithout(sound, seed))
+  const { seed, how, ms } = await hunt(copy, range, hasRing, settings.jobs, LIMIT_MS, signal)
+  const isOurs = seed !== null && (await failsWithout(sound, seed, hasRing))
   stopShowing()
   signal.throwIfAborted()
   const isCaught = seed !== null && !isOurs
@@ -119,8 +120,8 @@ async function judgeRange(mutant: Mutant, range: Range, copy: string, bench: Ben
 }
 
 /** Whether the source as it is fails this seed: then nothing was caught. */
-async function failsWithout(sound: Pool, seed: number): Promise<boolean> {
-  const settings = { peers: PEERS, minutes: MINUTES, ring: false, keep: null }
+async function failsWithout(sound: Pool, seed: number, ring: boolean): Promise<boolean> {
+  const settings = { peers: PEERS, minutes: MINUTES, ring, keep: null }
   const result = await sound.perform({ type: 'run', seed, settings, log: false })
   return result.type !== 'ran' || result.report.failure !== null
 }
