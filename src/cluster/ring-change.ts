@@ -13,7 +13,7 @@ import type { NodeId } from '../base/ids.ts'
 import type { Clock, Timer } from '../effects/clock.ts'
 import type { Log } from '../effects/log.ts'
 import type { Configuration, Member } from '../protocol/configuration.ts'
-import { begin, checkJoin, finish, switchOver } from '../protocol/configuration-change.ts'
+import { begin, checkJoin, finish, giveUp, switchOver } from '../protocol/configuration-change.ts'
 import { createRing } from '../protocol/ring.ts'
 import { findShortage, isLossAccepted, membersWaitedFor } from '../protocol/ring-change.ts'
 import type { Decided } from './configuration-adoption.ts'
@@ -107,7 +107,9 @@ export class RingChange {
     const configuration = this.#parts.current()?.configuration
     if (configuration === undefined) throw new KvError('UNAVAILABLE', 'this peer is in no cluster yet')
     checkJoin(configuration, member)
-    return replaces === null ? null : this.#replaceable(configuration, replaces)
+    if (replaces === null) return null
+    // Who goes may be gone when his successor asks again.
+    return this.#joining.get(member.nodeId)?.replaced ?? this.#replaceable(configuration, replaces)
   }
 
   /**
@@ -247,6 +249,8 @@ export class RingChange {
       return timing.retryMs
     }
 
+    const delayMs = configuration.phase === 'stable' ? null : await this.#giveUpReplaced(decided)
+    if (delayMs !== null) return delayMs
     const replaced = configuration.phase === 'stable' ? this.#replaced() : []
     const waitedFor = membersWaitedFor(configuration).filter((nodeId) => !replaced.includes(nodeId))
     const acks = await spread.collect(decided, waitedFor)
@@ -276,6 +280,26 @@ export class RingChange {
     const acceptors = configuration.acceptors.map(({ nodeId }) => nodeId)
     this.#waitFor(decided, `no majority of the acceptors answers (${this.#names(acceptors)})`)
     return timing.retryMs
+  }
+
+  /**
+   * An open change that waits for somebody whose successor is there would hold up both for ever.
+   * @returns as `#step`; null: there is nobody to give up
+   */
+  async #giveUpReplaced(decided: Decided): Promise<number | null> {
+    const { clock, timing } = this.#parts
+    const { configuration } = decided
+    const nodeId = this.#replaced().find((one) => membersWaitedFor(configuration).includes(one))
+    if (nodeId === undefined) return null
+    const next = giveUp(configuration, nodeId, clock.now())
+    const held = await this.#lookAround(decided, next)
+    if (this.#parts.current() !== decided) return 0
+    if (held !== null) {
+      this.#waitFor(decided, held)
+      return timing.heldRetryMs
+    }
+    await this.#parts.decide(decided, next, PROPOSAL_RETRIES * timing.retryMs)
+    return this.#parts.current() === decided ? timing.retryMs : 0
   }
 
   /** Why the next step cannot be taken yet, in words; null: it can. */
@@ -368,12 +392,18 @@ export class RingChange {
   }
 
   #replacedBy(joining: readonly Member[]): readonly NodeId[] {
-    return joining.flatMap(({ nodeId }) => this.#joining.get(nodeId)?.replaced ?? [])
+    const members = this.#parts.current()?.configuration.members ?? []
+    const replaced = joining.flatMap(({ nodeId }) => this.#joining.get(nodeId)?.replaced ?? [])
+    return replaced.filter((nodeId) => members.some((member) => member.nodeId === nodeId))
   }
 
-  /** @throws CONFLICT when there is no such member; UNAVAILABLE while it is up */
-  #replaceable({ members }: Configuration, name: string): NodeId {
+  /**
+   * Null: it has been removed meanwhile, as somebody else asked for, so that its successor just joins.
+   * @throws CONFLICT when there is no such member; UNAVAILABLE while it is up
+   */
+  #replaceable({ members, removed }: Configuration, name: string): NodeId | null {
     const { peers } = this.#parts
+    if (removed.some((nodeId) => nodeId === name)) return null
     const found = members.find(({ nodeId }) => nodeId === name || peers.nameOf(nodeId) === name)
     if (found === undefined) {
       const advice = "'kvctl status' shows who is; without --replace this peer joins as one more"

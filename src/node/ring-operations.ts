@@ -2,7 +2,7 @@
 import { KvError } from '../base/error.ts'
 import type { KeyspaceId, NodeId } from '../base/ids.ts'
 import { alteredKeyspace, type Configuration, targetLayout } from '../protocol/configuration.ts'
-import { begin, exclude, retarget } from '../protocol/configuration-change.ts'
+import { begin, giveUp } from '../protocol/configuration-change.ts'
 import { stage } from '../protocol/staged-changes.ts'
 import type { KeyspaceShape } from '../wire/requests.ts'
 
@@ -97,9 +97,7 @@ export class RingOperations {
     if (configuration.phase === 'stable') {
       return begin(configuration, { leaving: [nodeId], dead: [nodeId] }, nowMs)
     }
-    const isLeft = isLeaving(configuration, nodeId)
-    if (isLeft || configuration.phase === 'switched') return exclude(configuration, nodeId, nowMs)
-    return retarget(configuration, [nodeId], nowMs)
+    return giveUp(configuration, nodeId, nowMs)
   }
 
   #isUp(nodeId: NodeId): boolean {

@@ -237,6 +237,17 @@ export function exclude(configuration: Configuration, nodeId: NodeId, nowMs: num
 }
 
 /**
+ * The open change goes on without a member that is down for good: as an owner while that can be, otherwise it
+ * is only waited for no more.
+ * @returns the same configuration when that is so already @throws CONFLICT when it is no member
+ */
+export function giveUp(configuration: Configuration, nodeId: NodeId, nowMs: number): Configuration {
+  const isLeaving = !targetLayout(configuration).members.includes(nodeId)
+  if (isLeaving || configuration.phase === 'switched') return exclude(configuration, nodeId, nowMs)
+  return retarget(configuration, [nodeId], nowMs)
+}
+
+/**
  * From now on reads need both layouts. @throws CONFLICT when no change is open or reads were switched already
  */
 export function switchOver(configuration: Configuration, nowMs: number): Configuration {

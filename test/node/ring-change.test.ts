@@ -285,6 +285,25 @@ test('a new peer takes the place of one that is down for good, once it is down',
   assert.equal(holdings(rest), { own: 3 * KEYS, foreign: 0 })
 })
 
+// Campaign seed 1007 of changes of the ring: the newcomer waited for the change, and the change for the dead.
+test('a change that waits for a peer whose successor is there goes on without it', async () => {
+  const { world, peers } = await cluster(4)
+  await fill(world, world.client(...peers))
+  const [first, , , last] = peers as [TestPeer, TestPeer, TestPeer, TestPeer]
+  const join = peers.map(({ address }) => address)
+  const fifth = world.peer(5, { join })
+  void fifth.begin().catch(() => undefined)
+  assert.ok(await world.until(() => fifth.node.configuration?.phase === 'begun'))
+  last.crash()
+  assert.ok(await world.until(() => !first.node.membership.isAlive(last.node.nodeId)))
+  const sixth = world.peer(6, { join, replace: last.address })
+  void sixth.begin().catch(() => undefined)
+  const rest = [...peers.slice(0, 3), fifth, sixth]
+  assert.ok(await world.until(() => isStable(rest, 5)))
+  assert.ok(first.node.configuration?.removed.includes(last.node.nodeId))
+  await checkAll(world, world.client(...rest))
+})
+
 test('the number of copies is changed while it serves, and so is the strategy', async () => {
   const { world, peers } = await cluster(4)
   await fill(world, world.client(...peers))
