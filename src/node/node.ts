@@ -127,6 +127,11 @@ export class Node {
     return store.completeness.cause === null && configuration.isVoteSound
   }
 
+  /** It may hold records of partitions that it owns no more. */
+  get hasLeftovers(): boolean {
+    return this.#parts === null || this.#parts.leftovers.waitsFor !== null
+  }
+
   /** The configuration in force here; null before the first. */
   get configuration(): Configuration | null {
     return this.#parts?.configuration.current ?? null

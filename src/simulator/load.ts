@@ -123,6 +123,7 @@ export class Load {
   #isGoing = false
   #isDelivered = false
   #onlyQuorums = false
+  #times = 1
 
   constructor(options: LoadOptions) {
     const { keyspaces, peerCount, copiesVary, keyCount, clients } = options
@@ -165,6 +166,11 @@ export class Load {
     this.#onlyQuorums = onlyQuorums
   }
 
+  /** So many times as dense as otherwise. */
+  set times(times: number) {
+    this.#times = times
+  }
+
   /** Reads a key, recorded and checked as all others are. Why it failed, or null when it did not. */
   read(place: LoadPlace, r: Level): Promise<KvError | null> {
     return this.#read(this.#prng.int(this.#options.clients.length), place, r)
@@ -174,7 +180,7 @@ export class Load {
     if (!this.#isGoing) return
     const { clients, scheduler, ratePerSecond } = this.#options
     if (this.#underWay < MAX_UNDER_WAY * clients.length) void this.#operate()
-    scheduler.after(exponential(this.#prng, 1000 / ratePerSecond), () => this.#next())
+    scheduler.after(exponential(this.#prng, 1000 / ratePerSecond / this.#times), () => this.#next())
   }
 
   async #operate(): Promise<void> {

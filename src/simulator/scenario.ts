@@ -9,7 +9,7 @@ import { createPrng, type Prng } from '../base/prng.ts'
 import type { Client } from '../client/client.ts'
 import type { Keyspace, Level } from '../protocol/configuration.ts'
 import { DEFAULT_KEYSPACE_OPTIONS } from '../wire/requests.ts'
-import { ChangeWatch } from './change-watch.ts'
+import { ChangeWatch, type StepListener } from './change-watch.ts'
 import { type ClusterChecks, createClusterChecks } from './checker/cluster-checks.ts'
 import { findDisagreement, findUndelivered } from './checker/convergence.ts'
 import type { PurgeCounts } from './checker/purges.ts'
@@ -73,6 +73,9 @@ export interface ScenarioFailure {
   readonly atMs: number
 }
 
+const TIMES_WHILE_CHANGING = 4
+/** Where the ring changes: none, or more peers than zones. */
+const ZONES: readonly (readonly string[])[] = [[], ['x', 'y'], ['x', 'y', 'z']]
 const FORM_LIMIT_MS = 90_000
 const CONVERGE_LIMIT_MS = 90_000
 /** Owners whose trees nothing else has compare them every two to three minutes. */
@@ -140,7 +143,7 @@ class Scenario {
   readonly #injectors: FaultInjector[] = []
   #load: Load | null = null
   #ringLoad: RingLoad | null = null
-  readonly #changes = new ChangeWatch((...step) => this.#injectors.at(-1)?.stepTaken(...step))
+  readonly #changes = new ChangeWatch((...step) => this.#changeStepTaken(...step))
 
   constructor(options: ScenarioOptions) {
     this.#options = options
@@ -157,6 +160,7 @@ class Scenario {
       // With few partitions a hash tree has many keys, with many it has one or none.
       partitionCount: pick(this.#prng, [8, 64]),
       clockErrorMs: pick(this.#prng, [0, 50, 5_000]),
+      ...(options.ring === true ? { zones: pick(this.#prng.fork('zones'), ZONES) } : {}),
       observer: { ...this.#checks.disks, onFile: this.#wroteFile },
       node: {
         // Often enough that trees are made anew in every phase of a run.
@@ -175,6 +179,12 @@ class Scenario {
   readonly #wroteFile = (host: string, file: string, bytes: Bytes | null): void => {
     this.#checks.disks.onFile?.(host, file, bytes)
     if (this.#options.ring === true) this.#changes.wrote(file, bytes)
+  }
+
+  readonly #changeStepTaken: StepListener = (step, moment, next) => {
+    this.#injectors.at(-1)?.stepTaken(step, moment, next)
+    // An open change is short, and what it may do wrong it does to what is asked meanwhile.
+    if (this.#load !== null) this.#load.times = next.phase === 'stable' ? 1 : TIMES_WHILE_CHANGING
   }
 
   async run(): Promise<void> {

@@ -179,10 +179,7 @@ class Checks implements ClusterChecks {
       this.#guarded(() => this.votes.wrote(host, name, bytes))
       this.#noteDecided(name, bytes)
     },
-    onGone: (host) => {
-      this.#gone.add(host)
-      this.#forget(host)
-    },
+    onGone: (host) => this.#isGone(host),
   }
 
   readonly ledger: DiskLedger = {
@@ -229,6 +226,14 @@ class Checks implements ClusterChecks {
     const configuration = bytes === null ? null : decidedIn(file, bytes)
     if (configuration === null || this.#decided.has(configuration.number)) return
     this.#decided.set(configuration.number, createRing(configuration))
+    for (const nodeId of configuration.removed) this.#isGone(this.#hosts.get(nodeId))
+  }
+
+  /** It may live on and not know it: what is on its disk is nobody's any more. */
+  #isGone(host: string | undefined): void {
+    if (host === undefined || this.#gone.has(host)) return
+    this.#gone.add(host)
+    this.#forget(host)
   }
 
   /** Of those that are up, and in a cluster. */
@@ -261,12 +266,22 @@ class Checks implements ClusterChecks {
   #removed(host: string, place: Place, removed: RemovedKey): void {
     const known = this.#known(host, place, removed)
     const { nowMs } = present(this.#simulation, 'it is watched').world.scheduler
-    if (known.isDropped) this.#durability.dropped(host, place, nowMs)
-    else this.#durability.letGo(host, place, removed)
+    if (known.isDropped) {
+      this.#durability.dropped(host, place, nowMs)
+      this.#checkKept(host, place, removed)
+    } else this.#durability.letGo(host, place, removed)
     this.purges.forgotten(host, place, known, true)
     const { isStandIn, isPutAside } = removed
     this.#departures.letGo(host, place, isStandIn)
     if (isStandIn && !isPutAside) this.#handOvers.letGo(host, place, this.#ownersOf(host, removed))
+  }
+
+  /** Old owners let go of a key only when the owners of now have all of it. */
+  #checkKept(host: string, place: Place, removed: RemovedKey): void {
+    const owners = this.#ownersOf(host, removed).flatMap((nodeId) => this.#hosts.get(nodeId) ?? [])
+    if (owners.length === 0 || this.#durability.isKept(place, new Set(owners))) return
+    const lost = 'its owners have not all that was acknowledged'
+    throw new Violation(2, `${host} dropped ${place}, which it owns no more, and ${lost}`)
   }
 
   #read(operations: readonly SimOperation[]): Batch {

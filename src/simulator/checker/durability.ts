@@ -31,6 +31,8 @@ export interface DurabilityChecker extends HistoryObserver {
   seenBy(host: string, place: Place): DotSet
   /** Owners' disks that have what the reply of a write covers, or had it since the write began. */
   holdersOf(write: WriteOperation): ReadonlySet<string>
+  /** These hosts' disks, with what is kept for others, have every acknowledged write of a key. */
+  isKept(place: Place, hosts: ReadonlySet<string>): boolean
   /** How many disks have every acknowledged write of a key; infinitely many when there was none. */
   holdersOfAll(place: Place): number
 }
@@ -59,12 +61,6 @@ export function createDurabilityChecker(purged: (place: Place) => DotSet): Durab
     return [...lost, ...had.map(({ host, seen }): Disks => new Map([[host, new Map([[place, seen]])]]))]
   }
 
-  const seenElsewhere = (host: string, place: Place, keepers: ReadonlySet<string> | null): DotSet => {
-    const owners = keepers === null ? [...disks] : [...disks].filter(([name]) => keepers.has(name))
-    const others = [...owners, ...standIns].filter(([name]) => name !== host)
-    return others.flatMap(([, disk]) => disk.get(place) ?? []).reduce(unionDotSets, EMPTY_DOTS)
-  }
-
   return {
     seenBy,
     replaced(host, nowMs) {
@@ -77,7 +73,7 @@ export function createDurabilityChecker(purged: (place: Place) => DotSet): Durab
     },
     isElsewhere(host, keepersOf) {
       return [...(disks.get(host) ?? []), ...(standIns.get(host) ?? [])].every(([place, seen]) => {
-        const others = seenElsewhere(host, place, keepersOf?.(place) ?? null)
+        const others = seenElsewhere(place, disks, standIns, host, keepersOf?.(place) ?? null)
         return includesDotSet(unionDotSets(others, purged(place)), seen)
       })
     },
@@ -85,6 +81,10 @@ export function createDurabilityChecker(purged: (place: Place) => DotSet): Durab
       const place = placeOf(write.keyspace.name, write.key)
       const kinds = [disks, ...hadSince(write, place)]
       return holdingHosts(place, write.reply ?? EMPTY_DOTS, kinds, purged(place))
+    },
+    isKept(place, hosts) {
+      const seen = seenElsewhere(place, disks, standIns, null, hosts)
+      return includesDotSet(unionDotSets(seen, purged(place)), acknowledged.get(place) ?? EMPTY_DOTS)
     },
     holdersOfAll(place) {
       const dots = acknowledged.get(place)
@@ -116,12 +116,27 @@ export function createDurabilityChecker(purged: (place: Place) => DotSet): Durab
       const { reply } = write
       const place = placeOf(write.keyspace.name, write.key)
       acknowledged.set(place, unionDotSets(acknowledged.get(place) ?? EMPTY_DOTS, reply))
-      const kept = write.keyspace.isSloppy ? [standIns] : []
-      const count = holders(place, reply, [disks, ...kept, ...hadSince(write, place)])
+      const kinds = [...hadSince(write, place), ...(write.keyspace.isSloppy ? [standIns] : [])]
+      const count = holders(place, reply, [disks, ...kinds])
       const promised = Math.max(write.keyspace.copiesVary ? 1 : write.w, write.disksTold)
       if (count < promised) throw new Violation(2, tooFew(write, count, promised))
     },
   }
+}
+
+/**
+ * What stand-ins and these owners' disks have seen together, but for one host. @param keepers null: all disks
+ */
+function seenElsewhere(
+  place: Place,
+  disks: Disks,
+  standIns: Disks,
+  host: string | null,
+  keepers: ReadonlySet<string> | null,
+): DotSet {
+  const owners = keepers === null ? [...disks] : [...disks].filter(([name]) => keepers.has(name))
+  const others = [...owners, ...standIns].filter(([name]) => name !== host)
+  return others.flatMap(([, disk]) => disk.get(place) ?? []).reduce(unionDotSets, EMPTY_DOTS)
 }
 
 /** Whose disks have seen these, but for what nobody needs to know any more. */

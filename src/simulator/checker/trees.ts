@@ -5,10 +5,10 @@
  */
 import { type Bytes, equalBytes } from '../../base/bytes.ts'
 import { hash32 } from '../../base/hash.ts'
-import type { KeyspaceId } from '../../base/ids.ts'
+import type { KeyspaceId, NodeId } from '../../base/ids.ts'
 import type { Configuration, Keyspace } from '../../protocol/configuration.ts'
 import { type Digest, recordDigest } from '../../protocol/hash-tree.ts'
-import { createRing } from '../../protocol/ring.ts'
+import { createRing, type Ring } from '../../protocol/ring.ts'
 import { KIND, keyspaceOf, partitionOf, partitionRange, userKey } from '../../store/keys.ts'
 import { isBare } from '../../store/record-codec.ts'
 import type { SimTree } from '../sim-database.ts'
@@ -63,7 +63,18 @@ export function checkTrees({ host, node, state }: SimPeer, disk: SimTree): Holdi
     if (partitions.has(placeOfPartition(keyspaceId, partition)) || !names.has(keyspaceId)) continue
     check(keyspaceId, partition, NO_RECORDS)
   }
+  if (!node.hasLeftovers) checkOwned(host, node.nodeId, createRing(configuration), partitions.values())
   return { host, partitions }
+}
+
+/** Who says that nothing is left over holds nothing that he does not own: a purge relies on it. */
+function checkOwned(host: string, nodeId: NodeId, ring: Ring, holdings: Iterable<PlacedHolding>): void {
+  for (const { keyspaceId, partition } of holdings) {
+    const keyspace = ring.keyspaceById(keyspaceId)
+    if (keyspace === null || ring.isOwner(nodeId, keyspace, partition)) continue
+    const what = `records of ${keyspace.name}, partition ${partition}, which it does not own`
+    throw new Violation(3, `${host} says that nothing is left over there, and holds ${what}`)
+  }
 }
 
 /** By partition, made from the records of these keyspaces alone. */
