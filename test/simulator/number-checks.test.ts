@@ -31,6 +31,7 @@ class Talk {
   readonly checker = createNumberChecker({
     isUniform: () => new Set(this.numbers.values()).size === 1,
     numberOn: (host) => this.numbers.get(host) ?? null,
+    lifeOn: (host) => host,
   })
 
   say(from: string, to: string, message: PeerMessage): void {
@@ -50,6 +51,13 @@ test('6: an answer to what was asked under a number that the peer had left is fo
   const talk = new Talk()
   talk.ask('a', 'b', 3)
   violates(() => talk.answer('b', 'a'), 6, /went by 4 .* configuration 3/)
+})
+
+test('6: also when all go by the same number until the answer comes', () => {
+  const talk = new Talk()
+  talk.ask('a', 'b', 3)
+  talk.numbers.set('a', 4)
+  violates(() => talk.answer('b', 'a'), 6, /went by 4/)
 })
 
 test('6: a refusal is no answer, and what was asked before may be answered after', () => {

@@ -111,6 +111,7 @@ class Checks implements ClusterChecks {
       const peer = this.#simulation?.peers.find((each) => each.host === host)
       return peer === undefined ? null : (peer.node?.configuration?.number ?? 0)
     },
+    lifeOn: (host) => this.#nodeOn(host),
   })
   readonly #quorums = createQuorumChecker({
     lowestNumber: () => Math.min(...this.#numbersInForce()),

@@ -20,26 +20,36 @@ interface Asked {
   readonly number: number
   /** Of who was asked, then. */
   readonly ownNumber: number
+  /** Of who asked: another life of it uses the same ids anew. */
+  readonly life: unknown
 }
 
 export interface NumberParts {
-  /** All peers go by the same number: nobody can have gone astray. */
+  /** All peers go by the same number: nobody is going astray now. */
   isUniform(): boolean
   /** What the peer on a host goes by; 0: nothing yet. Null: no peer is there. */
   numberOn(host: string): number | null
+  /** Another value for each life of the peer on a host. */
+  lifeOn(host: string): unknown
 }
 
-export function createNumberChecker({ isUniform, numberOn }: NumberParts): NumberChecker {
-  /** By who asked, whom, and the request's id. */
+/** After so many frames among peers that agree whatever is not answered yet never will be. */
+const LAST_ANSWERS = 1000
+
+export function createNumberChecker({ isUniform, numberOn, lifeOn }: NumberParts): NumberChecker {
+  /** What a sound peer does not answer, by who asked, whom, and the request's id. */
   const asked = new Map<string, Asked>()
+  let uniformFrames = 0
 
   const ask = (from: string, to: string, { type, id, number }: Numbered): void => {
-    asked.set(`${from} ${to} ${id}`, { type, number, ownNumber: numberOn(to) ?? 0 })
+    const [name, ownNumber] = [`${from} ${to} ${id}`, numberOn(to) ?? 0]
+    if (number === ownNumber) asked.delete(name)
+    else asked.set(name, { type, number, ownNumber, life: lifeOn(from) })
   }
 
   const answer = (from: string, to: string, id: number, own: number): void => {
     const question = asked.get(`${to} ${from} ${id}`)
-    if (question === undefined) return
+    if (question === undefined || question.life !== lifeOn(to)) return
     const { type, number, ownNumber } = question
     if (number < ownNumber) {
       const what = `'${type}' of configuration ${number}, which ${to} sent`
@@ -48,11 +58,16 @@ export function createNumberChecker({ isUniform, numberOn }: NumberParts): Numbe
     if (number > own) throw new Violation(6, `${from}, which goes by ${own}, answered for ${number}`)
   }
 
+  const isOfInterest = (): boolean => {
+    uniformFrames = isUniform() ? uniformFrames + 1 : 0
+    if (uniformFrames > LAST_ANSWERS) asked.clear()
+    return uniformFrames === 0 || asked.size > 0
+  }
+
   return {
     sent(from, to, frame) {
-      if (isUniform()) return asked.clear()
       const own = numberOn(from)
-      if (own === null || numberOn(to) === null) return
+      if (!isOfInterest() || own === null || numberOn(to) === null) return
       for (const raw of unpackFrame(frame)) {
         const message = peerCodec.decode(raw)
         if (message.type === 'adopted' && message.number > own) {
