@@ -93,7 +93,9 @@ export class MidChangeFaults {
   /** Null: nobody who is there has that part. */
   #choose(role: ChangeRole, next: Configuration): SimPeer | null {
     const candidates = this.#withRole(role, next)
-    const peers = this.#simulation.peers.filter(({ node }) => node !== null && candidates.has(node.nodeId))
+    // Who has no configuration yet may not have read who it is.
+    const known = this.#simulation.peers.filter(({ node }) => node !== null && node.configuration !== null)
+    const peers = known.filter(({ node }) => node !== null && candidates.has(node.nodeId))
     return peers.length === 0 ? null : pick(this.#prng, peers)
   }
 
