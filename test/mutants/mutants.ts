@@ -303,10 +303,13 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'src/node/parts.ts',
-        text: '      return keyspace !== null && now.isOwner(identity.nodeId, keyspace, partition)\n',
+        text: '=> now.isLeftOver(identity.nodeId, keyspaceId, partition),\n',
         instead:
+          '=> {\n' +
+          '      const keyspace = now.keyspaceById(keyspaceId)\n' +
           '      const owners = keyspace === null ? [] : now.writeOwners(keyspace, partition).slice(-1)\n' +
-          '      return owners.some((list) => list.includes(identity.nodeId))\n',
+          '      return keyspace !== null && !owners.some((list) => list.includes(identity.nodeId))\n' +
+          '    },\n',
       },
     ],
   },
