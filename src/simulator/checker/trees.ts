@@ -70,9 +70,8 @@ export function checkTrees({ host, node, state }: SimPeer, disk: SimTree): Holdi
 /** Who says that nothing is left over holds nothing that he does not own: a purge relies on it. */
 function checkOwned(host: string, nodeId: NodeId, ring: Ring, holdings: Iterable<PlacedHolding>): void {
   for (const { keyspaceId, partition } of holdings) {
-    const keyspace = ring.keyspaceById(keyspaceId)
-    if (keyspace === null || ring.isOwner(nodeId, keyspace, partition)) continue
-    const what = `records of ${keyspace.name}, partition ${partition}, which it does not own`
+    if (!ring.isLeftOver(nodeId, keyspaceId, partition)) continue
+    const what = `records of ${ring.keyspaceById(keyspaceId)?.name}, partition ${partition}, which it does not own`
     throw new Violation(3, `${host} says that nothing is left over there, and holds ${what}`)
   }
 }
