@@ -1,6 +1,8 @@
 /**
  * Partitions that this peer has records of and owns no more: dropped once every member has acknowledged the
- * configuration that says so, or a later one. Until then somebody may work under an older one.
+ * configuration that says so, or a later one. Until then somebody may work under an older one. And not while
+ * the ring changes: then its target may be another one in the next moment, and what was taken away by one is
+ * given back by the next.
  */
 import { KvError } from '../base/error.ts'
 import { BackgroundJob } from '../coordinator/background-job.ts'
@@ -57,7 +59,7 @@ export class Leftovers {
     this.#job.wake()
   }
 
-  /** Why no change of the ring may begin, in words; null: nothing is left over here. */
+  /** Why no change of the ring may begin, in words; null: nothing is left over here. Not amid a change. */
   get waitsFor(): string | null {
     const number = this.#host.ring()?.number ?? 0
     return this.#cleanNumber === number ? null : 'drops partitions that it owns no more'
@@ -83,6 +85,7 @@ export class Leftovers {
   async #look(): Promise<number> {
     const ring = this.#host.ring()
     if (ring === null || this.#cleanNumber === ring.number) return IDLE_MS
+    if (ring.configuration.phase !== 'stable') return IDLE_MS
     // What was taken under an older configuration is in the trees when it is on the disk.
     await this.#store.settled()
     const trees = this.#store.hashTrees
