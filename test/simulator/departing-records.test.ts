@@ -35,19 +35,23 @@ function purging(conflicts: Conflicts = 'siblings') {
   return { checker, write, forget }
 }
 
-/** A disk that had x under the first dot of `k`, and then holds y under the second. */
+/** What an owner tells of its first put of a key: all that its actor minted for it. */
+const Y: DotSet = { vector: new Map([[OTHER, 1]]), loose: [] }
+
+/** A disk that had x under the first dot of `k`, and then holds y in its place, under another actor's. */
 function departing(context: DotSet | null, outcome: WriteOperation['outcome'], isPurged = false) {
   const place = 'siblings/k'
   const checker = createDepartureChecker(
     () => (isPurged ? upTo(1) : EMPTY_DOTS),
     () => 1000,
   )
-  const write = new Story().begin('y', [dot(2)], context)
+  const write = new Story().begin('y', [dot(1, OTHER)], context)
   checker.writeStarted?.(write)
   write.outcome = outcome
-  write.reply = outcome === 'ok' ? unionDotSets(context ?? EMPTY_DOTS, only(dot(2))) : null
+  write.reply = outcome === 'ok' ? unionDotSets(context ?? EMPTY_DOTS, Y) : null
+  const y = stored(dot(1, OTHER), 'y')
   checker.durable('a', place, stored(dot(1), 'x', { expiresAtMs: 1 }))
-  checker.durable('a', place, stored(dot(2), 'y'))
+  checker.durable('a', place, { ...y, record: { ...y.record, seen: unionDotSets(upTo(1), Y) } })
   return { checker, write }
 }
 
@@ -55,6 +59,7 @@ test('2: a value that leaves a record though nothing replaced it is found, expir
   const judged = (...of: Parameters<typeof departing>) => departing(...of).checker.judge()
   violates(() => judged(EMPTY_DOTS, 'ok'), 2, /a value that was to expire .* and no write replaced it/)
   violates(() => judged(null, 'nothing'), 2, /no write replaced it/)
+  violates(() => judged(null, 'ok'), 2, /no write replaced it/)
   judged(upTo(1), 'ok')
   judged(null, 'unknown')
   judged(EMPTY_DOTS, 'ok', true)
@@ -76,8 +81,16 @@ test('2: while a write is under way that may have replaced what left a record, t
   const { checker, write } = departing(null, 'pending')
   checker.judge()
   write.outcome = 'ok'
-  write.reply = only(dot(2))
+  write.reply = Y
   violates(() => checker.judge(), 2, /no write replaced it/)
+})
+
+test('2: a write without a context that was sent again does not know what its first try replaced', () => {
+  const { checker, write } = departing(null, 'pending')
+  checker.judge()
+  write.outcome = 'ok'
+  write.reply = only(dot(1, OTHER))
+  checker.judge()
 })
 
 test('3: a purge in both steps is fine, and what is new may be written over what is left of one', () => {

@@ -124,8 +124,17 @@ function isTwin(a: DottedValue, b: DottedValue): boolean {
 function mayHaveReplaced({ outcome, context, reply }: WriteOperation, dot: Dot): boolean {
   if (outcome === 'nothing') return false
   if (context !== null) return covers(context, dot)
-  if (outcome === 'ok' && reply !== null) return covers(reply, dot)
+  if (outcome === 'ok' && reply !== null) return covers(reply, dot) || isRepeatTold(reply)
   return outcome === 'unknown'
+}
+
+/**
+ * A reply without a context given that names one dot and nothing else: the write was sent again, and what its
+ * first try had found and replaced is not known any more where the second one arrived (`coordinator/write.ts`,
+ * `#replicateAgain`). Or a stand-in wrote it that found nothing.
+ */
+function isRepeatTold({ vector, loose }: DotSet): boolean {
+  return vector.size === 0 && loose.length === 1
 }
 
 function describe({ host, place, value, atMs }: Departure): string {
