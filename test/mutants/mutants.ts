@@ -236,4 +236,28 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
   },
+  {
+    // A value that is to expire is as good as gone.
+    name: 'living values purged as if expired',
+    edits: [
+      {
+        file: 'src/protocol/purge.ts',
+        text: '    latestMs = Math.max(latestMs, expiresAtMs + expiryGraceMs)\n',
+        instead: '    latestMs = Math.max(latestMs, expiresAtMs === null ? 0 : expiryGraceMs)\n',
+      },
+    ],
+  },
+  {
+    // A deleted key shows nothing.
+    name: 'a delete that hides newer values',
+    edits: [
+      {
+        file: 'src/protocol/view.ts',
+        text: '  const newestFirst = ruling(record, conflicts)',
+        instead:
+          "  if (conflicts === 'lww' && record.values.some(({ value }) => value === null)) return []\n" +
+          '  const newestFirst = ruling(record, conflicts)',
+      },
+    ],
+  },
 ]
