@@ -132,6 +132,8 @@ export class Purger {
       for (let i = 0; i < candidates.length && !this.#background.isStopped; i += MAX_BATCH_KEYS) {
         await this.#purge(number, candidates.slice(i, i + MAX_BATCH_KEYS))
       }
+      const disagreeing = findDisagreeing(candidates)
+      if (disagreeing !== null) throw noPurge(disagreeing)
       this.#waits = 0
     } catch (error) {
       if (!(error instanceof KvError)) throw error
@@ -249,6 +251,21 @@ export class Purger {
       await this.#background.pauses.pause(BUSY_PAUSE_MS)
     }
   }
+}
+
+/** Why, when their owners agree about none of these keys, by the one that disagrees oftenest; null: about some. */
+function findDisagreeing(candidates: readonly Candidate[]): string | null {
+  const counts = new Map<NodeId, number>()
+  for (const { owners, held } of candidates) {
+    const ofKey = owners.filter((_, i) => held[i] === DISAGREES)
+    if (ofKey.length === 0) return null
+    for (const owner of ofKey) counts.set(owner, (counts.get(owner) ?? 0) + 1)
+  }
+  const [oftenest] = [...counts].sort(([, a], [, b]) => b - a)
+  if (oftenest === undefined) return null
+  const [owner, count] = oftenest
+  const keys = count === 1 ? 'a key' : `${count} keys`
+  return `peer ${owner} holds something else of ${keys}, has for less long, or its clock is behind`
 }
 
 /** As many as fit into one question each; at least one. */

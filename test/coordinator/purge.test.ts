@@ -207,6 +207,23 @@ test('who waits for a purge for long is told in the status why, and what to do',
   await simulation.stop()
 })
 
+test('who waits for a purge that an owner never agrees to is told which owner', async () => {
+  const [simulation, [a, , c]] = await cluster('disagrees')
+  simulation.world.host(c.host).clock.jump(-3_600_000)
+  const kv = simulation.client({ peers: [a.address] })
+  await simulation.settle(kv.put('k', 'v', { w: 'all', ttlMs: 1000 }))
+  await simulation.run(ENOUGH_MS)
+  const status = await simulation.settle(present(a.node, 'it runs').service.status())
+  const warnings = status.warnings.filter((warning) => warning.includes('purged'))
+  assert.is(warnings.length, 1)
+  const behind = present(c.node, 'it runs').nodeId
+  assert.ok(
+    warnings[0]?.includes(`peer ${behind} holds something else of a key, has for less long`),
+    warnings[0],
+  )
+  await simulation.stop()
+})
+
 /** The first one, if there is any. */
 function damageStandIn(disk: SimDisk): boolean {
   for (const place = disk.newest.begin; place.valid; place.next()) {
