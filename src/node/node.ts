@@ -165,6 +165,7 @@ export class Node {
       others: () => this.#others(),
       isAlive: (nodeId) => this.#running.membership.isAlive(nodeId),
       heartbeatAgeMs: (nodeId) => this.#running.membership.heartbeatAgeMs(nodeId),
+      synchronise: () => this.#running.antiEntropy.synchronise(),
     })
   }
 
