@@ -14,7 +14,7 @@ import type { Keyspace } from '../protocol/configuration.ts'
 import { type Digest, recordDigest } from '../protocol/hash-tree.ts'
 import type { HoldLedger } from '../protocol/hold-ledger.ts'
 import { type PurgeRule, purgeableAtMs } from '../protocol/purge.ts'
-import { decodeRecord, isBare } from '../store/record-codec.ts'
+import { decodeRecord, isBare, MalformedRecord } from '../store/record-codec.ts'
 import type { Coordination } from './coordination.ts'
 import { placeName } from './purge-owner.ts'
 
@@ -215,6 +215,7 @@ export class PurgeLook {
     try {
       return purgeableAtMs(decodeRecord(key, record), conflicts, this.#rule)
     } catch (error) {
+      if (!(error instanceof MalformedRecord)) throw error
       this.#with.log.warn('purge.unreadable', { error })
       return null
     }

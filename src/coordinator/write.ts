@@ -190,7 +190,15 @@ export class Write {
   /** An old value would go along to all owners: it may have been purged since, and this disk fell back. */
   #verify(replaced: DotSet | null): void {
     const { keyspace, partition } = this.#place
+    const { clock } = this.#with
+    const restMs = Math.max(0, this.#deadlineMs - clock.monotonic())
+    const timer = clock.setTimer(restMs, () => {
+      const late = 'this peer did not get to look at its copy of the key in time; try again'
+      this.#finish(new KvError('UNAVAILABLE', `nothing was written: ${late}`), null)
+    })
     void this.#with.store.isAsKept(keyspace.id, partition).then((isAsKept) => {
+      timer.cancel()
+      if (this.#isAnswered) return // Its client may have tried elsewhere since.
       const why = "nothing was written: this peer's copy of the key is in doubt; try another peer"
       const obstacle = this.#with.stalls.hasJustStalled ? stalled() : this.#shortage()
       if (!isAsKept) this.#finish(new KvError('UNAVAILABLE', why), null)

@@ -372,19 +372,23 @@ export class StandIns {
     this.#recount = tally
     let isInexact = false
     let quarantined = 0
+    const quarantinedBefore = this.#quarantined
     try {
-      await eachEntry(database, KIND.quarantinedStandIn, () => {
-        quarantined += 1
-      })
-      await eachEntry(database, KIND.standIn, (key, value) => {
-        const standIn = this.#decodedEntry(key, value)
-        if (standIn === null) isInexact = true
-        const counted = { targets: [], bytes: key.length + value.length }
-        tally.replaced(keyspaceOf(key), null, standIn === null ? counted : countedOf(standIn))
-      })
+      // Both look at what is on disk at this very moment: what comes later is counted as it comes.
+      await Promise.all([
+        eachEntry(database, KIND.quarantinedStandIn, () => {
+          quarantined += 1
+        }),
+        eachEntry(database, KIND.standIn, (key, value) => {
+          const standIn = this.#decodedEntry(key, value)
+          if (standIn === null) isInexact = true
+          const counted = { targets: [], bytes: key.length + value.length }
+          tally.replaced(keyspaceOf(key), null, standIn === null ? counted : countedOf(standIn))
+        }),
+      ])
       if (this.#recount !== tally) return // The database was opened anew, or a keyspace is gone.
       this.#tally = tally
-      this.#quarantined = quarantined
+      this.#quarantined += quarantined - quarantinedBefore
       this.#isInexact = isInexact
     } finally {
       if (this.#recount === tally) this.#recount = null
@@ -432,7 +436,7 @@ function countedOf(standIn: StandInValue & { readonly databaseKey: Bytes }): Cou
   return { targets, bytes }
 }
 
-/** As they are now. */
+/** As they are at the moment of the call. */
 async function eachEntry(
   database: Database,
   kind: Kind,
