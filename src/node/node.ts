@@ -244,6 +244,7 @@ export class Node {
   #begin(parts: Parts): void {
     const { catchUp, configuration, membership, book, dropped, handoff, antiEntropy, rescue, purger } = parts
     parts.stalls.start()
+    parts.placeWatch.start()
     membership.onChange((nodeId, before, after) => {
       this.#peerChanged(nodeId, before, after)
       if (!hasReturned(before, after)) return
@@ -375,8 +376,8 @@ export class Node {
     parts.claims.stop()
     parts.coordinator.stop()
     parts.stalls.stop()
-    const { antiEntropy, catchUp, rescue, dropped, purger } = parts
-    const background = [antiEntropy, catchUp, rescue, dropped, purger]
+    const { antiEntropy, catchUp, rescue, dropped, purger, placeWatch } = parts
+    const background = [antiEntropy, catchUp, rescue, dropped, purger, placeWatch]
     const ended = Promise.all(background.map((each) => each.stop()))
     const isOutranked = this.#fatal !== null
     if (!isOutranked) await this.#drain(parts)

@@ -12,6 +12,7 @@ import { Links, type SelfFacts } from '../cluster/links.ts'
 import { type ControlLinks, MembershipDriver } from '../cluster/membership-driver.ts'
 import { Rpc } from '../cluster/rpc.ts'
 import { AntiEntropy } from '../coordinator/anti-entropy.ts'
+import { BackgroundJob } from '../coordinator/background-job.ts'
 import { CatchUp } from '../coordinator/catch-up.ts'
 import type { Coordination } from '../coordinator/coordination.ts'
 import { Coordinator } from '../coordinator/coordinator.ts'
@@ -51,6 +52,8 @@ import { PeerTraffic, type TrafficParts } from './peer-traffic.ts'
 /** Of the reads, how many may ask one more owner because the first is slow. */
 const HEDGED_SHARE = 0.05
 const CHANGE_TIMEOUT_MS = 8000
+/** So long may writes be acknowledged whose disk is gone. */
+const PLACE_CHECK_MS = 1000
 
 export interface Parts {
   readonly identity: Identity
@@ -70,6 +73,7 @@ export interface Parts {
   readonly catchUp: CatchUp
   readonly rescue: RecordRescue
   readonly purger: Purger
+  readonly placeWatch: BackgroundJob
   readonly service: LocalService
 }
 
@@ -122,7 +126,11 @@ export function assembleParts(around: Surroundings): Parts {
   }
   const dropped = new DroppedKeyspaces(store, effects)
   const data = { coordinator, dropped, stalls, handoff, antiEntropy, catchUp, rescue, purger, service }
-  return { identity, store, book, ...cluster, finder, ...data }
+  const placeWatch = new BackgroundJob(effects.clock, async () => {
+    await store.checkPlace()
+    return PLACE_CHECK_MS
+  })
+  return { identity, store, book, ...cluster, finder, ...data, placeWatch }
 }
 
 type Cluster = Pick<Parts, 'links' | 'rpc' | 'membership' | 'configuration' | 'claims'>

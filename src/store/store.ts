@@ -150,6 +150,16 @@ export class Store {
     return this.#outage.why
   }
 
+  /** To be called now and then: notices that the directory was deleted or replaced. Does not reject. */
+  async checkPlace(): Promise<void> {
+    const database = this.#database
+    const gone = await this.#effects.storage.checkPlace().then(
+      () => null,
+      (error: Error) => error,
+    )
+    if (gone !== null && this.#isOpen && this.#database === database) this.#commit.fail(gone)
+  }
+
   /** Under whose name dots are minted now. */
   get actor(): ActorId {
     return this.#actor.id

@@ -58,4 +58,40 @@ test('never says that it holds nothing while it does not know, or keeps what is 
   }
 })
 
+test('what was written to a disk that is not there any more was not written', async () => {
+  let isGone = false
+  const world = new World('gone', {
+    fail: (work) => (isGone && /^(look|open)$/.test(work) ? { message: 'gone', kept: false } : null),
+  })
+  const store = await world.open()
+  put(store, 'before')
+  await world.settle()
+  await store.checkPlace()
+  const { actor } = store
+  isGone = true
+  const told: (string | undefined)[] = []
+  const tell = (error: KvError | null): void => {
+    told.push(error?.code)
+  }
+  put(store, 'in flight', tell)
+  await world.step()
+  await store.checkPlace()
+  put(store, 'queued', tell)
+  while (told.length < 2) await world.step()
+  assert.equal(told, ['TIMEOUT_UNKNOWN', 'TIMEOUT_UNKNOWN'])
+  assert.is(store.outage, 'its disk fails: gone')
+  assert.throws(
+    () => put(store, 'meanwhile'),
+    (error: KvError) => error.code === 'UNAVAILABLE',
+  )
+  isGone = false
+  await world.settle()
+  assert.is(store.outage, null)
+  assert.is.not(store.actor, actor)
+  isGone = true
+  await store.checkPlace()
+  assert.is(store.outage, 'its disk fails: gone', 'also when nothing is being written')
+  await world.result(store.close())
+})
+
 test.run()
