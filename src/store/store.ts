@@ -30,7 +30,7 @@ import { CATCH_UP_KEY, KEYSPACE_KINDS, keyspaceRange, recordKey, STORE_ID_KEY } 
 import { beginLife, emptyLife, holdsAnyRecord, keyspacesHeld, type Life, syncDatabase } from './life.ts'
 import { type Minted, mintDot, type NewValue, putUnder } from './minting.ts'
 import { Mortals } from './mortals.ts'
-import { Outage, outageError } from './outage.ts'
+import { Outage, outageError, outageFields } from './outage.ts'
 import type { PendingWrite } from './pending-writes.ts'
 import { Quarantine } from './quarantine.ts'
 import { decodeSeeded } from './record-codec.ts'
@@ -461,8 +461,9 @@ export class Store {
         this.#outage.ended()
         log.info('store.reopened', { storeId: life.storeId })
         return
-      } catch (error) {
-        log.error('store.reopen-failed', { error, retryMs: this.#outage.restMs })
+      } catch (thrown) {
+        const error = storage.explain(thrown)
+        log.error('store.reopen-failed', { ...outageFields(error), retryMs: this.#outage.restMs })
         if (!this.#isClosing) await this.#outage.rest(error)
       }
     }

@@ -1,10 +1,11 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { utf8 } from '../../src/base/bytes.ts'
-import type { KvError } from '../../src/base/error.ts'
+import { KvError } from '../../src/base/error.ts'
 import { type KeyspaceId, parseNodeId } from '../../src/base/ids.ts'
+import type { LogFields } from '../../src/effects/log.ts'
 import { EMPTY_DOTS } from '../../src/protocol/dvv.ts'
-import type { Store } from '../../src/store/store.ts'
+import { Store } from '../../src/store/store.ts'
 import { World } from './world.ts'
 
 const test = suite('a store that opens its database anew')
@@ -91,6 +92,32 @@ test('what was written to a disk that is not there any more was not written', as
   isGone = true
   await store.checkPlace()
   assert.is(store.outage, 'its disk fails: gone', 'also when nothing is being written')
+  await world.result(store.close())
+})
+
+test('each attempt to open it again is one plain line, in the words of the storage', async () => {
+  let isBroken = false
+  const world = new World('lines', {
+    fail: (work) => (isBroken && work !== 'look' ? { message: 'gone', kept: false } : null),
+  })
+  const lines: LogFields[] = []
+  const storage = world.openStorage()
+  const explained = new KvError('INTERNAL', 'it is damaged: restore it', { cause: new Error('gone') })
+  storage.explain = () => explained
+  const effects = world.effects(storage)
+  const error = (event: string, fields: LogFields = {}): void => {
+    if (event === 'store.reopen-failed') lines.push(fields)
+  }
+  const store = await world.result(Store.open({ ...effects, log: { ...effects.log, error } }))
+  isBroken = true
+  put(store, 'lost')
+  for (let i = 0; i < 40; i++) await world.step()
+  assert.is(store.outage, 'its disk fails: it is damaged: restore it')
+  const why = 'its disk fails: it is damaged: restore it'
+  assert.equal(lines.slice(0, 2), [
+    { why, cause: 'gone', retryMs: 100 },
+    { why, cause: 'gone', retryMs: 200 },
+  ])
   await world.result(store.close())
 })
 
