@@ -237,8 +237,10 @@ export class Node {
 
   #emptyPlace(identity: Identity): EmptyPlace {
     const { address } = this
+    const { listen, join } = this.#options
+    const listening = this.#listener?.address ?? listen
     const isStopped = (): boolean => this.#stopping !== null
-    return { identity, join: this.#options.join, address, pauses: this.#pauses, isStopped }
+    return { identity, join, address, listening, pauses: this.#pauses, isStopped }
   }
 
   #begin(parts: Parts): void {
