@@ -28,7 +28,7 @@ import type { CommitOperation, Committed, GroupCommit } from './group-commit.ts'
 import { KIND, type Kind, keyspaceOf, kindRange, standInKey, userKey, withKind } from './keys.ts'
 import { type Minted, mintDot, type NewValue, putUnder } from './minting.ts'
 import { PendingWrites } from './pending-writes.ts'
-import { decodeSeeded, encodeSeeded, verifyRecord } from './record-codec.ts'
+import { decodeSeeded, encodeSeeded, MalformedRecord, verifyRecord } from './record-codec.ts'
 import { includesRecord, seenUpTo } from './record-merge.ts'
 import { decodeStandIn, encodeStandIn, type StandInValue } from './stand-in-codec.ts'
 import { type Counted, type StandInCount, StandInTally } from './stand-in-tally.ts'
@@ -324,13 +324,14 @@ export class StandIns {
     }
   }
 
-  /** Null: it cannot be read. */
+  /** Null: it is damaged. */
   #decodedEntry(databaseKey: Bytes, value: Bytes): StandInRecord | null {
     const key = userKey(databaseKey)
     try {
       const standIn = decodeStandIn(hash32(key), value)
       return { ...standIn, keyspaceId: keyspaceOf(databaseKey), key, databaseKey }
     } catch (error) {
+      if (!(error instanceof MalformedRecord)) throw error
       this.#host.effects.log.error('store.stand-in-damaged', { error })
       return null
     }
@@ -458,7 +459,8 @@ function isReadable(keyHash: number, value: Bytes): boolean {
   try {
     decodeStandIn(keyHash, value)
     return true
-  } catch {
+  } catch (error) {
+    if (!(error instanceof MalformedRecord)) throw error
     return false // What is wrong was said when it was found.
   }
 }
