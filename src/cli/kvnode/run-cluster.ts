@@ -66,7 +66,8 @@ function tellWhoIsNew(
   const joiners = fresh.join(', ')
   const what = `${options.data} has the data of ${old} of these peers; ${joiners} will join their cluster`
   const advice = `--peers ${old} runs those there are, --clean deletes their data first`
-  process.stderr.write(`${what}\n(only while it holds no records; ${advice})\n`)
+  const how = 'a former member gets its data from the others, a new one is let in while they hold no records'
+  process.stderr.write(`${what}\n(${how}; ${advice})\n`)
 }
 
 async function superviseCluster(
