@@ -57,6 +57,12 @@ export function outageError(why: string): KvError {
   return new KvError('UNAVAILABLE', `nothing was written at this peer: ${why}`)
 }
 
+/** The peer would answer as a complete one for data that it does not have. The next start finds the loss. */
+export function exchangedError(name: string): KvError {
+  const advice = 'stop this peer and start it again, and it gets its data from the others'
+  return new KvError('INTERNAL', `the database in ${name} is another one than this peer had open: ${advice}`)
+}
+
 /** For the log, at every attempt: no stack but that of a bug of ours. */
 export function outageFields(error: unknown): LogFields {
   if (!(error instanceof KvError)) return { error }

@@ -30,7 +30,7 @@ import { CATCH_UP_KEY, KEYSPACE_KINDS, keyspaceRange, recordKey, STORE_ID_KEY } 
 import { beginLife, emptyLife, holdsAnyRecord, keyspacesHeld, type Life, syncDatabase } from './life.ts'
 import { type Minted, mintDot, type NewValue, putUnder } from './minting.ts'
 import { Mortals } from './mortals.ts'
-import { Outage, outageError, outageFields } from './outage.ts'
+import { exchangedError, Outage, outageError, outageFields } from './outage.ts'
 import type { PendingWrite } from './pending-writes.ts'
 import { Quarantine } from './quarantine.ts'
 import { decodeSeeded } from './record-codec.ts'
@@ -452,7 +452,7 @@ export class Store {
         this.#database = await storage.openDatabase()
         this.#disk.begin(this.#database)
         const life = await beginLife(storage, this.#database, random)
-        this.#storeId = life.storeId
+        if (life.storeId !== this.#storeId) throw exchangedError(storage.name)
         await this.standIns.load(this.#database)
         this.completeness.load(this.#database)
         this.#commit.begin(this.#database)

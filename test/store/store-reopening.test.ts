@@ -5,6 +5,7 @@ import { KvError } from '../../src/base/error.ts'
 import { type KeyspaceId, parseNodeId } from '../../src/base/ids.ts'
 import type { LogFields } from '../../src/effects/log.ts'
 import { EMPTY_DOTS } from '../../src/protocol/dvv.ts'
+import { recordKey, STORE_ID_KEY } from '../../src/store/keys.ts'
 import { Store } from '../../src/store/store.ts'
 import { World } from './world.ts'
 
@@ -119,6 +120,36 @@ test('each attempt to open it again is one plain line, in the words of the stora
     { why, cause: 'gone', retryMs: 200 },
   ])
   await world.result(store.close())
+})
+
+test('another database in the place of the one that was open is not taken for it', async () => {
+  let isBroken = false
+  const world = new World('exchanged', {
+    fail: (work) => (isBroken && work === 'sync' ? { message: 'gone', kept: false } : null),
+  })
+  const store = await world.open()
+  put(store, 'before')
+  await world.settle()
+  const { storeId } = store
+  isBroken = true
+  let isTold = false
+  put(store, 'fails', () => {
+    isTold = true
+  })
+  while (!isTold) await world.step()
+  isBroken = false
+  world.disk.rot(STORE_ID_KEY, null)
+  world.disk.rot(recordKey(KEYSPACE.id, PARTITION, utf8('before')), null)
+  await world.pass(20_000)
+  assert.match(store.outage ?? '', /another one than this peer had open: stop this peer and start it again/)
+  assert.is(store.storeId, storeId)
+  assert.throws(
+    () => store.read(KEYSPACE.id, PARTITION, utf8('before')),
+    (error: KvError) => error.code === 'UNAVAILABLE',
+  )
+  await world.result(store.close())
+  world.crash()
+  assert.is.not((await world.open()).storeId, storeId, 'which the next start takes for a loss')
 })
 
 test.run()
