@@ -454,6 +454,7 @@ export class Store {
         const life = await beginLife(storage, this.#database, random)
         if (life.storeId !== this.#storeId) throw exchangedError(storage.name)
         await this.standIns.load(this.#database)
+        await this.quarantine.load(this.#database)
         this.completeness.load(this.#database)
         this.#commit.begin(this.#database)
         this.inventory.begin(this.#database, life)

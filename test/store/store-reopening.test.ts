@@ -5,7 +5,7 @@ import { KvError } from '../../src/base/error.ts'
 import { type KeyspaceId, parseNodeId } from '../../src/base/ids.ts'
 import type { LogFields } from '../../src/effects/log.ts'
 import { EMPTY_DOTS } from '../../src/protocol/dvv.ts'
-import { recordKey, STORE_ID_KEY } from '../../src/store/keys.ts'
+import { quarantineKey, recordKey, STORE_ID_KEY } from '../../src/store/keys.ts'
 import { Store } from '../../src/store/store.ts'
 import { World } from './world.ts'
 
@@ -150,6 +150,22 @@ test('another database in the place of the one that was open is not taken for it
   await world.result(store.close())
   world.crash()
   assert.is.not((await world.open()).storeId, storeId, 'which the next start takes for a loss')
+})
+
+test('what is in quarantine is counted again', async () => {
+  let isBroken = false
+  const world = new World('quarantine', {
+    fail: (work) => (isBroken && work === 'sync' ? { message: 'gone', kept: false } : null),
+  })
+  const store = await world.open()
+  isBroken = true
+  put(store, 'fails')
+  world.disk.rot(quarantineKey(KEYSPACE.id, PARTITION, utf8('aside')), utf8('it got there all the same'))
+  while (!world.logged.includes('store.write-failed')) await world.step()
+  isBroken = false
+  await world.settle()
+  assert.is(store.outage, null)
+  assert.is(store.quarantine.size, 1)
 })
 
 test.run()
