@@ -253,7 +253,10 @@ export class Purger {
   }
 }
 
-/** Why, when their owners agree about none of these keys, by the one that disagrees oftenest; null: about some. */
+/**
+ * Why, when their owners agree about none of these keys, by the one that disagrees oftenest; null: about
+ * some.
+ */
 function findDisagreeing(candidates: readonly Candidate[]): string | null {
   const counts = new Map<NodeId, number>()
   for (const { owners, held } of candidates) {

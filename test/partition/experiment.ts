@@ -142,9 +142,9 @@ class Experiment {
   }
 
   /**
-   * Looks at a few keys again and again, at the others once when those are equal, and in the end at everything:
-   * of reads that one owner answers, one in ten is followed by a comparison of all of them, so whoever looks
-   * often repairs. What differs even then is looked at again now and then only.
+   * Looks at a few keys again and again, at the others once when those are equal, and in the end at
+   * everything: of reads that one owner answers, one in ten is followed by a comparison of all of them, so
+   * whoever looks often repairs. What differs even then is looked at again now and then only.
    */
   async #becomeEqual(startMs: number): Promise<{ after: Replicas; replicasAgreeMs: number }> {
     const elapsedMs = (): number => Math.round(performance.now() - startMs)

@@ -2,10 +2,11 @@
  * Invariant 3: a purged key never returns.
  *
  * Of each record that loses its last values, as a disk is handed it: these were tombstones or had expired, by
- * what its host's clock has shown (in a `lww` keyspace: the newest one, which hides the others), and no disk anywhere, of a peer that is down or
- * of one that stands in included, holds a value that they had replaced, or one that was hidden without having
- * seen what hides it. Of each that is gone for good from a disk: none of its values is ever handed to any
- * disk again, none is read, and the disk is not given the record back without something new in it.
+ * what its host's clock has shown (in a `lww` keyspace: the newest one, which hides the others), and no disk
+ * anywhere, of a peer that is down or of one that stands in included, holds a value that they had replaced,
+ * or one that was hidden without having seen what hides it. Of each that is gone for good from a disk: none
+ * of its values is ever handed to any disk again, none is read, and the disk is not given the record back
+ * without something new in it.
  *
  * A disk that was wiped, or exchanged for a copy from the past, is taken for empty: nothing on it may be
  * believed, so it is in nobody's way when a key is purged, and what it had let go of must not come back to it

@@ -9,8 +9,8 @@ import type { DotLedger } from './dot-ledger.ts'
  * have been applied, at any time. An acknowledged one without a context replaced what its reply covers,
  * unless it came twice and the second copy was answered first: that copy finds the write done, and what was
  * replaced then nobody knows any more, so its reply is the write's own dot and nothing else (`Write`,
- * `#replicateAgain`). That is less than the truth, and does no harm to whoever uses it as a context; but as an
- * excuse it would be too little. Then the record counts in which that dot first came to a disk.
+ * `#replicateAgain`). That is less than the truth, and does no harm to whoever uses it as a context; but as
+ * an excuse it would be too little. Then the record counts in which that dot first came to a disk.
  */
 export function mayHaveReplaced(write: WriteOperation, dots: readonly Dot[], ledger: DotLedger): boolean {
   const { context, outcome, reply } = write
