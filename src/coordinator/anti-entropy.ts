@@ -216,7 +216,7 @@ export class AntiEntropy {
     try {
       await exchange.run(this.#keyspaces(job.only))
       if (exchange.isComplete) this.#completed(job)
-      else this.#retry(job, 'some keys are still to be repaired', progress.repaired > 0)
+      else this.#retry(job, leftOf(progress.failed), progress.repaired > 0)
     } catch (error) {
       if (!(error instanceof KvError)) throw error
       failure = error.message
@@ -244,4 +244,10 @@ export class AntiEntropy {
     job.dueMs = job.round === null ? Math.min(job.dueMs, dueMs) : dueMs
     if (!hasProgress) job.retryMs = Math.min(2 * job.retryMs, this.#timing.intervalMs)
   }
+}
+
+/** For people: why an exchange is to follow. */
+function leftOf(failed: number): string {
+  if (failed === 0) return 'some keys are still to be repaired'
+  return `one of the two cannot read or store ${failed} of the records: 'kvctl status' says whose disk it is`
 }

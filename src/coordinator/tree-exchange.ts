@@ -13,7 +13,7 @@
  */
 import { type Bytes, compareBytes, equalBytes } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
-import type { KeyspaceId, NodeId } from '../base/ids.ts'
+import type { NodeId } from '../base/ids.ts'
 import type { Pauses } from '../cluster/pauses.ts'
 import type { Keyspace } from '../protocol/configuration.ts'
 import type { Era } from '../protocol/eras.ts'
@@ -22,10 +22,11 @@ import { decodeRecord, isBare } from '../store/record-codec.ts'
 import type { KeyDigest, Listing } from '../store/slice-listing.ts'
 import type { PeerMessage, PeerReply } from '../wire/peer-messages.ts'
 import { MAX_LISTED_KEYS } from '../wire/repair-messages.ts'
+import { Comparison } from './comparison.ts'
 import type { Coordination } from './coordination.ts'
 import type { Pace } from './pace.ts'
 import { sharedPartitions } from './shared-partitions.ts'
-import { EMPTY_TREE, heldDigest } from './tree-replica.ts'
+import { EMPTY_TREE, heldDigest, UNREADABLE } from './tree-replica.ts'
 
 /** What can be watched while it runs, and remains of it. */
 export interface ExchangeProgress {
@@ -66,6 +67,9 @@ const MAX_PARTITION_CANDIDATES = 8192
 /** Of a message without its keys and values. */
 const MESSAGE_BYTES = 40
 
+/** Of a key that differed: both hold the same; the peer could not store ours; theirs is not here. */
+type Outcome = 'equal' | 'notGiven' | 'notTaken'
+
 interface Candidate {
   readonly keyspace: Keyspace
   readonly key: Bytes
@@ -78,6 +82,8 @@ interface Candidate {
 export type ExchangeScope = 'complete' | 'missing'
 
 export class TreeExchange {
+  /** How far it came with each partition, also when its run was cut short. */
+  readonly comparison = new Comparison()
   readonly #progress: ExchangeProgress
   readonly #with: Coordination
   readonly #pace: Pace
@@ -85,7 +91,6 @@ export class TreeExchange {
   readonly #peer: NodeId
   readonly #number: number
   readonly #scope: ExchangeScope
-  readonly #compared = new Map<KeyspaceId, readonly number[]>()
   #candidates: Candidate[] = []
   #isCut = false
 
@@ -112,11 +117,6 @@ export class TreeExchange {
     return !this.#isCut && this.#progress.failed === 0
   }
 
-  /** After a run that was complete: what was compared, by keyspace. */
-  get compared(): ReadonlyMap<KeyspaceId, readonly number[]> {
-    return this.#compared
-  }
-
   /** @throws KvError when the peer cannot go on, or one of us has another configuration meanwhile */
   async run(keyspaces: readonly Keyspace[]): Promise<void> {
     const ring = this.#with.ring()
@@ -136,10 +136,18 @@ export class TreeExchange {
     const theirGaps = new Set(incomplete)
     const shared = own.filter((partition) => !theirGaps.has(partition))
     this.#progress.partitions -= own.length - shared.length
-    this.#compared.set(keyspace.id, shared)
+    for (const partition of own) {
+      this.comparison.begin(keyspace.id, partition)
+      if (theirGaps.has(partition)) this.comparison.blocked(keyspace.id, partition, 'incomplete')
+    }
     const theirs = new Map(partitions.map((partition, i) => [partition, roots[i] ?? 0n]))
     const trees = this.#trees
-    const differing = shared.filter((each) => trees.root(keyspace.id, each) !== (theirs.get(each) ?? 0n))
+    const isEqual = (each: number): boolean => trees.root(keyspace.id, each) === (theirs.get(each) ?? 0n)
+    const differing: number[] = []
+    for (const partition of shared) {
+      if (isEqual(partition)) this.comparison.settled(keyspace.id, partition)
+      else differing.push(partition)
+    }
     this.#progress.compared += shared.length - differing.length
     const walk = async (): Promise<void> => {
       while (this.#candidates.length < MAX_CANDIDATES) {
@@ -165,7 +173,9 @@ export class TreeExchange {
     for (let bits = 0; bits < LEAF_BITS && places.length > 0; bits += FANOUT_BITS) {
       places = await this.#differingChildren(keyspace, partition, bits, places)
     }
-    if (places.length > 0) await this.#compareKeys(keyspace, partition, places)
+    const isWalked = places.length === 0 || (await this.#compareKeys(keyspace, partition, places))
+    if (isWalked) this.comparison.settled(keyspace.id, partition)
+    else this.#isCut = true
     this.#progress.compared += 1
   }
 
@@ -184,7 +194,8 @@ export class TreeExchange {
     return all.filter((child, i) => children[i] !== ours[child])
   }
 
-  async #compareKeys(keyspace: Keyspace, partition: number, leaves: readonly number[]): Promise<void> {
+  /** False: there was more than it takes on. */
+  async #compareKeys(keyspace: Keyspace, partition: number, leaves: readonly number[]): Promise<boolean> {
     const keyspaceId = keyspace.id
     const place = { keyspaceId, partition, leaves: new Set(leaves) }
     const ours = new Pages((after) => this.#with.store.list(place, after, MAX_LISTED_KEYS))
@@ -196,14 +207,12 @@ export class TreeExchange {
     for (let found = 0; ; ) {
       const a = await ours.peek()
       const b = await theirs.peek()
-      if (a === null && b === null) return
+      if (a === null && b === null) return true
       const order = a === null ? 1 : b === null ? -1 : compareBytes(a.key, b.key)
       const key = (order <= 0 ? a : b)?.key as Bytes
       if (order !== 0 || a?.digest !== b?.digest) {
-        if (found++ >= MAX_PARTITION_CANDIDATES) {
-          this.#isCut = true
-          return
-        }
+        if (found++ >= MAX_PARTITION_CANDIDATES) return false
+        this.comparison.found(keyspaceId, partition)
         this.#candidates.push({ keyspace, key })
       }
       if (order <= 0) ours.take()
@@ -233,38 +242,46 @@ export class TreeExchange {
     const ring = this.#with.ring()
     const rest = keys.flatMap((key, i) => {
       const theirs = digests[i] ?? 0n
-      return theirs === heldDigest(store, keyspaceId, ring.partitionOf(key), key) ? [] : [{ key, theirs }]
+      const partition = ring.partitionOf(key)
+      const ours = heldDigest(store, keyspaceId, partition, key)
+      if (theirs !== ours || ours === UNREADABLE) return [{ key, partition, theirs }]
+      this.comparison.settled(keyspaceId, partition)
+      return []
     })
     this.#progress.differing += rest.length
     const work = async (): Promise<void> => {
       for (let next = rest.pop(); next !== undefined; next = rest.pop()) {
-        if (await this.#repair(keyspace, next.key, next.theirs)) this.#progress.repaired += 1
+        const outcome = await this.#repair(keyspace, next.key, next.theirs)
+        if (outcome === 'equal') this.#progress.repaired += 1
         else this.#progress.failed += 1
+        if (outcome === 'notTaken') this.comparison.blocked(keyspaceId, next.partition, 'unreadable')
+        else this.comparison.settled(keyspaceId, next.partition)
       }
     }
     await together(this.#scope, work)
   }
 
-  /** Brings both to the merge of the two. False: one of the copies cannot be read, or not be stored. */
-  async #repair(keyspace: Keyspace, key: Bytes, theirDigest: Digest): Promise<boolean> {
+  /** Brings both to the merge of the two. */
+  async #repair(keyspace: Keyspace, key: Bytes, theirDigest: Digest): Promise<Outcome> {
     const era = this.#with.eras.begin()
     return this.#bringTogether(keyspace, key, theirDigest, era).finally(() => this.#with.eras.end(era))
   }
 
-  async #bringTogether(keyspace: Keyspace, key: Bytes, theirDigest: Digest, era: Era): Promise<boolean> {
+  async #bringTogether(keyspace: Keyspace, key: Bytes, theirDigest: Digest, era: Era): Promise<Outcome> {
     const partition = this.#with.ring().partitionOf(key)
     const theirs = theirDigest === 0n ? null : await this.#obtain(keyspace, partition, key, theirDigest)
-    if (theirs === undefined) return false
+    if (theirs === undefined) return 'notTaken'
     const held = this.#readHere(keyspace, partition, key)
-    if (!(await this.#mayGo(keyspace, partition, key, held))) return false
+    if (!(await this.#mayGo(keyspace, partition, key, held))) return 'notTaken'
     // Purged at both, if not at the same time.
-    if (held !== undefined && hasNoValues(held) && hasNoValues(theirs)) return true
-    if (theirs !== null && !(await this.#mergeHere(keyspace, partition, key, theirs))) return false
+    if (held !== undefined && hasNoValues(held) && hasNoValues(theirs)) return 'equal'
+    if (theirs !== null && !(await this.#mergeHere(keyspace, partition, key, theirs))) return 'notTaken'
     const ours = this.#readHere(keyspace, partition, key)
-    if (ours === undefined) return false
-    if (ours === null || (theirs !== null && equalBytes(ours, theirs))) return true
+    if (ours === undefined) return 'notTaken'
+    if (ours === null || (theirs !== null && equalBytes(ours, theirs))) return 'equal'
     const fields = { keyspaceId: keyspace.id, key, record: ours, mintedBy: null, standInFor: null, era }
-    return (await this.#askOrFail('stored', { type: 'replicate', ...fields }, ours.length)) !== null
+    const stored = await this.#askOrFail('stored', { type: 'replicate', ...fields }, ours.length)
+    return stored === null ? 'notGiven' : 'equal'
   }
 
   /** The peer's record; from our quarantine when it lies there. Undefined: the peer cannot read it. */

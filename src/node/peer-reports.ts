@@ -47,7 +47,7 @@ export function dataWarnings(address: string, report: PeerReport | null): string
   const warnings: string[] = []
   if ((outage ?? null) !== null) warnings.push(`${address} can neither read nor write: ${outage}`)
   if ((damaged ?? 0) > 0) {
-    const cause = 'more of their other owners must be up'
+    const cause = 'more of their other owners must be up, and not be catching up'
     warnings.push(`${address} cannot read ${damaged} of its records, and has not got them back yet: ${cause}`)
   }
   if ((restored ?? 0) > 0) {
