@@ -12,11 +12,13 @@
  *
  * Source: hinted handoff, DeCandia et al., "Dynamo", 2007, section 4.6.
  */
-import { type Bytes, compareBytes } from '../base/bytes.ts'
+import { type Bytes, compareBytes, toHex } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
 import type { NodeId } from '../base/ids.ts'
 import type { Keyspace } from '../protocol/configuration.ts'
 import type { Era } from '../protocol/eras.ts'
+import { MAX_RECORD_BYTES } from '../protocol/record.ts'
+import { RecordOverflow } from '../store/record-codec.ts'
 import type { StandInRecord } from '../store/stand-ins.ts'
 import type { Refusal } from '../wire/data-messages.ts'
 import { BackgroundJob } from './background-job.ts'
@@ -46,6 +48,10 @@ const LEAST_READ_BYTES = 512
 
 /** An owner that refused so many in a row is left alone: its disk may be away. The next walk begins there. */
 const MAX_REFUSED_IN_A_ROW = 64
+/** To an owner that has no room for a record that one is not sent again sooner. */
+const OVERFULL_REST_MS = 60_000
+/** What rests; with more of them all are tried again. */
+const MAX_RESTING = 4096
 /** What says that an owner takes nothing now; other refusals concern the record alone. */
 const SILENCING: ReadonlySet<Refusal> = new Set(['overloaded', 'stale', 'behind', 'stopping'])
 
@@ -95,6 +101,8 @@ export class HintedHandoff {
   #stopped: Promise<void> | null = null
   #lastWalk: MutableWalk | null = null
   #resumeBehind: Bytes | null = null
+  /** By owner and key of the database: monotonic ms. */
+  readonly #restingUntilMs = new Map<string, number>()
 
   constructor(coordination: Coordination) {
     this.#with = coordination
@@ -265,15 +273,22 @@ export class HintedHandoff {
   /** Stored: it is on the owner's disk. */
   async #hand(
     keyspace: Keyspace,
-    { key, record }: StandInRecord,
+    standIn: StandInRecord,
     to: NodeId,
     under: { readonly number: number; readonly era: Era },
   ): Promise<Fate> {
-    const { selfId, store, rpc } = this.#with
+    const { key, record } = standIn
+    const { selfId, store, rpc, clock } = this.#with
+    const resting = `${to} ${toHex(standIn.databaseKey)}`
+    if ((this.#restingUntilMs.get(resting) ?? 0) > clock.monotonic()) return 'refused'
+    if (record.length > MAX_RECORD_BYTES) return this.#rest(resting)
     if (to === selfId) {
       const partition = this.#with.ring().partitionOf(key)
       return new Promise((resolve) => {
-        const stored = (error: KvError | null): void => resolve(error === null ? 'stored' : 'refused')
+        const stored = (error: KvError | null): void => {
+          if (error === null) resolve('stored')
+          else resolve(error instanceof RecordOverflow ? this.#rest(resting) : 'refused')
+        }
         store.merge(keyspace, partition, key, record, null, stored)
       })
     }
@@ -284,12 +299,20 @@ export class HintedHandoff {
       const reply = await rpc.call(to, 'data', timeoutMs, question, record.length)
       if (reply.type === 'stored') return 'stored'
       if (reply.type !== 'refused') return 'refused'
+      if (reply.reason === 'overfull') return this.#rest(resting)
       if (reply.reason === 'stale') this.#with.sawNumber(to, reply.number)
       return SILENCING.has(reply.reason) ? 'silent' : 'refused'
     } catch (error) {
       if (!(error instanceof KvError)) throw error
       return 'silent' // No answer in time, or no link.
     }
+  }
+
+  /** It has as much of this key as a record can hold: millions of bytes are not to be sent in every walk. */
+  #rest(resting: string): Fate {
+    if (this.#restingUntilMs.size >= MAX_RESTING) this.#restingUntilMs.clear()
+    this.#restingUntilMs.set(resting, this.#with.clock.monotonic() + OVERFULL_REST_MS)
+    return 'refused'
   }
 }
 

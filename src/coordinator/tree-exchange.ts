@@ -18,7 +18,9 @@ import type { Pauses } from '../cluster/pauses.ts'
 import type { Keyspace } from '../protocol/configuration.ts'
 import type { Era } from '../protocol/eras.ts'
 import { type Digest, FANOUT, FANOUT_BITS, LEAF_BITS, recordDigest } from '../protocol/hash-tree.ts'
-import { decodeRecord, isBare } from '../store/record-codec.ts'
+import { MAX_RECORD_BYTES } from '../protocol/record.ts'
+import { recordKey } from '../store/keys.ts'
+import { decodeRecord, isBare, RecordOverflow } from '../store/record-codec.ts'
 import type { KeyDigest, Listing } from '../store/slice-listing.ts'
 import type { PeerMessage, PeerReply } from '../wire/peer-messages.ts'
 import { MAX_LISTED_KEYS } from '../wire/repair-messages.ts'
@@ -73,6 +75,13 @@ type Outcome = 'equal' | 'notGiven' | 'notTaken'
 interface Candidate {
   readonly keyspace: Keyspace
   readonly key: Bytes
+}
+
+interface DifferingKey {
+  readonly key: Bytes
+  readonly partition: number
+  readonly ours: Digest
+  readonly theirs: Digest
 }
 
 /**
@@ -244,14 +253,14 @@ export class TreeExchange {
       const theirs = digests[i] ?? 0n
       const partition = ring.partitionOf(key)
       const ours = heldDigest(store, keyspaceId, partition, key)
-      if (theirs !== ours || ours === UNREADABLE) return [{ key, partition, theirs }]
+      if (theirs !== ours || ours === UNREADABLE) return [{ key, partition, theirs, ours }]
       this.comparison.settled(keyspaceId, partition)
       return []
     })
     this.#progress.differing += rest.length
     const work = async (): Promise<void> => {
       for (let next = rest.pop(); next !== undefined; next = rest.pop()) {
-        const outcome = await this.#repair(keyspace, next.key, next.theirs)
+        const outcome = await this.#repair(keyspace, next)
         if (outcome === 'equal') this.#progress.repaired += 1
         else this.#progress.failed += 1
         if (outcome === 'notTaken') this.comparison.blocked(keyspaceId, next.partition, 'unreadable')
@@ -261,14 +270,31 @@ export class TreeExchange {
     await together(this.#scope, work)
   }
 
-  /** Brings both to the merge of the two. */
-  async #repair(keyspace: Keyspace, key: Bytes, theirDigest: Digest): Promise<Outcome> {
+  /** Brings both to the merge of the two, where a record can hold it. */
+  async #repair(keyspace: Keyspace, differing: DifferingKey): Promise<Outcome> {
+    const { overfull } = this.#with.store
+    const { key, partition, ours, theirs } = differing
+    const place = recordKey(keyspace.id, partition, key)
+    const difference = ours ^ theirs
+    if (overfull.isVain(place, difference)) {
+      overfull.note(place)
+      return 'notTaken'
+    }
     const era = this.#with.eras.begin()
-    return this.#bringTogether(keyspace, key, theirDigest, era).finally(() => this.#with.eras.end(era))
+    try {
+      return await this.#bringTogether(keyspace, differing, era)
+    } catch (error) {
+      if (!(error instanceof RecordOverflow)) throw error
+      overfull.note(place, difference)
+      return 'notTaken'
+    } finally {
+      this.#with.eras.end(era)
+    }
   }
 
-  async #bringTogether(keyspace: Keyspace, key: Bytes, theirDigest: Digest, era: Era): Promise<Outcome> {
-    const partition = this.#with.ring().partitionOf(key)
+  /** @throws RecordOverflow when the two do not fit into one */
+  async #bringTogether(keyspace: Keyspace, differing: DifferingKey, era: Era): Promise<Outcome> {
+    const { key, partition, theirs: theirDigest } = differing
     const theirs = theirDigest === 0n ? null : await this.#obtain(keyspace, partition, key, theirDigest)
     if (theirs === undefined) return 'notTaken'
     const held = this.#readHere(keyspace, partition, key)
@@ -279,6 +305,7 @@ export class TreeExchange {
     const ours = this.#readHere(keyspace, partition, key)
     if (ours === undefined) return 'notTaken'
     if (ours === null || (theirs !== null && equalBytes(ours, theirs))) return 'equal'
+    if (ours.length > MAX_RECORD_BYTES) throw new RecordOverflow('here')
     const fields = { keyspaceId: keyspace.id, key, record: ours, mintedBy: null, standInFor: null, era }
     const stored = await this.#askOrFail('stored', { type: 'replicate', ...fields }, ours.length)
     return stored === null ? 'notGiven' : 'equal'
@@ -328,8 +355,9 @@ export class TreeExchange {
 
   #mergeHere(keyspace: Keyspace, partition: number, key: Bytes, record: Bytes): Promise<boolean> {
     this.#checkNumber()
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       this.#with.store.merge(keyspace, partition, key, record, null, (error) => {
+        if (error instanceof RecordOverflow) return reject(error)
         if (error !== null) this.#with.log.warn('repair.not-stored', { from: this.#peer, error })
         resolve(error === null)
       })
@@ -343,7 +371,7 @@ export class TreeExchange {
     sentBytes = 0,
   ): Promise<Extract<PeerReply, { type: T }> | null> {
     const reply = await this.#call(question, sentBytes)
-    if (reply.type === 'refused' && reply.reason === 'failed') return null
+    if (reply.type === 'refused' && (reply.reason === 'failed' || reply.reason === 'overfull')) return null
     return this.#expect(type, reply)
   }
 

@@ -10,6 +10,7 @@ import { decodeContext, encodeContext, encodeDots } from '../protocol/context.ts
 import { covers, EMPTY_DOTS, unionDotSets, withDot, withDotsUpTo } from '../protocol/dvv.ts'
 import type { Dot, DotSet, DottedValue, KeyRecord } from '../protocol/record.ts'
 import { NAMES_ANOTHER } from '../store/dot-clashes.ts'
+import { recordKey } from '../store/keys.ts'
 import { encodeRecord } from '../store/record-codec.ts'
 import type { StandIns } from '../store/stand-ins.ts'
 import type { Store } from '../store/store.ts'
@@ -64,7 +65,9 @@ export class Write {
     if (shortage !== null) return this.#finish(shortage, null)
     const { context, blind } = this.#request
     if (context !== null) return this.#attempt(() => this.#mintOver(decodeContext(context, this.#seed)))
-    if (blind || (this.#place.keyspace.conflicts === 'lww' && this.#isInformed))
+    const { keyspace, partition, key } = this.#place
+    const isOverfull = this.#with.store.overfull.has(recordKey(keyspace.id, partition, key))
+    if (blind || (keyspace.conflicts === 'lww' && this.#isInformed && !isOverfull))
       return this.#attempt(() => this.#mintOver(null))
     const collected: Done<readonly Answer[]> = (error, answers) => {
       this.#step = null
@@ -76,7 +79,8 @@ export class Write {
         this.#mintOver(this.#seenBy(present(answers, 'a read without an error has answers'))),
       )
     }
-    const read = new QuorumRead(this.#with, this.#place, 'quorum', true, this.#deadlineMs, collected)
+    const level = isOverfull ? this.#allThatAreUp : 'quorum'
+    const read = new QuorumRead(this.#with, this.#place, level, true, this.#deadlineMs, collected)
     this.#step = read
     read.start()
   }
@@ -138,6 +142,17 @@ export class Write {
   /** Where this peer keeps its copy. */
   get #copies(): Store | StandIns {
     return this.#standsIn ? this.#with.store.standIns : this.#with.store
+  }
+
+  /**
+   * The owners that are up, a quorum at least. They hold so many concurrent values of the key, and different
+   * ones, that a write which leaves some of them has no room.
+   */
+  get #allThatAreUp(): number {
+    const ring = this.#with.ring()
+    const owners = ring.readOwners(this.#place.keyspace, this.#place.partition)
+    const up = owners.filter((owner) => this.#isUp(owner)).length
+    return Math.max(up, ring.needed('quorum', owners.length))
   }
 
   get #level() {
@@ -214,7 +229,7 @@ export class Write {
     let replication: Replication | null = null
     const stored = (error: KvError | null): void => {
       if (error === null) replication?.storedHere()
-      else replication?.failedHere()
+      else replication?.failedHere(error)
     }
     const expiresAtMs = ttlMs === null ? null : this.#with.clock.now() + ttlMs
     const fields = { value, contentType, writeId, expiresAtMs }
@@ -248,7 +263,7 @@ export class Write {
     let replication: Replication | null = null
     const stored = (error: KvError | null): void => {
       if (error === null) replication?.storedHere()
-      else replication?.failedHere()
+      else replication?.failedHere(error)
     }
     const { store } = this.#with
     if (this.#standsIn) store.standIns.merge(keyspace, partition, key, this.#owners, record, null, stored)

@@ -27,6 +27,7 @@ import { type DotClashes, NAMES_ANOTHER } from './dot-clashes.ts'
 import type { CommitOperation, Committed, GroupCommit } from './group-commit.ts'
 import { KIND, type Kind, keyspaceOf, kindRange, standInKey, userKey, withKind } from './keys.ts'
 import { type Minted, mintDot, type NewValue, putUnder } from './minting.ts'
+import type { Overfull } from './overfull.ts'
 import { PendingWrites } from './pending-writes.ts'
 import { decodeSeeded, encodeSeeded, MalformedRecord, verifyRecord } from './record-codec.ts'
 import { includesRecord, seenUpTo } from './record-merge.ts'
@@ -68,6 +69,7 @@ export interface StandInHost {
   /** @throws with nothing written: OVERLOADED, UNAVAILABLE, NOT_FOUND */
   admit(keyspaceId: KeyspaceId, sizeBytes: number): void
   readonly clashes: DotClashes
+  readonly overfull: Overfull
   readonly commit: Pick<GroupCommit<CommitOperation>, 'filling' | 'add' | 'replace'>
 }
 
@@ -181,12 +183,14 @@ export class StandIns {
     const slot = this.#slot(keyspace, partition, key, value.value?.length ?? 0)
     const held = slot.held === null ? null : this.#decoded(slot.keyHash, slot.held.record)
     const dot = mintDot(this.#actor, context, held) ?? this.#mintAnew()
-    const minted = putUnder(dot, slot.keyHash, held, context, value, this.#host.effects.clock.now())
+    const heldBytes = slot.held?.record.length ?? 0
+    const nowMs = this.#host.effects.clock.now()
+    const minted = putUnder(dot, slot.keyHash, held, heldBytes, context, value, nowMs)
     this.#keep(slot, { targets: united(slot.held, targets), record: minted.record }, done, 0)
     return minted
   }
 
-  /** As `Store.merge`, but throws what `put` throws. */
+  /** As `Store.merge`, but throws what `put` throws, and RecordOverflow. */
   merge(
     keyspace: Place,
     partition: number,
@@ -205,7 +209,9 @@ export class StandIns {
     // Written again also when it says nothing new: to be told when it is durable.
     const bytes = mergedBytes(slot, held, record, incoming)
     const isTaken = bytes === null && this.#host.clashes.look(held, record, mintedBy)
-    const merged = bytes ?? encodeSeeded(slot.keyHash, mergeRecords(held, record))
+    const place = withKind(KIND.record, slot.databaseKey)
+    const encode = (): Bytes => encodeSeeded(slot.keyHash, mergeRecords(held, record))
+    const merged = bytes ?? this.#host.overfull.watched(place, encode)
     this.#keep(slot, { targets: all, record: merged }, done, isTaken ? NAMES_ANOTHER : seen)
   }
 

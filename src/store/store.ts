@@ -31,6 +31,7 @@ import { beginLife, emptyLife, holdsAnyRecord, keyspacesHeld, type Life, syncDat
 import { type Minted, mintDot, type NewValue, putUnder } from './minting.ts'
 import { Mortals } from './mortals.ts'
 import { exchangedError, Outage, outageError, outageFields } from './outage.ts'
+import { Overfull } from './overfull.ts'
 import type { PendingWrite } from './pending-writes.ts'
 import { Quarantine } from './quarantine.ts'
 import { decodeSeeded } from './record-codec.ts'
@@ -64,6 +65,8 @@ export class Store {
   /** What the disk did not give back as it was written. */
   readonly damage = new DiskDamage()
   readonly clashes: DotClashes
+  /** Keys of which this or another owner cannot take all concurrent values. */
+  readonly overfull: Overfull
   readonly #dropped = new Set<KeyspaceId>()
   #database: Database
   /** False while the database recovers from a failed write, and after the end. */
@@ -97,8 +100,10 @@ export class Store {
     this.inventory = new Inventory(this.#inventoryHost(limits.rebuildIntervalMs))
     this.inventory.begin(database, life)
     this.clashes = new DotClashes(effects, () => [this, this.standIns])
+    this.overfull = new Overfull(clock, effects.log)
     this.#writer = new RecordWriter({
       ...{ disk: this.#disk, commit: this.#commit, answers: this.#answers, clashes: this.clashes },
+      overfull: this.overfull,
       admit: (keyspaceId, sizeBytes) => this.#admit(keyspaceId, sizeBytes),
       checkTrusted: (keyHash, databaseKey) => this.#checkTrusted(keyHash, databaseKey),
       onDisk: (keyHash, databaseKey) => this.#onDisk(keyHash, databaseKey),
@@ -248,7 +253,9 @@ export class Store {
     const slot = this.#writer.slot(keyspace, partition, key, value.value?.length ?? 0)
     const held = this.#writer.held(slot)
     const dot = this.#mint(context, held)
-    const minted = putUnder(dot, slot.keyHash, held, context, value, this.#effects.clock.now())
+    const heldBytes = slot.before?.length ?? 0
+    const minted = putUnder(dot, slot.keyHash, held, heldBytes, context, value, this.#effects.clock.now())
+    this.overfull.settled(slot.databaseKey)
     this.#writer.enqueue(slot, minted.whole, minted.record, done, 0)
     return minted
   }
@@ -257,7 +264,7 @@ export class Store {
    * Merges a record from elsewhere into what is held. `incoming` must not change any more. `done` comes
    * later, once: without an error when a disk holds all that `incoming` says, with `seenUpTo`, the greatest n
    * of the actor `mintedBy` seen here before (NAMES_ANOTHER: a dot of it named another value). Errors as of
-   * `put`, and INTERNAL for bytes that are not a record of this key.
+   * `put`, INTERNAL for bytes that are not a record of this key, RecordOverflow where no record holds both.
    */
   merge(
     keyspace: KeyspacePlace,
@@ -377,11 +384,9 @@ export class Store {
 
   #standInHost(): StandInHost {
     return {
-      effects: this.#effects,
+      ...{ effects: this.#effects, clashes: this.clashes, overfull: this.overfull, commit: this.#commit },
       database: () => this.#opened,
       admit: (keyspaceId, sizeBytes) => this.#admit(keyspaceId, sizeBytes),
-      clashes: this.clashes,
-      commit: this.#commit,
     }
   }
 

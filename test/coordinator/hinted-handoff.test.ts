@@ -281,4 +281,23 @@ test('a walk takes its time also where it only reads, as who it is for is down',
   assert.ok((endedMs ?? 0) - startedMs >= 180, `3 MiB in ${(endedMs ?? 0) - startedMs} ms`)
 })
 
+test('to an owner that has no room for a record that one is not sent again for a minute', async () => {
+  const world = await keeping()
+  back(world, N1, N2)
+  await world.pass(150)
+  world.reply(N1, refusal('overfull'))
+  world.reply(N2, STORED)
+  await world.settle()
+  assert.equal(world.keptFor(), { n1: 1, n3: 1 })
+  world.questions.length = 0
+  let seconds = 0
+  await world.pass(10 * UNTIL_NEXT_WALK_MS)
+  assert.equal(world.askedWhom('replicate'), [])
+  while (world.questions.length === 0 && seconds++ < 20) await world.pass(1000)
+  assert.equal(world.askedWhom('replicate'), [N1])
+  world.reply(N1, STORED)
+  await world.settle()
+  assert.equal(world.keptFor(), { n3: 1 })
+})
+
 test.run()
