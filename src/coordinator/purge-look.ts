@@ -199,10 +199,12 @@ export class PurgeLook {
     if (untilMs > 0) return dueAt(nowMs + untilMs)
     const digest = recordDigest(keyspace.id, key, record)
     const bare = isBare(record)
-    if (!bare) purgeable.push(digest)
-    if (owners[0] !== this.#with.selfId) return
+    purgeable.push(digest)
+    const isFirst = owners[0] === this.#with.selfId
+    if (!isFirst && !bare) return
     const heldSinceMs = this.#holds.since(place, digest) ?? nowMs
-    const heldEnoughMs = bare ? nowMs : heldSinceMs + this.#rule.purgeAfterMs
+    // What the first one does not erase, as it has erased its own or lost it, any other one does, later.
+    const heldEnoughMs = isFirst && bare ? nowMs : heldSinceMs + this.#rule.purgeAfterMs
     dueAt(heldEnoughMs)
     const { due, limit } = gathered
     if (heldEnoughMs > nowMs || due.length >= limit.keys || gathered.bytes >= limit.bytes) return

@@ -1,8 +1,9 @@
 /**
  * Purges deleted and expired keys together with their other owners (`protocol/purge.ts` says when that is
  * safe). Every peer looks through what it holds (`purge-look.ts`), to know since when; of a key's owners the
- * first one leads. After each look one fence does for both steps: what the look before has stripped is erased
- * behind it, and what is due is stripped. Whatever goes wrong is tried again after the next look.
+ * first one leads; what that one leaves bare any other one has erased later. After each look one fence does
+ * for both steps: what the look before has stripped is erased behind it, and what is due is stripped.
+ * Whatever goes wrong is tried again after the next look.
  */
 import { KvError } from '../base/error.ts'
 import type { NodeId } from '../base/ids.ts'
