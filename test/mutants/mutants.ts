@@ -58,7 +58,7 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'src/coordinator/hinted-handoff.ts',
-        text: 'new Set(reachable.filter((_, i) => answers[i]))',
+        text: "new Set(reachable.filter((_, i) => fates[i] === 'stored'))",
         instead: 'new Set(reachable)',
       },
     ],
@@ -198,8 +198,8 @@ export const MUTANTS: readonly Mutant[] = [
     ],
   },
   {
-    // Whoever is down owns nothing of the key: it cannot hold what the tombstone replaced.
-    name: 'a fence that asks only who is up',
+    // Who is down holds up no purge: it is not asked, and what is kept for it is not waited for.
+    name: 'a purge that leaves out who is down',
     edits: [
       {
         file: 'src/coordinator/fence-keeper.ts',
@@ -210,6 +210,14 @@ export const MUTANTS: readonly Mutant[] = [
         file: 'src/coordinator/fence-keeper.ts',
         text: '    const members = this.#members()\n',
         instead: '    const members = this.#members().filter((nodeId) => this.#with.isAlive(nodeId))\n',
+      },
+      {
+        file: 'src/coordinator/fence-member.ts',
+        text: '    const kept = Math.max(before.kept, tallyOf(store).kept)\n',
+        instead:
+          '    const counts = [...store.standIns.counts()]\n' +
+          '    const ofAlive = counts.filter(([nodeId]) => this.#with.isAlive(nodeId))\n' +
+          '    const kept = ofAlive.reduce((sum, [, { records }]) => sum + records, 0)\n',
       },
     ],
   },
