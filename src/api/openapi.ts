@@ -163,7 +163,7 @@ const repairRequest = {
     keyspace: text('Of which keyspace; without it of all.'),
     acceptLoss: {
       type: 'boolean',
-      description: 'Peers that lost data give up what others that are down may have.',
+      description: 'Peers that lost data give up what only others may have that are down or cannot read it.',
     },
     round: text('Names the round: begun once, however often it is asked for. Without it a new name.'),
   },

@@ -177,7 +177,8 @@ export class Connection implements ChannelHandler<ClientReply> {
     const id = this.#askers.add(asker)
     asker.sentId = id
     this.#outstandingBytes += asker.weightBytes
-    this.#channel.send({ ...asker.question, id }, asker.payloadBytes)
+    const why = this.#channel.send({ ...asker.question, id }, asker.payloadBytes)
+    if (why !== null) this.#take(id)?.disconnected(false, `${this.address}: this cannot be sent: ${why}`)
   }
 
   #sendWaiting(): void {

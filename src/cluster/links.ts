@@ -3,6 +3,7 @@
  * there is none; a link that owes an answer and stays silent is cut, because a socket across a one-way cut
  * stays open and buffers without end.
  */
+import { text } from '../base/bytes.ts'
 import { HASH_NAME } from '../base/hash.ts'
 import type { Address, ClusterId, NodeId } from '../base/ids.ts'
 import type { Timer } from '../effects/clock.ts'
@@ -127,10 +128,11 @@ export class Links implements PeerLinkOwner {
 
   /** Sends on a link and holds it to an answer. False: dropped. */
   ask(link: PeerLink, message: PeerMessage, payloadBytes: number): boolean {
+    if (!link.send(message, payloadBytes)) return false
     link.expectAnswer(this.#effects.clock.monotonic())
     this.#awaiting.add(link)
     this.#sweepTimer ??= this.#effects.clock.setTimer(SWEEP_INTERVAL_MS, this.#sweep)
-    return link.send(message, payloadBytes)
+    return true
   }
 
   /** Ends every link to a peer: it was declared dead, or removed. */
@@ -168,6 +170,13 @@ export class Links implements PeerLinkOwner {
 
   places(): KnownPlaces {
     return this.#handler.places()
+  }
+
+  /** A bug of ours, or a disk from before there was a limit. */
+  unsendable(link: PeerLink, message: PeerMessage, why: string): void {
+    const to = link.facts?.nodeId ?? link.expects
+    const key = 'key' in message ? text(message.key) : null
+    this.#effects.log.error('link.unsendable', { to, type: message.type, key, why })
   }
 
   opened(link: PeerLink): void {

@@ -36,6 +36,8 @@ export interface PeerLinkOwner {
   /** Who is a member, and where. */
   places(): KnownPlaces
   opened(link: PeerLink): void
+  /** The other side would have to cut the link for this message: it was not sent. */
+  unsendable(link: PeerLink, message: PeerMessage, why: string): void
   received(link: PeerLink, message: PeerMessage): void
   /**
    * Once. `link.facts` says who it was, when that was ever known; `why` says more than the cause, where it is
@@ -92,12 +94,10 @@ export class PeerLink implements ChannelHandler<PeerMessage> {
     return this.#isClosed
   }
 
-  /** Sends now, or when the handshake is over. False: dropped. */
+  /** Sends now, or when the handshake is over. False: dropped, for want of room or as unsendable. */
   send(message: PeerMessage, payloadBytes: number): boolean {
     if (this.#isOpen) {
-      if (payloadBytes > 0 && !this.#hasRoom(payloadBytes)) return false
-      this.channel.send(message, payloadBytes)
-      return true
+      return (payloadBytes === 0 || this.#hasRoom(payloadBytes)) && this.#pass(message, payloadBytes)
     }
     if (this.#isClosed || this.#waiting.length >= MAX_WAITING) return false
     if (this.#waiting.length > 0 && this.#waitingBytes + payloadBytes > MAX_WAITING_BYTES) return false
@@ -211,6 +211,12 @@ export class PeerLink implements ChannelHandler<PeerMessage> {
     this.#owner.opened(this)
     const waiting = this.#waiting
     this.#waiting = []
-    for (const { message, payloadBytes } of waiting) this.channel.send(message, payloadBytes)
+    for (const { message, payloadBytes } of waiting) this.#pass(message, payloadBytes)
+  }
+
+  #pass(message: PeerMessage, payloadBytes: number): boolean {
+    const why = this.channel.send(message, payloadBytes)
+    if (why !== null) this.#owner.unsendable(this, message, why)
+    return why === null
   }
 }

@@ -12,7 +12,7 @@ import type { Coordination } from './coordination.ts'
 import { Pace } from './pace.ts'
 import { MAX_ROUNDS, RepairJob, type RepairTask } from './repair-task.ts'
 import { coOwners, sharedPartitions } from './shared-partitions.ts'
-import { TreeExchange } from './tree-exchange.ts'
+import { NO_PROGRESS, TreeExchange } from './tree-exchange.ts'
 
 export interface AntiEntropyTiming {
   /** From one exchange with a peer to the next, on average; with very many peers longer. */
@@ -42,6 +42,7 @@ export class AntiEntropy {
   readonly #schedule = new Map<NodeId, RepairJob>()
   /** By the round's name, the oldest first: one job for each of these peers. */
   readonly #rounds = new Map<string, RepairJob[]>()
+  #synchronised: Promise<unknown> = Promise.resolve()
 
   constructor(coordination: Coordination, random: Random, timing: Partial<AntiEntropyTiming> = {}) {
     this.#with = coordination
@@ -58,7 +59,7 @@ export class AntiEntropy {
   /** Fulfils when nothing of it goes on. Answers to what was asked must still come, or their ends. */
   async stop(): Promise<void> {
     this.#pace.stop()
-    await this.#background.stop()
+    await Promise.all([this.#background.stop(), this.#synchronised])
     for (const job of this.#requested()) this.#end(job, 'this peer is stopping')
   }
 
@@ -100,6 +101,37 @@ export class AntiEntropy {
     this.#rounds.set(round, jobs)
     this.#background.wake()
     return jobs.length
+  }
+
+  /**
+   * Compares once with every owner that is up, whoever of the two begins otherwise. @returns whether it did,
+   * with all of them
+   */
+  synchronise(): Promise<boolean> {
+    const synchronised = this.#synchronised.then(() => this.#compareWithAll())
+    this.#synchronised = synchronised
+    return synchronised
+  }
+
+  async #compareWithAll(): Promise<boolean> {
+    const { selfId, log, isAlive, hasRing, ring } = this.#with
+    if (!hasRing()) return false
+    let isWhole = true
+    for (const peer of coOwners(ring(), selfId).filter((owner) => isAlive(owner))) {
+      if (this.#background.isStopped) return false
+      const progress = { ...NO_PROGRESS }
+      const exchange = new TreeExchange(this.#with, this.#pace, this.#background.pauses, peer, progress)
+      try {
+        await exchange.run(this.#keyspaces(null))
+        isWhole &&= exchange.isComplete
+        log.info('repair.synchronised', { peer, ...progress })
+      } catch (error) {
+        if (!(error instanceof KvError)) throw error
+        isWhole = false
+        log.debug('repair.not-synchronised', { peer, why: error.message })
+      }
+    }
+    return isWhole
   }
 
   /** Those that wait, run, or ran last. */
@@ -184,7 +216,7 @@ export class AntiEntropy {
     try {
       await exchange.run(this.#keyspaces(job.only))
       if (exchange.isComplete) this.#completed(job)
-      else this.#retry(job, 'some keys are still to be repaired', progress.repaired > 0)
+      else this.#retry(job, leftOf(progress.failed), progress.repaired > 0)
     } catch (error) {
       if (!(error instanceof KvError)) throw error
       failure = error.message
@@ -212,4 +244,10 @@ export class AntiEntropy {
     job.dueMs = job.round === null ? Math.min(job.dueMs, dueMs) : dueMs
     if (!hasProgress) job.retryMs = Math.min(2 * job.retryMs, this.#timing.intervalMs)
   }
+}
+
+/** For people: why an exchange is to follow. */
+function leftOf(failed: number): string {
+  if (failed === 0) return 'some keys are still to be repaired'
+  return `one of the two cannot read or store ${failed} of the records: 'kvctl status' says whose disk it is`
 }

@@ -18,14 +18,22 @@
  * anew only when all is complete. Where there are no other owners nobody can know: then it goes on by
  * itself, and says so.
  *
+ * A record that another owner cannot read holds up its partition alone, and only where too few others are
+ * left: that owner may be the only one that acknowledged a write together with this disk, so none of the
+ * rest can tell. Which partitions these are is reported, and an operator decides. What he accepts is the loss
+ * of what nobody is left to be asked about; all else is compared first.
+ *
  * A disk that is found to have lost some records, while the peer runs, is the same for the partitions of
  * these: they pass a fence of their own, for the same reason, and what it still gives back of the leaves that
  * are wrong goes into quarantine before that, as all of a copy from the past does.
  */
+import type { Bytes } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
-import type { NodeId, StoreId } from '../base/ids.ts'
+import type { KeyspaceId, NodeId, StoreId } from '../base/ids.ts'
 import type { Configuration, Keyspace } from '../protocol/configuration.ts'
+import type { Store } from '../store/store.ts'
 import { BackgroundJob } from './background-job.ts'
+import type { ComparedPartition, Obstacle } from './comparison.ts'
 import type { Coordination } from './coordination.ts'
 import { Pace } from './pace.ts'
 import { coOwners } from './shared-partitions.ts'
@@ -55,6 +63,14 @@ interface Gap {
   readonly partition: number
 }
 
+/** An operator gives up what cannot be found. */
+interface Acceptance {
+  /** Null: of every keyspace. */
+  readonly only: KeyspaceId | null
+  /** What is found lost later is another matter. */
+  readonly lossCount: number
+}
+
 export class CatchUp {
   readonly #with: Coordination
   readonly #host: CatchUpHost
@@ -62,9 +78,11 @@ export class CatchUp {
   readonly #background: BackgroundJob
   /** With whom each partition was compared in this life of the process. */
   readonly #compared = new Map<string, Set<NodeId>>()
+  /** What kept the last comparison of a partition with an owner from its end. */
+  readonly #obstacles = new Map<string, Map<NodeId, Obstacle>>()
   #retryMs = FIRST_RETRY_MS
   #waitsFor: string | null = null
-  #isLossAccepted = false
+  #acceptance: Acceptance | null = null
 
   constructor(coordination: Coordination, host: CatchUpHost) {
     this.#with = coordination
@@ -75,7 +93,7 @@ export class CatchUp {
 
   start(): void {
     this.#with.store.completeness.watch(({ keyspaceId, partition }) => {
-      this.#compared.delete(nameOf({ id: keyspaceId }, partition))
+      this.#compared.delete(nameOf(keyspaceId, partition))
       this.wake()
     })
     this.#background.start()
@@ -100,12 +118,14 @@ export class CatchUp {
   }
 
   /**
-   * An operator decides that what could not be found is lost: this peer's answers count again as they are.
-   * Nothing happens at one that is not catching up.
+   * An operator decides that what only owners have that are down, cannot read it or are catching up too is
+   * lost. Nothing happens at a peer that is not catching up.
+   * @param only null: in every keyspace
    */
-  acceptLoss(): void {
-    if (this.#with.store.completeness.cause === null) return
-    this.#isLossAccepted = true
+  acceptLoss(only: KeyspaceId | null): void {
+    const { cause, lossCount } = this.#with.store.completeness
+    if (cause === null) return
+    this.#acceptance = { only, lossCount }
     this.#background.wake()
   }
 
@@ -140,8 +160,7 @@ export class CatchUp {
 
   /** @returns ms until it is worth looking again */
   async #step(): Promise<number> {
-    const { store, log } = this.#with
-    const { completeness } = store
+    const { completeness } = this.#with.store
     if (!this.#with.hasRing()) return IDLE_MS
     if (completeness.cause === null) {
       await this.#host.renewAcceptor()
@@ -150,15 +169,11 @@ export class CatchUp {
     }
     await this.#putAside()
     if (completeness.suspects.length > 0) return 0 // Found meanwhile.
-    if (this.#isLossAccepted) {
-      log.error('catch-up.loss_accepted', { cause: completeness.cause, report: this.report })
-      await this.#end()
-      return 0
-    }
-    if (completeness.fence === null) await this.#passFence()
+    if (completeness.fence === null && !(await this.#passFence())) return 0
     if (completeness.fence === null) return this.#retry()
     await this.#compareWithAll()
     await this.#conclude()
+    await this.#giveUp()
     if (this.#gaps().length > 0) return this.#retry()
     await this.#end()
     return 0
@@ -179,9 +194,24 @@ export class CatchUp {
     }
   }
 
-  async #passFence(): Promise<void> {
-    const { store, log } = this.#with
+  /** False: none can be had, and an operator has given up everything. @throws KvError: none can be had */
+  async #passFence(): Promise<boolean> {
+    const { log } = this.#with
     this.#wait('no majority of the acceptors answers, which must agree that it is back')
+    try {
+      await this.#getFence()
+    } catch (error) {
+      if (!(error instanceof KvError) || this.#accepted?.only !== null) throw error
+      const { cause } = this.#with.store.completeness
+      log.error('catch-up.loss_accepted', { cause, report: this.report, partitions: this.#gaps().length })
+      await this.#end()
+      return false
+    }
+    return true
+  }
+
+  async #getFence(): Promise<void> {
+    const { store, log } = this.#with
     const { lossCount } = store.completeness
     const { number, nextKeyspaceId } = await this.#host.readmit(store.storeId)
     if (store.completeness.lossCount !== lossCount) return // It says nothing of what was lost meanwhile.
@@ -198,7 +228,7 @@ export class CatchUp {
       if (this.#background.isStopped || !this.#with.isAlive(peer)) continue
       const isNeeded = this.#gaps().some(({ keyspace, partition }) => {
         const isOwner = ring.isOwner(peer, keyspace, partition)
-        return isOwner && this.#compared.get(nameOf(keyspace, partition))?.has(peer) !== true
+        return isOwner && this.#compared.get(nameOf(keyspace.id, partition))?.has(peer) !== true
       })
       if (isNeeded) await this.#compareWith(peer)
     }
@@ -216,25 +246,35 @@ export class CatchUp {
     let failure: string | null = null
     try {
       await exchange.run(keyspaces)
-      // What was found lost meanwhile may have been compared by a tree that said it was there.
-      if (exchange.isComplete && completeness.lossCount === lossCount)
-        this.#note(peer, keyspaces, exchange.compared)
-      this.#retryMs = FIRST_RETRY_MS
     } catch (error) {
       if (!(error instanceof KvError)) throw error
       failure = error.message
     }
+    // What was found lost meanwhile may have been compared by a tree that said it was there.
+    const isValid = completeness.lossCount === lossCount
+    const complete = isValid ? this.#note(peer, exchange.comparison.partitions) : 0
+    const isFutile = complete === 0 && progress.failed > 0
+    if (failure === null && !isFutile) this.#retryMs = FIRST_RETRY_MS
     const tookMs = Math.round(clock.monotonic() - startedMs)
-    log.info('catch-up.compared', { peer, ...progress, isComplete: exchange.isComplete, tookMs, failure })
+    const fields = { peer, ...progress, complete, tookMs, failure }
+    if (isFutile) log.debug('catch-up.compared', fields)
+    else log.info('catch-up.compared', fields)
   }
 
-  #note(peer: NodeId, keyspaces: readonly Keyspace[], compared: TreeExchange['compared']): void {
-    for (const keyspace of keyspaces) {
-      for (const partition of compared.get(keyspace.id) ?? []) {
-        const name = nameOf(keyspace, partition)
-        this.#compared.set(name, (this.#compared.get(name) ?? new Set()).add(peer))
-      }
+  /** @returns how many were compared wholly */
+  #note(peer: NodeId, partitions: readonly ComparedPartition[]): number {
+    let complete = 0
+    for (const { keyspaceId, partition, isWhole, obstacle } of partitions) {
+      const name = nameOf(keyspaceId, partition)
+      const obstacles = this.#obstacles.get(name) ?? new Map<NodeId, Obstacle>()
+      this.#obstacles.set(name, obstacles)
+      if (obstacle === null) obstacles.delete(peer)
+      else obstacles.set(peer, obstacle)
+      if (!isWhole) continue
+      complete += 1
+      this.#compared.set(name, (this.#compared.get(name) ?? new Set()).add(peer))
     }
+    return complete
   }
 
   /** What was compared with enough others is complete. */
@@ -244,19 +284,42 @@ export class CatchUp {
     const gaps = this.#gaps()
     const closed = gaps.filter((gap) => this.#isClosed(gap))
     for (const keyspace of new Set(closed.map((gap) => gap.keyspace))) {
-      const partitions = closed.filter((gap) => gap.keyspace === keyspace).map(({ partition }) => partition)
-      const alone = partitions.filter((partition) => this.#isAlone(keyspace, partition)).length
-      if (alone > 0) {
-        const advice = 'what was on this disk alone is gone; a keyspace with more replicas survives that'
-        log.error('catch-up.alone', { keyspace: keyspace.name, partitions: alone, advice })
-      }
+      const own = closed.filter((gap) => gap.keyspace === keyspace)
+      const alone = own.filter(({ partition }) => this.#isAlone(keyspace, partition)).length
+      if (alone === 0) continue
+      const advice = 'what was on this disk alone is gone; a keyspace with more replicas survives that'
+      log.error('catch-up.alone', { keyspace: keyspace.name, partitions: alone, advice })
+    }
+    await this.#close(closed)
+    if (closed.length < gaps.length) this.#explain(gaps.filter((gap) => !closed.includes(gap)))
+  }
+
+  /** Where nobody is left who could be asked, and an operator said so. */
+  async #giveUp(): Promise<void> {
+    const { store, log } = this.#with
+    const accepted = this.#accepted
+    if (accepted === null || store.completeness.fence === null) return
+    const lost = this.#gaps().filter(({ keyspace, partition }) => {
+      if (accepted.only !== null && keyspace.id !== accepted.only) return false
+      const left = this.#missing({ keyspace, partition })
+      return left.every((peer) => !this.#with.isAlive(peer) || this.#obstacle(keyspace, partition, peer))
+    })
+    if (lost.length === 0) return
+    const { cause } = store.completeness
+    log.error('catch-up.loss_accepted', { cause, report: this.report, partitions: lost.length })
+    await this.#close(lost)
+  }
+
+  async #close(gaps: readonly Gap[]): Promise<void> {
+    const { store } = this.#with
+    for (const keyspace of new Set(gaps.map((gap) => gap.keyspace))) {
+      const partitions = gaps.filter((gap) => gap.keyspace === keyspace).map(({ partition }) => partition)
       for (const partition of partitions) {
-        const held = (key: Uint8Array) => store.read(keyspace.id, partition, key)
+        const held = (key: Bytes) => readIfSound(store, keyspace.id, partition, key)
         await store.quarantine.release(keyspace.id, partition, held)
       }
       await store.completeness.complete(keyspace.id, partitions)
     }
-    if (closed.length < gaps.length) this.#explain(gaps.filter((gap) => !closed.includes(gap)))
   }
 
   async #end(): Promise<void> {
@@ -264,8 +327,9 @@ export class CatchUp {
     const { cause } = store.completeness
     await store.completeness.end()
     this.#compared.clear()
+    this.#obstacles.clear()
     this.#waitsFor = null
-    this.#isLossAccepted = false
+    this.#acceptance = null
     const quarantined = store.quarantine.size
     if (quarantined === 0) return log.warn('catch-up.ended', { cause })
     const advice = 'no other owner has them: they may have been deleted since, or were never acknowledged'
@@ -299,7 +363,7 @@ export class CatchUp {
 
   #isClosed({ keyspace, partition }: Gap): boolean {
     const { selfId } = this.#with
-    const compared = this.#compared.get(nameOf(keyspace, partition))
+    const compared = this.#compared.get(nameOf(keyspace.id, partition))
     return this.#with
       .ring()
       .readLists(keyspace, partition)
@@ -314,22 +378,45 @@ export class CatchUp {
     return this.#with.ring().allOwners(keyspace, partition).length === 1
   }
 
-  /** Who was not compared, though his partitions wait for it. */
+  /** Null: nothing, or nothing of what is lost by now. */
+  get #accepted(): Acceptance | null {
+    const { lossCount } = this.#with.store.completeness
+    return this.#acceptance?.lossCount === lossCount ? this.#acceptance : null
+  }
+
+  /** Its other owners that it was not compared with. */
+  #missing({ keyspace, partition }: Gap): NodeId[] {
+    const compared = this.#compared.get(nameOf(keyspace.id, partition))
+    const owners = this.#with.ring().allOwners(keyspace, partition)
+    return owners.filter((owner) => owner !== this.#with.selfId && compared?.has(owner) !== true)
+  }
+
+  #obstacle({ id }: Keyspace, partition: number, peer: NodeId): Obstacle | null {
+    return this.#obstacles.get(nameOf(id, partition))?.get(peer) ?? null
+  }
+
+  /** Who was not compared, though his partitions wait for it, and why. */
   #explain(gaps: readonly Gap[]): void {
-    const ring = this.#with.ring()
-    const missing = new Set<NodeId>()
-    for (const { keyspace, partition } of gaps) {
-      const compared = this.#compared.get(nameOf(keyspace, partition))
-      for (const owner of ring.allOwners(keyspace, partition)) {
-        if (owner !== this.#with.selfId && compared?.has(owner) !== true) missing.add(owner)
-      }
+    const missing = [...new Set(gaps.flatMap((gap) => this.#missing(gap)))]
+    const down = missing.filter((peer) => !this.#with.isAlive(peer))
+    if (down.length > 0) {
+      const why = 'it may have the only copies of what was acknowledged'
+      const asked = "start it again, or end its failure when 'kvctl fault list' shows that it plays dead"
+      const advice = `${asked}, for ${why}; or give those up with 'kvctl repair --accept-loss'`
+      return this.#wait(`needs ${this.#names(down)}, which is down: ${advice}`)
     }
-    const down = [...missing].filter((peer) => !this.#with.isAlive(peer))
-    if (down.length === 0) return this.#wait(`compares with ${this.#names([...missing])}`)
-    const why = 'it may have the only copies of what was acknowledged'
-    const asked = "start it again, or end its failure when 'kvctl fault list' shows that it plays dead"
-    const advice = `${asked}, for ${why}; or give those up with 'kvctl repair --accept-loss'`
-    this.#wait(`needs ${this.#names(down)}, which is down: ${advice}`)
+    const stuck = gaps.flatMap((gap) => {
+      const behind = this.#missing(gap).map((peer) => this.#obstacle(gap.keyspace, gap.partition, peer))
+      return behind.includes(null) ? [] : [{ ...gap, isUnreadable: behind.includes('unreadable') }]
+    })
+    if (stuck.length === 0) return this.#wait(`compares with ${this.#names(missing)}`)
+    const peers = this.#names([...new Set(stuck.flatMap((gap) => this.#missing(gap)))])
+    const where = `${placesOf(stuck)} can not be compared with ${peers}`
+    const why = stuck.some(({ isUnreadable }) => isUnreadable)
+      ? 'records there are damaged, or cannot be stored'
+      : 'that is catching up too'
+    const advice = "'kvctl repair --accept-loss' goes on with what the other owners have"
+    this.#wait(`${where}: ${why}; when that stays so, ${advice}`)
   }
 
   #wait(what: string): void {
@@ -350,6 +437,23 @@ function neededOf(ownerCount: number): number {
   return ownerCount - (Math.floor(ownerCount / 2) + 1) + 1
 }
 
-function nameOf({ id }: Pick<Keyspace, 'id'>, partition: number): string {
-  return `${id}/${partition}`
+function nameOf(keyspaceId: KeyspaceId, partition: number): string {
+  return `${keyspaceId}/${partition}`
+}
+
+/** For people. */
+function placesOf(gaps: readonly Gap[]): string {
+  const names = gaps.slice(0, MAX_NAMES).map(({ keyspace, partition }) => `${keyspace.name}/${partition}`)
+  const more = gaps.length - names.length
+  return `${gaps.length} of them (${names.join(', ')}${more > 0 ? ` and ${more} more` : ''})`
+}
+
+/** Null: there is none, or it is damaged. */
+function readIfSound(store: Store, keyspaceId: KeyspaceId, partition: number, key: Bytes): Bytes | null {
+  try {
+    return store.read(keyspaceId, partition, key)
+  } catch (error) {
+    if (!(error instanceof KvError)) throw error
+    return null // What is in quarantine stays there.
+  }
 }

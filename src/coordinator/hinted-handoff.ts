@@ -4,18 +4,23 @@
  * Intuition: when an owner is back, and every few seconds, all stand-in records are walked in key order; each
  * goes to those of its owners that are up. The walk is paced, so that an owner just back is not drowned: the
  * pace halves when one is silent or overloaded, and recovers slice by slice. Who was silent is left alone
- * until the next walk.
+ * until the next walk. A record that its owner cannot store, as its own copy of it is damaged, is passed by.
  *
  * Invariants: an owner is taken off a record only when its disk has it; a record goes when nobody is left.
- * When the owners are other ones than those it was meant for, it is meant for all owners of now.
+ * When the owners are other ones than those it was meant for, it is meant for all owners of now. No record
+ * keeps those behind it from an owner that takes them, however often it is refused itself.
  *
  * Source: hinted handoff, DeCandia et al., "Dynamo", 2007, section 4.6.
  */
+import { type Bytes, compareBytes, toHex } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
 import type { NodeId } from '../base/ids.ts'
 import { type Keyspace, targetLayout } from '../protocol/configuration.ts'
 import type { Era } from '../protocol/eras.ts'
+import { MAX_RECORD_BYTES } from '../protocol/record.ts'
+import { RecordOverflow } from '../store/record-codec.ts'
 import type { StandInRecord } from '../store/stand-ins.ts'
+import type { Refusal } from '../wire/data-messages.ts'
 import { BackgroundJob } from './background-job.ts'
 import type { Coordination } from './coordination.ts'
 
@@ -35,6 +40,20 @@ const FASTEST = 8192
 const SLOWEST = 8
 const FIRST = 1024
 const RECOVERY = 1.25
+
+/** Also what nobody is sent was read: for so much a walk rests as well. */
+const READ_BYTES_PER_SECOND = 16 * 1024 * 1024
+/** Reading a small record costs as much as reading this. */
+const LEAST_READ_BYTES = 512
+
+/** An owner that refused so many in a row is left alone: its disk may be away. The next walk begins there. */
+const MAX_REFUSED_IN_A_ROW = 64
+/** To an owner that has no room for a record that one is not sent again sooner. */
+const OVERFULL_REST_MS = 60_000
+/** What rests; with more of them all are tried again. */
+const MAX_RESTING = 4096
+/** What says that an owner takes nothing now; other refusals concern the record alone. */
+const SILENCING: ReadonlySet<Refusal> = new Set(['overloaded', 'stale', 'behind', 'stopping'])
 
 /** One walk along all that is kept for others. */
 export interface HandoffWalk {
@@ -64,6 +83,20 @@ interface Under {
   readonly era: Era
 }
 
+/** What a walk found out about owners. */
+interface Findings {
+  readonly walk: MutableWalk
+  /** They gave no answer, or take nothing now. */
+  readonly silent: Set<NodeId>
+  /** How many records each refused since it took one. */
+  readonly refusedInARow: Map<NodeId, number>
+  refused: number
+  /** Behind this the next walk begins: one was left alone who refused all there. Null: from the first key. */
+  resumeBehind: Bytes | null
+}
+
+type Fate = 'stored' | 'refused' | 'silent'
+
 export class HintedHandoff {
   readonly #with: Coordination
   readonly #background: BackgroundJob
@@ -81,6 +114,9 @@ export class HintedHandoff {
   #endsAtMs = Number.POSITIVE_INFINITY
   #stopped: Promise<void> | null = null
   #lastWalk: MutableWalk | null = null
+  #resumeBehind: Bytes | null = null
+  /** By owner and key of the database: monotonic ms. */
+  readonly #restingUntilMs = new Map<string, number>()
 
   constructor(coordination: Coordination) {
     this.#with = coordination
@@ -140,22 +176,37 @@ export class HintedHandoff {
     this.#lastWalk = walk
     const { number } = this.#with.ring()
     const phase = this.#phase
-    const silent = new Set<NodeId>()
+    const refusedInARow = new Map<NodeId, number>()
+    const findings: Findings = { walk, silent: new Set(), refusedInARow, refused: 0, resumeBehind: null }
     try {
-      let after: Uint8Array | null = null
-      do after = await this.#deliverSlice(after, silent, walk)
-      while (after !== null && this.#remainingMs > 0)
-      if (after === null && !walk.isPartial && number === this.#with.ring().number) {
+      const isWhole = await this.#deliverAll(this.#resumeBehind, findings)
+      if (isWhole && !walk.isPartial && number === this.#with.ring().number) {
         this.#lookedUnder = number
         this.#toldPhase = phase
       }
-      if (silent.size > 0) walk.failure = `${silent.size} of its owners did not take what was sent`
+      walk.failure = failureOf(findings)
     } catch (error) {
       if (!(error instanceof KvError)) throw error
       walk.failure = error.message
       log.warn('handoff.interrupted', { error }) // The disk is away.
     }
+    this.#resumeBehind = findings.resumeBehind
     walk.endedMs = clock.monotonic()
+  }
+
+  /**
+   * From behind this key to the last one, and from the first one to here.
+   * @returns whether all were looked at: else there was no time left
+   */
+  async #deliverAll(from: Bytes | null, findings: Findings): Promise<boolean> {
+    let isPastEnd = from === null
+    for (let after = from; ; ) {
+      after = await this.#deliverSlice(after, findings)
+      if (after === null && isPastEnd) return true
+      if (this.#remainingMs <= 0) return false
+      if (after === null) isPastEnd = true
+      else if (isPastEnd && from !== null && compareBytes(after, from) >= 0) return true
+    }
   }
 
   /** True when a record may be meant for somebody who is up, or is no owner any more, or cannot be read. */
@@ -178,55 +229,66 @@ export class HintedHandoff {
   }
 
   /** @returns where the next slice begins; null: this was the last one */
-  async #deliverSlice(
-    after: Uint8Array | null,
-    silent: Set<NodeId>,
-    walk: MutableWalk,
-  ): Promise<Uint8Array | null> {
+  async #deliverSlice(after: Bytes | null, findings: Findings): Promise<Bytes | null> {
     const { clock, eras } = this.#with
+    const { silent, walk } = findings
     const startMs = clock.monotonic()
     const maxRecords = Math.max(1, Math.min(MAX_SLICE_RECORDS, Math.floor(this.#ratePerSecond / 8)))
     const silentBefore = silent.size
+    const deliveredBefore = walk.delivered
     const era = eras.begin()
-    const { sent, next } = await this.#deliverBehind(after, maxRecords, silent, era, walk).finally(() =>
-      eras.end(era),
-    )
-    const sentCount = sent.reduce((sum, count) => sum + count, 0)
+    const { sentCount, readBytes, next } = await this.#deliverBehind(
+      after,
+      maxRecords,
+      findings,
+      era,
+    ).finally(() => eras.end(era))
     if (silent.size > silentBefore) this.#ratePerSecond = Math.max(SLOWEST, this.#ratePerSecond / 2)
-    else if (sentCount > 0) this.#ratePerSecond = Math.min(FASTEST, this.#ratePerSecond * RECOVERY)
-    const restMs = startMs + (1000 * sentCount) / this.#ratePerSecond - clock.monotonic()
+    else if (walk.delivered > deliveredBefore) {
+      this.#ratePerSecond = Math.min(FASTEST, this.#ratePerSecond * RECOVERY)
+    }
+    const seconds = Math.max(sentCount / this.#ratePerSecond, readBytes / READ_BYTES_PER_SECOND)
+    const restMs = startMs + 1000 * seconds - clock.monotonic()
     if (this.#isPaced && restMs > 0) await this.#background.pauses.pause(restMs)
     return next
   }
 
   async #deliverBehind(
-    after: Uint8Array | null,
+    after: Bytes | null,
     maxRecords: number,
-    silent: Set<NodeId>,
+    findings: Findings,
     era: Era,
-    walk: MutableWalk,
-  ): Promise<{ readonly sent: readonly number[]; readonly next: Uint8Array | null }> {
-    const slice = await this.#with.store.standIns.slice(after, maxRecords, MAX_SLICE_BYTES)
-    const sent = await Promise.all(slice.standIns.map((standIn) => this.#deliver(standIn, silent, era, walk)))
-    walk.done += slice.standIns.length
-    return { sent, next: slice.next }
+  ): Promise<{ readonly sentCount: number; readonly readBytes: number; readonly next: Bytes | null }> {
+    const { standIns, next } = await this.#with.store.standIns.slice(after, maxRecords, MAX_SLICE_BYTES)
+    // All of them, also when one fails: the era may end only when nothing that was sent under it goes on.
+    const ends = await Promise.allSettled(standIns.map((each) => this.#deliver(each, findings, era)))
+    let sentCount = 0
+    for (const end of ends) {
+      if (end.status === 'rejected') throw end.reason
+      sentCount += end.value
+    }
+    findings.walk.done += standIns.length
+    const readBytes = standIns.reduce((sum, each) => sum + Math.max(LEAST_READ_BYTES, sizeOf(each)), 0)
+    return { sentCount, readBytes, next }
   }
 
   /** @returns to how many it was sent */
-  async #deliver(standIn: StandInRecord, silent: Set<NodeId>, era: Era, walk: MutableWalk): Promise<number> {
+  async #deliver(standIn: StandInRecord, findings: Findings, era: Era): Promise<number> {
     const ring = this.#with.ring()
+    const { walk } = findings
     const keyspace = ring.keyspaceById(standIn.keyspaceId)
     if (keyspace === null) return 0 // It was dropped, and its records are about to be.
     const targets = this.#targetsOf(standIn, keyspace)
-    const reachable = targets.filter((target) => this.#with.isAlive(target) && !silent.has(target))
+    const reachable = targets.filter((target) => this.#with.isAlive(target) && !isLeftAlone(target, findings))
     const under = { number: ring.number, era }
-    const answers = await Promise.all(
-      reachable.map((target) => this.#hand(keyspace, standIn, target, under, silent)),
-    )
-    const reached = new Set(reachable.filter((_, i) => answers[i]))
-    if (this.#isLeaving) await this.#pass(keyspace, standIn, targets, reached, under, silent)
+    const fates = await Promise.all(reachable.map((target) => this.#hand(keyspace, standIn, target, under)))
+    fates.forEach((fate, i) => {
+      note(findings, reachable[i] as NodeId, fate, standIn.databaseKey)
+    })
+    const reached = new Set(reachable.filter((_, i) => fates[i] === 'stored'))
+    if (this.#isLeaving) await this.#pass(keyspace, standIn, targets, reached, under, findings)
     walk.delivered += reached.size
-    walk.bytes += reachable.length * (standIn.key.length + standIn.record.length)
+    walk.bytes += reachable.length * sizeOf(standIn)
     if (reached.size > 0 || targets !== standIn.targets) {
       const isNoted = this.#with.store.standIns.delivered(standIn, targets, reached)
       if (!isNoted) walk.isPartial = true
@@ -247,15 +309,17 @@ export class HintedHandoff {
     targets: readonly NodeId[],
     reached: Set<NodeId>,
     under: Under,
-    silent: Set<NodeId>,
+    findings: Findings,
   ): Promise<void> {
     const ring = this.#with.ring()
     const others = ring.standIns(keyspace, ring.partitionOf(standIn.key))
-    const heir = others.find((nodeId) => this.#with.isAlive(nodeId) && !silent.has(nodeId))
+    const heir = others.find((nodeId) => this.#with.isAlive(nodeId) && !isLeftAlone(nodeId, findings))
     if (heir === undefined) return
     for (const target of targets) {
       if (reached.has(target) || this.#with.isAlive(target)) continue
-      if (await this.#hand(keyspace, standIn, heir, under, silent, target)) reached.add(target)
+      const fate = await this.#hand(keyspace, standIn, heir, under, target)
+      note(findings, heir, fate, standIn.databaseKey)
+      if (fate === 'stored') reached.add(target)
     }
   }
 
@@ -272,34 +336,77 @@ export class HintedHandoff {
     return after.every((owner) => now.includes(owner)) ? now : [...new Set([...now, ...after])].sort()
   }
 
-  /** True: it is on the owner's disk. */
+  /** Stored: it is on the owner's disk. */
   async #hand(
     keyspace: Keyspace,
-    { key, record }: StandInRecord,
+    standIn: StandInRecord,
     to: NodeId,
     under: Under,
-    silent: Set<NodeId>,
     standInFor: NodeId | null = null,
-  ): Promise<boolean> {
-    const { selfId, store, rpc } = this.#with
+  ): Promise<Fate> {
+    const { key, record } = standIn
+    const { selfId, store, rpc, clock } = this.#with
+    const resting = `${to} ${toHex(standIn.databaseKey)}`
+    if ((this.#restingUntilMs.get(resting) ?? 0) > clock.monotonic()) return 'refused'
+    if (record.length > MAX_RECORD_BYTES) return this.#rest(resting)
     if (to === selfId) {
       const partition = this.#with.ring().partitionOf(key)
       return new Promise((resolve) => {
-        store.merge(keyspace, partition, key, record, null, (error) => resolve(error === null))
+        const stored = (error: KvError | null): void => {
+          if (error === null) resolve('stored')
+          else resolve(error instanceof RecordOverflow ? this.#rest(resting) : 'refused')
+        }
+        store.merge(keyspace, partition, key, record, null, stored)
       })
     }
     const timeoutMs = Math.max(1, Math.min(ANSWER_TIMEOUT_MS, this.#remainingMs))
     const fields = { ...under, keyspaceId: keyspace.id, key, record, mintedBy: null, standInFor }
     try {
-      const reply = await rpc.call(to, 'data', timeoutMs, (id) => ({ type: 'replicate', id, ...fields }))
-      if (reply.type === 'stored') return true
-      if (reply.type === 'refused' && reply.reason === 'stale') this.#with.sawNumber(to, reply.number)
+      const question = (id: number) => ({ type: 'replicate', id, ...fields }) as const
+      const reply = await rpc.call(to, 'data', timeoutMs, question, record.length)
+      if (reply.type === 'stored') return 'stored'
+      if (reply.type !== 'refused') return 'refused'
+      if (reply.reason === 'overfull') return this.#rest(resting)
+      if (reply.reason === 'stale') this.#with.sawNumber(to, reply.number)
+      return SILENCING.has(reply.reason) ? 'silent' : 'refused'
     } catch (error) {
-      if (!(error instanceof KvError)) throw error // No answer in time, or no link.
+      if (!(error instanceof KvError)) throw error
+      return 'silent' // No answer in time, or no link.
     }
-    silent.add(to)
-    return false
   }
+
+  /** It has as much of this key as a record can hold: millions of bytes are not to be sent in every walk. */
+  #rest(resting: string): Fate {
+    if (this.#restingUntilMs.size >= MAX_RESTING) this.#restingUntilMs.clear()
+    this.#restingUntilMs.set(resting, this.#with.clock.monotonic() + OVERFULL_REST_MS)
+    return 'refused'
+  }
+}
+
+function note(findings: Findings, owner: NodeId, fate: Fate, databaseKey: Bytes): void {
+  const { silent, refusedInARow } = findings
+  if (fate === 'silent') silent.add(owner)
+  if (fate === 'stored') refusedInARow.delete(owner)
+  if (fate !== 'refused') return
+  findings.refused += 1
+  refusedInARow.set(owner, (refusedInARow.get(owner) ?? 0) + 1)
+  if (isLeftAlone(owner, findings)) findings.resumeBehind ??= databaseKey
+}
+
+function isLeftAlone(owner: NodeId, { silent, refusedInARow }: Findings): boolean {
+  return silent.has(owner) || (refusedInARow.get(owner) ?? 0) >= MAX_REFUSED_IN_A_ROW
+}
+
+/** For people. */
+function failureOf({ silent, refused }: Findings): string | null {
+  if (silent.size > 0) return `${silent.size} of its owners did not take what was sent`
+  if (refused === 0) return null
+  const advice = "'kvctl status' tells whose disk is damaged or away; they are sent again in the next walk"
+  return `owners could not store ${refused} of the records: ${advice}`
+}
+
+function sizeOf({ key, record }: StandInRecord): number {
+  return key.length + record.length
 }
 
 /** Sorted as they are kept. A stand-in that became an owner itself is one of them. */

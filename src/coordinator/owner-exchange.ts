@@ -45,6 +45,10 @@ export abstract class OwnerExchange implements Exchange {
   protected abstract missed(nodeId: NodeId): void
   /** This owner will give no answer, however often it is asked under this number. */
   protected abstract declined(nodeId: NodeId): void
+  /** What this owner holds is more than a record can hold, with what it was sent or alone. */
+  protected overflowed(nodeId: NodeId): void {
+    this.declined(nodeId)
+  }
   /**
    * An owner works under a newer configuration and did nothing; `restart` comes when we have it too, or came
    * already and was ignored.
@@ -115,7 +119,8 @@ export abstract class OwnerExchange implements Exchange {
     } else if (reply.reason === 'behind') {
       if (this.#askAgainMs === FIRST_ASK_AGAIN_MS) this.#askAgainMs = FIRST_BEHIND_MS
       this.askAgainLater(from)
-    } else if (reply.reason === 'notOwner') this.declined(from)
+    } else if (reply.reason === 'overfull') this.overflowed(from)
+    else if (reply.reason === 'notOwner') this.declined(from)
     else this.missed(from)
   }
 

@@ -14,7 +14,7 @@ import type { Keyspace } from '../protocol/configuration.ts'
 import { type Digest, recordDigest } from '../protocol/hash-tree.ts'
 import type { HoldLedger } from '../protocol/hold-ledger.ts'
 import { type PurgeRule, purgeableAtMs } from '../protocol/purge.ts'
-import { decodeRecord, isBare } from '../store/record-codec.ts'
+import { decodeRecord, isBare, MalformedRecord } from '../store/record-codec.ts'
 import type { Coordination } from './coordination.ts'
 import { placeName } from './purge-owner.ts'
 
@@ -199,10 +199,12 @@ export class PurgeLook {
     if (untilMs > 0) return dueAt(nowMs + untilMs)
     const digest = recordDigest(keyspace.id, key, record)
     const bare = isBare(record)
-    if (!bare) purgeable.push(digest)
-    if (owners[0] !== this.#with.selfId) return
+    purgeable.push(digest)
+    const isFirst = owners[0] === this.#with.selfId
+    if (!isFirst && !bare) return
     const heldSinceMs = this.#holds.since(place, digest) ?? nowMs
-    const heldEnoughMs = bare ? nowMs : heldSinceMs + this.#rule.purgeAfterMs
+    // What the first one does not erase, as it has erased its own or lost it, any other one does, later.
+    const heldEnoughMs = isFirst && bare ? nowMs : heldSinceMs + this.#rule.purgeAfterMs
     dueAt(heldEnoughMs)
     const { due, limit } = gathered
     if (heldEnoughMs > nowMs || due.length >= limit.keys || gathered.bytes >= limit.bytes) return
@@ -215,6 +217,7 @@ export class PurgeLook {
     try {
       return purgeableAtMs(decodeRecord(key, record), conflicts, this.#rule)
     } catch (error) {
+      if (!(error instanceof MalformedRecord)) throw error
       this.#with.log.warn('purge.unreadable', { error })
       return null
     }

@@ -24,6 +24,8 @@ export type PurgeQuestion = Pick<Ask<'purge'>, 'step' | 'era' | 'keys' | 'digest
 export const DISAGREES: Digest = 2n ** 64n - 1n
 /** Messages of others that are worked on at once. */
 const MAX_AT_WORK = 4
+/** Rounds of fences that are answered, and fences that are asked for, at once. */
+const MAX_FENCES_AT_WORK = 256
 const MAX_OBSTACLE_LENGTH = 1000
 
 /** A partition of a keyspace, as `HoldLedger` names it. */
@@ -39,6 +41,7 @@ export class PurgeOwner {
   readonly #keeper: FenceKeeper
   readonly #reclaimer: Reclaimer
   #atWork = 0
+  #fencesAtWork = 0
 
   constructor(
     coordination: Coordination,
@@ -105,15 +108,15 @@ export class PurgeOwner {
 
   async #answer(message: PurgeRequest, link: PeerLink): Promise<void> {
     const { id } = message
-    switch (message.type) {
-      case 'fence':
+    if (message.type === 'purge') return this.#takeSteps(message, link)
+    if (this.#fencesAtWork >= MAX_FENCES_AT_WORK) return this.#refuse(link, id, 'overloaded')
+    this.#fencesAtWork += 1
+    try {
+      if (message.type === 'fence')
         link.send({ type: 'fenceDone', id, ...(await this.#member.answer(message)) }, 0)
-        return
-      case 'askFence':
-        link.send({ type: 'fenced', id, ...(await this.#fence()) }, 0)
-        return
-      case 'purge':
-        return this.#takeSteps(message, link)
+      else link.send({ type: 'fenced', id, ...(await this.#fence()) }, 0)
+    } finally {
+      this.#fencesAtWork -= 1
     }
   }
 

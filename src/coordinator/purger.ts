@@ -1,8 +1,9 @@
 /**
  * Purges deleted and expired keys together with their other owners (`protocol/purge.ts` says when that is
  * safe). Every peer looks through what it holds (`purge-look.ts`), to know since when; of a key's owners the
- * first one leads. After each look one fence does for both steps: what the look before has stripped is erased
- * behind it, and what is due is stripped. Whatever goes wrong is tried again after the next look.
+ * first one leads; what that one leaves bare any other one has erased later. After each look one fence does
+ * for both steps: what the look before has stripped is erased behind it, and what is due is stripped.
+ * Whatever goes wrong is tried again after the next look.
  */
 import { KvError } from '../base/error.ts'
 import type { NodeId } from '../base/ids.ts'
@@ -132,6 +133,8 @@ export class Purger {
       for (let i = 0; i < candidates.length && !this.#background.isStopped; i += MAX_BATCH_KEYS) {
         await this.#purge(number, candidates.slice(i, i + MAX_BATCH_KEYS))
       }
+      const disagreeing = findDisagreeing(candidates)
+      if (disagreeing !== null) throw noPurge(disagreeing)
       this.#waits = 0
     } catch (error) {
       if (!(error instanceof KvError)) throw error
@@ -249,6 +252,24 @@ export class Purger {
       await this.#background.pauses.pause(BUSY_PAUSE_MS)
     }
   }
+}
+
+/**
+ * Why, when their owners agree about none of these keys, by the one that disagrees oftenest; null: about
+ * some.
+ */
+function findDisagreeing(candidates: readonly Candidate[]): string | null {
+  const counts = new Map<NodeId, number>()
+  for (const { owners, held } of candidates) {
+    const ofKey = owners.filter((_, i) => held[i] === DISAGREES)
+    if (ofKey.length === 0) return null
+    for (const owner of ofKey) counts.set(owner, (counts.get(owner) ?? 0) + 1)
+  }
+  const [oftenest] = [...counts].sort(([, a], [, b]) => b - a)
+  if (oftenest === undefined) return null
+  const [owner, count] = oftenest
+  const keys = count === 1 ? 'a key' : `${count} keys`
+  return `peer ${owner} holds something else of ${keys}, has for less long, or its clock is behind`
 }
 
 /** As many as fit into one question each; at least one. */

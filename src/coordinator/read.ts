@@ -10,10 +10,11 @@ import type { Level } from '../protocol/configuration.ts'
 import { encodeContext, encodeDots } from '../protocol/context.ts'
 import { mergeRecords } from '../protocol/dvv.ts'
 import type { Era } from '../protocol/eras.ts'
-import type { Dot, KeyRecord } from '../protocol/record.ts'
+import { type Dot, type KeyRecord, MAX_RECORD_BYTES } from '../protocol/record.ts'
 import { timestampMs } from '../protocol/timestamp.ts'
 import { visibleValues } from '../protocol/view.ts'
-import { encodeRecord } from '../store/record-codec.ts'
+import { recordKey } from '../store/keys.ts'
+import { encodeRecord, RecordOverflow } from '../store/record-codec.ts'
 import type { Merged } from '../store/slot.ts'
 import type { GetReply, GetRequest } from '../wire/requests.ts'
 import type { Coordination, Done } from './coordination.ts'
@@ -87,8 +88,15 @@ export class Read {
       this.#merge(answers, era)
     } catch (error) {
       if (!(error instanceof KvError)) throw error
-      this.#done(error, null) // Together the answers are more than a record may hold.
+      this.#done(error, null)
+      if (error instanceof RecordOverflow) this.#noteOverfull()
     }
+  }
+
+  /** The next put without a context asks all owners then. */
+  #noteOverfull(): void {
+    const { keyspace, partition, key } = this.#place
+    this.#with.store.overfull.note(recordKey(keyspace.id, partition, key))
   }
 
   #merge(answers: readonly Answer[], era: Era): void {
@@ -112,6 +120,7 @@ export class Read {
     const holders = answers.filter(({ bytes }) => sameBytes(bytes, record)).map(({ from }) => from)
     const repaired: Done<{ owners: number }> = (error) => {
       if (error === null) return this.#answer(merged, answers)
+      if (replication.isOverfull) return this.#done(new RecordOverflow('at one of its owners'), null)
       const why = 'owners that were behind could not be brought up to date in time; try again'
       this.#done(new KvError('UNAVAILABLE', `the read quorum was not met: ${why}`, { cause: error }), null)
     }
@@ -127,7 +136,7 @@ export class Read {
       deadlineMs: this.#deadlineMs,
       era,
     }
-    const replication = new Replication(this.#with, task, () => true, repaired)
+    const replication: Replication = new Replication(this.#with, task, () => true, repaired)
     this.#step = replication
     replication.start()
     if (holders.includes(this.#with.selfId)) return
@@ -147,7 +156,7 @@ export class Read {
     const ring = this.#with.ring()
     const stored: Merged = (error) => {
       if (error === null) replication.storedHere()
-      else replication.failedHere()
+      else replication.failedHere(error)
     }
     if (ring.isOwner(selfId, keyspace, partition)) {
       store.merge(keyspace, partition, key, record, null, stored)
@@ -162,6 +171,9 @@ export class Read {
     const owners = answers.length - standIns
     if (record === null) return this.#done(null, { values: [], context: null, owners, standIns })
     const visible = visibleValues(record, this.#place.keyspace.conflicts, this.#with.clock.now())
+    const sizeBytes = visible.reduce((sum, { value }) => sum + (value?.length ?? 0), 0)
+    // On a disk from before records had this limit there may be larger ones.
+    if (sizeBytes > MAX_RECORD_BYTES) return this.#done(new RecordOverflow(`${MAX_RECORD_BYTES} bytes`), null)
     this.#done(null, {
       values: visible.map((found) => ({
         value: present(found.value, 'a visible value has bytes'),

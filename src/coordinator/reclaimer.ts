@@ -12,6 +12,8 @@ import type { Coordination } from './coordination.ts'
 
 /** Fewer are left to LevelDB. */
 const MIN_RECORDS = 1000
+/** Of what is left in the keyspace: compacting rewrites all that lies between what went. */
+const MIN_SHARE = 0.05
 /** Since the last one went. */
 const QUIET_MS = 5000
 /** However many go on going. */
@@ -47,10 +49,14 @@ export class Reclaimer {
       erased = { records: 0, partitions: new Set() }
       this.#erased.set(keyspaceId, erased)
     }
+    const milestones = Math.floor(erased.records / MIN_RECORDS)
     erased.records += count
     erased.partitions.add(partition)
     this.#lastMs = this.#with.clock.monotonic()
-    if (this.#isRunning || this.#isStopped || erased.records < MIN_RECORDS) return
+    // Counting what is left takes longer than noting what went.
+    if (this.#isRunning || this.#isStopped) return
+    if (Math.floor(erased.records / MIN_RECORDS) === milestones) return
+    if (!this.#isEnough(keyspaceId, erased)) return
     this.#isRunning = true
     this.#running = this.#run().finally(() => {
       this.#isRunning = false
@@ -67,12 +73,17 @@ export class Reclaimer {
   async #run(): Promise<void> {
     for (;;) {
       await this.#waitForQuiet()
-      const enough = [...this.#erased].filter(([, { records }]) => records >= MIN_RECORDS)
+      const enough = [...this.#erased].filter(([id, erased]) => this.#isEnough(id, erased))
       if (enough.length === 0 || this.#isStopped) return
       // Of the others what went so far counts on.
       for (const [keyspaceId] of enough) this.#erased.delete(keyspaceId)
       for (const [keyspaceId, erased] of enough) await this.#reclaim(keyspaceId, erased)
     }
+  }
+
+  #isEnough(keyspaceId: KeyspaceId, { records }: Erased): boolean {
+    const left = this.#with.store.inventory.counts.of(keyspaceId).records
+    return records >= MIN_RECORDS && records >= MIN_SHARE * left
   }
 
   async #waitForQuiet(): Promise<void> {

@@ -6,7 +6,8 @@ import type { Bytes } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
 import type { NodeId } from '../base/ids.ts'
 import type { PeerLink } from '../cluster/peer-link.ts'
-import { decodeRecord, encodeRecord } from '../store/record-codec.ts'
+import { MAX_RECORD_BYTES } from '../protocol/record.ts'
+import { decodeRecord, encodeRecord, RecordOverflow } from '../store/record-codec.ts'
 import type { Merged } from '../store/slot.ts'
 import type { DataRequest, Refusal } from '../wire/data-messages.ts'
 import type { Coordination } from './coordination.ts'
@@ -28,6 +29,7 @@ export class Replica {
     if (refusal !== null) return this.#refuse(link, id, refusal)
     try {
       const record = this.#read(message)
+      if (record !== null && record.length > MAX_RECORD_BYTES) return this.#refuse(link, id, 'overfull')
       if (message.isDoubted === true && this.#isOld(message, record)) return this.#verify(from, message, link)
       const isSent = link.send({ type: 'record', id, record }, record?.length ?? 0)
       if (!isSent) this.#refuse(link, id, 'overloaded')
@@ -65,7 +67,7 @@ export class Replica {
     const partition = ring.partitionOf(key)
     const stored: Merged = (error, seenUpTo) => {
       if (error === null) link.send({ type: 'stored', id, seenUpTo }, 0)
-      else this.#refuse(link, id, error.code === 'OVERLOADED' ? 'overloaded' : 'failed')
+      else this.#refuse(link, id, refusalFor(error))
     }
     if (standInFor === null) this.#with.store.merge(keyspace, partition, key, record, mintedBy, stored)
     else keepStandIn(this.#with.store, { keyspace, partition, key }, [standInFor], record, mintedBy, stored)
@@ -119,4 +121,10 @@ export class Replica {
   get #number(): number {
     return this.#with.hasRing() ? this.#with.ring().number : 0
   }
+}
+
+/** What a coordinator is told when a record was not stored. */
+function refusalFor(error: KvError): Refusal {
+  if (error instanceof RecordOverflow) return 'overfull'
+  return error.code === 'OVERLOADED' ? 'overloaded' : 'failed'
 }

@@ -9,6 +9,8 @@ import type { ActorId, NodeId } from '../base/ids.ts'
 import type { Level } from '../protocol/configuration.ts'
 import type { Era } from '../protocol/eras.ts'
 import { createQuorum, type Quorum } from '../protocol/quorum.ts'
+import { recordKey } from '../store/keys.ts'
+import { RecordOverflow } from '../store/record-codec.ts'
 import type { PeerMessage, PeerReply } from '../wire/peer-messages.ts'
 import type { Coordination, Done } from './coordination.ts'
 import { OwnerExchange } from './owner-exchange.ts'
@@ -59,6 +61,8 @@ export class Replication extends OwnerExchange {
   readonly #retried: NodeId[] = []
   #quorum: Quorum
   #hasFailedHere = false
+  /** An owner, or who stands in for one, has no room for it beside the concurrent values it holds. */
+  #isOverfull = false
   /** All owners are asked the same: made, and encoded, once. */
   #lastQuestion: Extract<PeerMessage, { type: 'replicate' }> | null = null
   #isAnswered = false
@@ -101,10 +105,11 @@ export class Replication extends OwnerExchange {
     this.#stored(this.with.selfId)
   }
 
-  /** Our own disk failed: what happened to the record there is unknown. */
-  failedHere(): void {
+  /** @param error our own disk failed: what happened to the record there is unknown; or it has no room */
+  failedHere(error: KvError): void {
     if (this.isOver) return
     this.#hasFailedHere = true
+    this.#isOverfull ||= error instanceof RecordOverflow
     this.#quorum.fail(this.#standsInFor?.get(this.with.selfId) ?? this.with.selfId)
     this.#check()
   }
@@ -133,7 +138,7 @@ export class Replication extends OwnerExchange {
     if (isSure) return
     this.with.store.merge(keyspace, partition, key, this.#task.record, null, (error) => {
       if (error === null) this.storedHere()
-      else this.failedHere()
+      else this.failedHere(error)
     })
   }
 
@@ -177,6 +182,15 @@ export class Replication extends OwnerExchange {
 
   protected override declined(nodeId: NodeId): void {
     this.#replaceOwner(this.#standsInFor?.get(nodeId) ?? nodeId)
+    this.#check()
+  }
+
+  /** Nobody stands in for it: it is there, and would have no room for what is kept for it either. */
+  protected override overflowed(nodeId: NodeId): void {
+    const { keyspace, partition, key } = this.#task.place
+    this.with.store.overfull.note(recordKey(keyspace.id, partition, key))
+    this.#isOverfull = true
+    this.#quorum.fail(this.#standsInFor?.get(nodeId) ?? nodeId)
     this.#check()
   }
 
@@ -240,10 +254,17 @@ export class Replication extends OwnerExchange {
     if (this.#quorum.met) this.#answer(null)
     else if (this.#quorum.impossible) {
       this.finish()
-      const { outage } = this.with.store
-      return this.#answer(outage === null ? 'too many owners of this key went down' : `this peer: ${outage}`)
+      return this.#answer(this.#obstacle)
     }
     if (this.#isAnswered && !this.#mayLinger()) this.finish()
+  }
+
+  get #obstacle(): string {
+    const { outage } = this.with.store
+    if (outage !== null) return `this peer: ${outage}`
+    if (!this.#isOverfull) return 'too many owners of this key went down'
+    const what = 'owners of this key hold so many concurrent values that it does not fit beside them'
+    return `${what} (write it again without a context: that replaces all of them)`
   }
 
   /** To bring the record to the owners that have not answered yet, while there are few that do. */
@@ -251,6 +272,11 @@ export class Replication extends OwnerExchange {
     if (this.outstandingCount === 0) return false
     this.#isLingering ||= this.with.lingers.begin(this.#task.record.length)
     return this.#isLingering
+  }
+
+  /** True after it failed for want of room at an owner. */
+  get isOverfull(): boolean {
+    return this.#isOverfull
   }
 
   #answer(why: string | null): void {

@@ -12,6 +12,7 @@ import type { KeyspaceId, NodeId } from '../base/ids.ts'
 import type { Configuration } from '../protocol/configuration.ts'
 import { type Duty, dutiesOf } from '../protocol/ring-change.ts'
 import { BackgroundJob } from './background-job.ts'
+import type { ComparedPartition } from './comparison.ts'
 import type { Coordination } from './coordination.ts'
 import { Pace } from './pace.ts'
 import { type CopyProgress, NOTHING_COPIED, PartitionCopy } from './partition-copy.ts'
@@ -191,26 +192,25 @@ export class Takeover {
       failure = error.message
     }
     // What was compared before something failed counts. With nothing new it is tried again ever later.
-    const isNews = phaseNumber === this.#phaseNumber && this.#note(source, exchange.compared)
+    const isNews = phaseNumber === this.#phaseNumber && this.#note(source, exchange.comparison.partitions)
     if (isNews) this.#retryMs = FIRST_RETRY_MS
     this.#failure = failure
     const tookMs = Math.round(clock.monotonic() - startedMs)
     log.info('takeover.compared', { source, phaseNumber, ...progress, tookMs, failure })
   }
 
-  /** Whether it was not known before. */
-  #note(source: NodeId, compared: TreeExchange['compared']): boolean {
+  /** Whether something is whole that was not before. */
+  #note(source: NodeId, partitions: readonly ComparedPartition[]): boolean {
     let isNews = false
-    for (const [keyspaceId, partitions] of compared) {
-      for (const partition of partitions) {
-        const name = nameOf(keyspaceId, partition)
-        this.#compared.set(name, (this.#compared.get(name) ?? new Set()).add(source))
-        const found = this.#duties.get(name)
-        if (found?.open.delete(source) === true) isNews = true
-        if (found?.open.size !== 0) continue
-        this.#duties.delete(name)
-        this.#with.arrivals.end(keyspaceId, partition)
-      }
+    for (const { keyspaceId, partition, isWhole } of partitions) {
+      if (!isWhole) continue
+      const name = nameOf(keyspaceId, partition)
+      this.#compared.set(name, (this.#compared.get(name) ?? new Set()).add(source))
+      const found = this.#duties.get(name)
+      if (found?.open.delete(source) === true) isNews = true
+      if (found?.open.size !== 0) continue
+      this.#duties.delete(name)
+      this.#with.arrivals.end(keyspaceId, partition)
     }
     this.#endIfDone()
     return isNews

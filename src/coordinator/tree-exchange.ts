@@ -18,14 +18,17 @@ import type { Pauses } from '../cluster/pauses.ts'
 import type { Keyspace } from '../protocol/configuration.ts'
 import type { Era } from '../protocol/eras.ts'
 import { type Digest, FANOUT, FANOUT_BITS, LEAF_BITS, recordDigest } from '../protocol/hash-tree.ts'
-import { decodeRecord, isBare } from '../store/record-codec.ts'
+import { MAX_RECORD_BYTES } from '../protocol/record.ts'
+import { recordKey } from '../store/keys.ts'
+import { decodeRecord, isBare, RecordOverflow } from '../store/record-codec.ts'
 import type { KeyDigest, Listing } from '../store/slice-listing.ts'
 import type { PeerMessage, PeerReply } from '../wire/peer-messages.ts'
 import { MAX_LISTED_KEYS } from '../wire/repair-messages.ts'
+import { Comparison } from './comparison.ts'
 import type { Coordination } from './coordination.ts'
 import type { Pace } from './pace.ts'
 import { sharedPartitions } from './shared-partitions.ts'
-import { EMPTY_TREE, heldDigest } from './tree-replica.ts'
+import { EMPTY_TREE, heldDigest, UNREADABLE } from './tree-replica.ts'
 
 /** What can be watched while it runs, and remains of it. */
 export interface ExchangeProgress {
@@ -68,17 +71,19 @@ const MAX_PARTITION_CANDIDATES = 8192
 /** Of a message without its keys and values. */
 const MESSAGE_BYTES = 40
 
-/** A partition whose trees differ. */
-interface Walk {
-  readonly keyspace: Keyspace
-  readonly partition: number
-  /** All that differed was brought to both. */
-  isSettled: boolean
-}
+/** Of a key that differed: both hold the same; the peer could not store ours; theirs is not here. */
+type Outcome = 'equal' | 'notGiven' | 'notTaken'
 
 interface Candidate {
-  readonly walk: Walk
+  readonly keyspace: Keyspace
   readonly key: Bytes
+}
+
+interface DifferingKey {
+  readonly key: Bytes
+  readonly partition: number
+  readonly ours: Digest
+  readonly theirs: Digest
 }
 
 /**
@@ -91,6 +96,8 @@ export type ExchangeScope =
   | { includes(keyspaceId: KeyspaceId, partition: number): boolean }
 
 export class TreeExchange {
+  /** How far it came with each partition, also when its run was cut short. */
+  readonly comparison = new Comparison()
   readonly #progress: ExchangeProgress
   readonly #with: Coordination
   readonly #pace: Pace
@@ -98,9 +105,6 @@ export class TreeExchange {
   readonly #peer: NodeId
   readonly #number: number
   readonly #scope: ExchangeScope
-  readonly #compared = new Map<KeyspaceId, number[]>()
-  /** Walked to their end, with candidates. */
-  #walks: Walk[] = []
   #candidates: Candidate[] = []
   #isCut = false
 
@@ -127,11 +131,6 @@ export class TreeExchange {
     return !this.#isCut && this.#progress.failed === 0
   }
 
-  /** What both hold alike now, by keyspace: everything after a run that was complete, else a part. */
-  get compared(): ReadonlyMap<KeyspaceId, readonly number[]> {
-    return this.#compared
-  }
-
   /** @throws KvError when the peer cannot go on, or one of us has another configuration meanwhile */
   async run(keyspaces: readonly Keyspace[]): Promise<void> {
     const ring = this.#with.ring()
@@ -151,14 +150,18 @@ export class TreeExchange {
     const theirGaps = new Set(incomplete)
     const shared = own.filter((partition) => !theirGaps.has(partition))
     this.#progress.partitions -= own.length - shared.length
+    for (const partition of own) {
+      this.comparison.begin(keyspace.id, partition)
+      if (theirGaps.has(partition)) this.comparison.blocked(keyspace.id, partition, 'incomplete')
+    }
     const theirs = new Map(partitions.map((partition, i) => [partition, roots[i] ?? 0n]))
     const trees = this.#trees
-    const differing = shared.filter((each) => trees.root(keyspace.id, each) !== (theirs.get(each) ?? 0n))
-    const isOpen = new Set(differing)
-    this.#compared.set(
-      keyspace.id,
-      shared.filter((partition) => !isOpen.has(partition)),
-    )
+    const isEqual = (each: number): boolean => trees.root(keyspace.id, each) === (theirs.get(each) ?? 0n)
+    const differing: number[] = []
+    for (const partition of shared) {
+      if (isEqual(partition)) this.comparison.settled(keyspace.id, partition)
+      else differing.push(partition)
+    }
     this.#progress.compared += shared.length - differing.length
     const walk = async (): Promise<void> => {
       while (this.#candidates.length < MAX_CANDIDATES) {
@@ -181,13 +184,13 @@ export class TreeExchange {
 
   /** From the root of a partition's tree to the keys that differ. */
   async #walk(keyspace: Keyspace, partition: number): Promise<void> {
-    const walk: Walk = { keyspace, partition, isSettled: true }
     let places = [0]
     for (let bits = 0; bits < LEAF_BITS && places.length > 0; bits += FANOUT_BITS) {
       places = await this.#differingChildren(keyspace, partition, bits, places)
     }
-    if (places.length > 0) await this.#compareKeys(walk, places)
-    this.#walks.push(walk)
+    const isWalked = places.length === 0 || (await this.#compareKeys(keyspace, partition, places))
+    if (isWalked) this.comparison.settled(keyspace.id, partition)
+    else this.#isCut = true
     this.#progress.compared += 1
   }
 
@@ -206,8 +209,8 @@ export class TreeExchange {
     return all.filter((child, i) => children[i] !== ours[child])
   }
 
-  async #compareKeys(walk: Walk, leaves: readonly number[]): Promise<void> {
-    const { keyspace, partition } = walk
+  /** False: there was more than it takes on. */
+  async #compareKeys(keyspace: Keyspace, partition: number, leaves: readonly number[]): Promise<boolean> {
     const keyspaceId = keyspace.id
     const place = { keyspaceId, partition, leaves: new Set(leaves) }
     const ours = new Pages((after) => this.#with.store.partitions.list(place, after, MAX_LISTED_KEYS))
@@ -219,16 +222,13 @@ export class TreeExchange {
     for (let found = 0; ; ) {
       const a = await ours.peek()
       const b = await theirs.peek()
-      if (a === null && b === null) return
+      if (a === null && b === null) return true
       const order = a === null ? 1 : b === null ? -1 : compareBytes(a.key, b.key)
       const key = (order <= 0 ? a : b)?.key as Bytes
       if (order !== 0 || a?.digest !== b?.digest) {
-        if (found++ >= MAX_PARTITION_CANDIDATES) {
-          this.#isCut = true
-          walk.isSettled = false
-          return
-        }
-        this.#candidates.push({ walk, key })
+        if (found++ >= MAX_PARTITION_CANDIDATES) return false
+        this.comparison.found(keyspaceId, partition)
+        this.#candidates.push({ keyspace, key })
       }
       if (order <= 0) ours.take()
       if (order >= 0) theirs.take()
@@ -236,65 +236,85 @@ export class TreeExchange {
   }
 
   async #lookAgain(): Promise<void> {
-    const [candidates, walks] = [this.#candidates, this.#walks]
+    const candidates = this.#candidates
     this.#candidates = []
-    this.#walks = []
-    if (candidates.length > 0) await this.#pauses.pause(SECOND_LOOK_MS)
+    if (candidates.length === 0) return
+    await this.#pauses.pause(SECOND_LOOK_MS)
     for (let i = 0; i < candidates.length; ) {
-      const { keyspace } = (candidates[i] as Candidate).walk
-      const some: Candidate[] = []
-      for (; some.length < MAX_LISTED_KEYS && candidates[i]?.walk.keyspace === keyspace; i++) {
-        some.push(candidates[i] as Candidate)
+      const { keyspace } = candidates[i] as Candidate
+      const some: Bytes[] = []
+      for (; some.length < MAX_LISTED_KEYS && candidates[i]?.keyspace === keyspace; i++) {
+        some.push((candidates[i] as Candidate).key)
       }
       await this.#repairDiffering(keyspace, some)
     }
-    for (const { keyspace, partition, isSettled } of walks) {
-      if (isSettled) this.#compared.get(keyspace.id)?.push(partition)
-    }
   }
 
-  async #repairDiffering(keyspace: Keyspace, candidates: readonly Candidate[]): Promise<void> {
+  async #repairDiffering(keyspace: Keyspace, keys: readonly Bytes[]): Promise<void> {
     const { store } = this.#with
     const keyspaceId = keyspace.id
-    const keys = candidates.map(({ key }) => key)
     const { digests } = await this.#ask('digestsDone', { type: 'digests', keyspaceId, keys })
-    const rest = candidates.flatMap(({ walk, key }, i) => {
+    const ring = this.#with.ring()
+    const rest = keys.flatMap((key, i) => {
       const theirs = digests[i] ?? 0n
-      return theirs === heldDigest(store, keyspaceId, walk.partition, key) ? [] : [{ walk, key, theirs }]
+      const partition = ring.partitionOf(key)
+      const ours = heldDigest(store, keyspaceId, partition, key)
+      if (theirs !== ours || ours === UNREADABLE) return [{ key, partition, theirs, ours }]
+      this.comparison.settled(keyspaceId, partition)
+      return []
     })
     this.#progress.differing += rest.length
     const work = async (): Promise<void> => {
       for (let next = rest.pop(); next !== undefined; next = rest.pop()) {
-        if (await this.#repair(keyspace, next.key, next.theirs)) this.#progress.repaired += 1
-        else {
-          this.#progress.failed += 1
-          next.walk.isSettled = false
-        }
+        const outcome = await this.#repair(keyspace, next)
+        if (outcome === 'equal') this.#progress.repaired += 1
+        else this.#progress.failed += 1
+        if (outcome === 'notTaken') this.comparison.blocked(keyspaceId, next.partition, 'unreadable')
+        else this.comparison.settled(keyspaceId, next.partition)
       }
     }
     await together(this.#scope, work)
   }
 
-  /** Brings both to the merge of the two. False: one of the copies cannot be read, or not be stored. */
-  async #repair(keyspace: Keyspace, key: Bytes, theirDigest: Digest): Promise<boolean> {
+  /** Brings both to the merge of the two, where a record can hold it. */
+  async #repair(keyspace: Keyspace, differing: DifferingKey): Promise<Outcome> {
+    const { overfull } = this.#with.store
+    const { key, partition, ours, theirs } = differing
+    const place = recordKey(keyspace.id, partition, key)
+    const difference = ours ^ theirs
+    if (overfull.isVain(place, difference)) {
+      overfull.note(place)
+      return 'notTaken'
+    }
     const era = this.#with.eras.begin()
-    return this.#bringTogether(keyspace, key, theirDigest, era).finally(() => this.#with.eras.end(era))
+    try {
+      return await this.#bringTogether(keyspace, differing, era)
+    } catch (error) {
+      if (!(error instanceof RecordOverflow)) throw error
+      overfull.note(place, difference)
+      return 'notTaken'
+    } finally {
+      this.#with.eras.end(era)
+    }
   }
 
-  async #bringTogether(keyspace: Keyspace, key: Bytes, theirDigest: Digest, era: Era): Promise<boolean> {
-    const partition = this.#with.ring().partitionOf(key)
+  /** @throws RecordOverflow when the two do not fit into one */
+  async #bringTogether(keyspace: Keyspace, differing: DifferingKey, era: Era): Promise<Outcome> {
+    const { key, partition, theirs: theirDigest } = differing
     const theirs = theirDigest === 0n ? null : await this.#obtain(keyspace, partition, key, theirDigest)
-    if (theirs === undefined) return false
+    if (theirs === undefined) return 'notTaken'
     const held = this.#readHere(keyspace, partition, key)
-    if (!(await this.#mayGo(keyspace, partition, key, held))) return false
+    if (!(await this.#mayGo(keyspace, partition, key, held))) return 'notTaken'
     // Purged at both, if not at the same time.
-    if (held !== undefined && hasNoValues(held) && hasNoValues(theirs)) return true
-    if (theirs !== null && !(await this.#mergeHere(keyspace, partition, key, theirs))) return false
+    if (held !== undefined && hasNoValues(held) && hasNoValues(theirs)) return 'equal'
+    if (theirs !== null && !(await this.#mergeHere(keyspace, partition, key, theirs))) return 'notTaken'
     const ours = this.#readHere(keyspace, partition, key)
-    if (ours === undefined) return false
-    if (ours === null || (theirs !== null && equalBytes(ours, theirs))) return true
+    if (ours === undefined) return 'notTaken'
+    if (ours === null || (theirs !== null && equalBytes(ours, theirs))) return 'equal'
+    if (ours.length > MAX_RECORD_BYTES) throw new RecordOverflow('here')
     const fields = { keyspaceId: keyspace.id, key, record: ours, mintedBy: null, standInFor: null, era }
-    return (await this.#askOrFail('stored', { type: 'replicate', ...fields }, ours.length)) !== null
+    const stored = await this.#askOrFail('stored', { type: 'replicate', ...fields }, ours.length)
+    return stored === null ? 'notGiven' : 'equal'
   }
 
   /** The peer's record; from our quarantine when it lies there. Undefined: the peer cannot read it. */
@@ -341,8 +361,9 @@ export class TreeExchange {
 
   #mergeHere(keyspace: Keyspace, partition: number, key: Bytes, record: Bytes): Promise<boolean> {
     this.#checkNumber()
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       this.#with.store.merge(keyspace, partition, key, record, null, (error) => {
+        if (error instanceof RecordOverflow) return reject(error)
         if (error !== null) this.#with.log.warn('repair.not-stored', { from: this.#peer, error })
         resolve(error === null)
       })
@@ -356,7 +377,7 @@ export class TreeExchange {
     sentBytes = 0,
   ): Promise<Extract<PeerReply, { type: T }> | null> {
     const reply = await this.#call(question, sentBytes)
-    if (reply.type === 'refused' && reply.reason === 'failed') return null
+    if (reply.type === 'refused' && (reply.reason === 'failed' || reply.reason === 'overfull')) return null
     return this.#expect(type, reply)
   }
 

@@ -19,7 +19,7 @@ type Ask<T extends RepairRequest['type']> = Extract<RepairRequest, { type: T }>
 const MAX_LISTINGS = 4
 
 /** In place of a digest: our copy is damaged, or the disk away. */
-const UNREADABLE: Digest = 2n ** 64n - 1n
+export const UNREADABLE: Digest = 2n ** 64n - 1n
 
 export const EMPTY_TREE = new HashTree()
 

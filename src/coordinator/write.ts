@@ -6,10 +6,12 @@
 import { present } from '../base/assert.ts'
 import { KvError } from '../base/error.ts'
 import type { NodeId } from '../base/ids.ts'
+import type { Level } from '../protocol/configuration.ts'
 import { decodeContext, encodeContext, encodeDots } from '../protocol/context.ts'
 import { covers, EMPTY_DOTS, unionDotSets, withDot, withDotsUpTo } from '../protocol/dvv.ts'
 import type { Dot, DotSet, DottedValue, KeyRecord } from '../protocol/record.ts'
 import { NAMES_ANOTHER } from '../store/dot-clashes.ts'
+import { recordKey } from '../store/keys.ts'
 import { encodeRecord } from '../store/record-codec.ts'
 import type { StandIns } from '../store/stand-ins.ts'
 import type { Store } from '../store/store.ts'
@@ -64,7 +66,9 @@ export class Write {
     if (shortage !== null) return this.#finish(shortage, null)
     const { context, blind } = this.#request
     if (context !== null) return this.#attempt(() => this.#mintOver(decodeContext(context, this.#seed)))
-    if (blind || (this.#place.keyspace.conflicts === 'lww' && this.#isInformed))
+    const { keyspace, partition, key } = this.#place
+    const isOverfull = this.#with.store.overfull.has(recordKey(keyspace.id, partition, key))
+    if (blind || (keyspace.conflicts === 'lww' && this.#isInformed && !isOverfull))
       return this.#attempt(() => this.#mintOver(null))
     const collected: Done<readonly Answer[]> = (error, answers) => {
       this.#step = null
@@ -76,7 +80,8 @@ export class Write {
         this.#mintOver(this.#seenBy(present(answers, 'a read without an error has answers'))),
       )
     }
-    const read = new QuorumRead(this.#with, this.#place, 'quorum', true, this.#deadlineMs, collected)
+    const level = isOverfull ? this.#allThatAreUp : 'quorum'
+    const read = new QuorumRead(this.#with, this.#place, level, true, this.#deadlineMs, collected)
     this.#step = read
     read.start()
   }
@@ -147,6 +152,22 @@ export class Write {
     return this.#standsIn ? this.#with.store.standIns : this.#with.store
   }
 
+  /**
+   * As many owners of each list that reads need as are up, a quorum at least. They hold so many concurrent
+   * values of the key, and different ones, that a write which leaves some of them has no room.
+   */
+  get #allThatAreUp(): Level {
+    const ring = this.#with.ring()
+    const lists = ring.readLists(this.#place.keyspace, this.#place.partition)
+    const quorums = ring.needed('quorum', lists)
+    const up = lists.map((owners) => owners.filter((owner) => this.#isUp(owner)).length)
+    for (let level = Math.max(...up); level > 0; level--) {
+      const needed = lists.map(({ length }) => Math.min(level, length))
+      if (needed.every((count, i) => count >= (quorums[i] ?? 0) && count <= (up[i] ?? 0))) return level
+    }
+    return 'quorum'
+  }
+
   get #level() {
     return this.#request.w ?? this.#place.keyspace.w
   }
@@ -197,7 +218,15 @@ export class Write {
   /** An old value would go along to all owners: it may have been purged since, and this disk fell back. */
   #verify(replaced: DotSet | null): void {
     const { keyspace, partition } = this.#place
+    const { clock } = this.#with
+    const restMs = Math.max(0, this.#deadlineMs - clock.monotonic())
+    const timer = clock.setTimer(restMs, () => {
+      const late = 'this peer did not get to look at its copy of the key in time; try again'
+      this.#finish(new KvError('UNAVAILABLE', `nothing was written: ${late}`), null)
+    })
     void this.#with.store.isAsKept(keyspace.id, partition).then((isAsKept) => {
+      timer.cancel()
+      if (this.#isAnswered) return // Its client may have tried elsewhere since.
       const why = "nothing was written: this peer's copy of the key is in doubt; try another peer"
       const obstacle = this.#with.stalls.hasJustStalled ? stalled() : this.#shortage()
       if (!isAsKept) this.#finish(new KvError('UNAVAILABLE', why), null)
@@ -213,7 +242,7 @@ export class Write {
     let replication: Replication | null = null
     const stored = (error: KvError | null): void => {
       if (error === null) replication?.storedHere()
-      else replication?.failedHere()
+      else replication?.failedHere(error)
     }
     const expiresAtMs = ttlMs === null ? null : this.#with.clock.now() + ttlMs
     const fields = { value, contentType, writeId, expiresAtMs }
@@ -247,7 +276,7 @@ export class Write {
     let replication: Replication | null = null
     const stored = (error: KvError | null): void => {
       if (error === null) replication?.storedHere()
-      else replication?.failedHere()
+      else replication?.failedHere(error)
     }
     const { store } = this.#with
     if (this.#standsIn) store.standIns.merge(keyspace, partition, key, this.#owners, record, null, stored)

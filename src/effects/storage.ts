@@ -14,8 +14,16 @@ export type Database = AbstractLevel<Uint8Array, Uint8Array, Uint8Array>
 export interface Storage {
   /** For messages: the directory's path. */
   readonly name: string
-  /** Opens the database, made when missing; a second call before `close` is a bug. @throws INTERNAL */
+  /**
+   * Opens the database, made when missing, but no other one in place of one that was open; a second call
+   * before `close` is a bug. @throws INTERNAL
+   */
   openDatabase(): Promise<Database>
+  /**
+   * Whether the directory still is the one that was opened: the system lets what was deleted or replaced be
+   * written to as if nothing had happened. Cheap: a look at two names. @throws INTERNAL, with what to do
+   */
+  checkPlace(): Promise<void>
   /** What an error of the open database means, with what to do; one that is none of its own, as it is. */
   explain(error: unknown): unknown
   /**
@@ -28,7 +36,7 @@ export interface Storage {
   readFile(name: string): Promise<Bytes | null>
   /**
    * Replaces a small file, all or nothing, on disk when the promise fulfils (temporary file, fsync, rename,
-   * fsync of the directory).
+   * fsync of the directory). Not into another directory than the one that was opened.
    * @throws INTERNAL
    */
   writeFile(name: string, bytes: Bytes): Promise<void>

@@ -39,6 +39,7 @@ export interface SessionHost {
 }
 
 type Question = Exclude<ClientRequest, { type: 'clientHello' }>
+type Answer = Extract<ClientReply, { readonly id: number }>
 /** About the cluster, or to change it: the service answers. */
 type Inquiry = Exclude<Question, { type: 'put' | 'get' | 'topology' }>
 
@@ -124,7 +125,7 @@ export class ClientSession implements ChannelHandler<ClientRequest> {
         checkPut(message)
         return coordinator.put(message, false, (error, reply) => {
           if (reply === null) this.#fail(id, error)
-          else this.#channel.send({ type: 'putDone', id, ...reply }, reply.context.length)
+          else this.#answer({ type: 'putDone', id, ...reply }, reply.context.length)
         })
       case 'get':
         checkGet(message)
@@ -132,13 +133,13 @@ export class ClientSession implements ChannelHandler<ClientRequest> {
           if (reply === null) return this.#fail(id, error)
           const sizeBytes = sizeOf(reply.values)
           if (!this.#hasRoom(sizeBytes)) return this.#overflow(id)
-          this.#channel.send({ type: 'getDone', id, ...reply }, sizeBytes)
+          this.#answer({ type: 'getDone', id, ...reply }, sizeBytes)
         })
       case 'topology': {
         const topology = this.#host.topology()
         if (topology === null)
           return this.#fail(id, new KvError('UNAVAILABLE', 'this peer has no configuration yet'))
-        return this.#channel.send({ type: 'topologyDone', id, ...topology }, topology.configuration.length)
+        return this.#answer({ type: 'topologyDone', id, ...topology }, topology.configuration.length)
       }
       default:
         return this.#reply(message)
@@ -179,7 +180,7 @@ export class ClientSession implements ChannelHandler<ClientRequest> {
     answerTo(inquiry, this.#host.service).then(
       (answer) => {
         this.#openQuestions -= 1
-        if (this.#hasRoom(0)) this.#channel.send(answer)
+        if (this.#hasRoom(0)) this.#answer(answer, 0)
         else this.#overflow(id)
       },
       (error: unknown) => {
@@ -189,13 +190,18 @@ export class ClientSession implements ChannelHandler<ClientRequest> {
     )
   }
 
+  #answer(answer: Answer, payloadBytes: number): void {
+    const why = this.#channel.send(answer, payloadBytes)
+    if (why !== null) this.#fail(answer.id, new KvError('INTERNAL', `the answer cannot be sent: ${why}`))
+  }
+
   #fail(id: number, error: KvError | null): void {
     const { code, message } = error ?? new KvError('INTERNAL', 'no result')
     this.#channel.send({ type: 'failed', id, code, message: message.slice(0, 4096) })
   }
 }
 
-async function answerTo(inquiry: Inquiry, service: KvService): Promise<ClientReply> {
+async function answerTo(inquiry: Inquiry, service: KvService): Promise<Answer> {
   const { id } = inquiry
   switch (inquiry.type) {
     case 'status':

@@ -30,6 +30,7 @@ const REFUSALS: Readonly<Record<Refusal, string>> = {
   stopping: 'it is stopping',
   notOwner: 'it has no such keyspace',
   catchingUp: 'it lost data and is catching up by itself',
+  overfull: 'it holds more concurrent values of a key than a record can hold',
 }
 
 export class ClusterTasks {

@@ -1,6 +1,6 @@
 /** What a start finds missing, and as whom it goes on. */
 import { KvError } from '../base/error.ts'
-import type { Address, NodeId } from '../base/ids.ts'
+import { type Address, type NodeId, splitAddress } from '../base/ids.ts'
 import type { Pauses } from '../cluster/pauses.ts'
 import { askForPlaces, judgePlace, type PlaceVerdict } from '../cluster/vacant-place.ts'
 import type { Effects } from '../effects/effects.ts'
@@ -15,8 +15,10 @@ const LOG_INTERVAL_MS = 10_000
 export interface EmptyPlace {
   readonly identity: Identity
   readonly join: readonly Address[]
-  /** Where this peer listens. */
+  /** Where others find this peer. */
   readonly address: Address
+  /** Where it listens. */
+  readonly listening: Address
   readonly pauses: Pauses
   isStopped(): boolean
 }
@@ -29,10 +31,10 @@ export interface EmptyPlace {
  */
 export async function takeVacantPlace(
   effects: Pick<Effects, 'clock' | 'network' | 'log' | 'storage'>,
-  { identity, join, address, pauses, isStopped }: EmptyPlace,
+  { identity, join, address, listening, pauses, isStopped }: EmptyPlace,
 ): Promise<boolean> {
   if (identity.last !== null || join.length === 0) return false
-  if (join.every((other) => other === address)) {
+  if (join.every((other) => leadsHere(other, address, listening))) {
     const advice = 'name a peer of the cluster, or leave --join out to make a new one'
     throw new KvError('INVALID_ARGUMENT', `this peer is told to join itself at ${address}: ${advice}`)
   }
@@ -60,6 +62,19 @@ export async function takeVacantPlace(
     await pauses.pause(ASK_AGAIN_MS)
   }
   throw new KvError('UNAVAILABLE', 'this peer was stopped before it was ready')
+}
+
+const LOOPBACK = /^(localhost|::1|127\.\d+\.\d+\.\d+)$/
+const WILDCARDS: ReadonlySet<string> = new Set(['0.0.0.0', '::'])
+
+/** True: it is an address of this peer, or a name that this machine has for itself, with this peer's port. */
+function leadsHere(other: Address, address: Address, listening: Address): boolean {
+  if (other === address || other === listening) return true
+  const [there, here] = [splitAddress(other), splitAddress(listening)]
+  if (there.port !== here.port || !LOOPBACK.test(there.host)) return false
+  const isName = there.host === 'localhost' || here.host === 'localhost'
+  if (!WILDCARDS.has(here.host)) return isName && LOOPBACK.test(here.host)
+  return here.host === '::' || there.host !== '::1'
 }
 
 /** Why this life of the store begins with data missing; null: it does not. */

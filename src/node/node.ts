@@ -173,6 +173,7 @@ export class Node {
       others: () => this.#others(),
       isAlive: (nodeId) => this.#running.membership.isAlive(nodeId),
       heartbeatAgeMs: (nodeId) => this.#running.membership.heartbeatAgeMs(nodeId),
+      synchronise: () => this.#running.antiEntropy.synchronise(),
     })
   }
 
@@ -245,14 +246,17 @@ export class Node {
 
   #emptyPlace(identity: Identity): EmptyPlace {
     const { address } = this
+    const { listen, join } = this.#options
+    const listening = this.#listener?.address ?? listen
     const isStopped = (): boolean => this.#stopping !== null
-    return { identity, join: this.#options.join, address, pauses: this.#pauses, isStopped }
+    return { identity, join, address, listening, pauses: this.#pauses, isStopped }
   }
 
   #begin(parts: Parts): void {
     const { catchUp, configuration, membership, book, dropped, handoff, antiEntropy, rescue, purger } = parts
     const { takeover, leftovers } = parts
     parts.stalls.start()
+    parts.placeWatch.start()
     membership.onChange((nodeId, before, after) => {
       this.#peerChanged(nodeId, before, after)
       if (!hasReturned(before, after)) return
@@ -419,8 +423,8 @@ export class Node {
     parts.coordinator.stop()
     parts.stalls.stop()
     parts.farewells.stop()
-    const { antiEntropy, catchUp, rescue, dropped, purger, takeover, leftovers } = parts
-    const background = [antiEntropy, catchUp, rescue, dropped, purger, takeover, leftovers]
+    const { antiEntropy, catchUp, rescue, dropped, purger, takeover, leftovers, placeWatch } = parts
+    const background = [antiEntropy, catchUp, rescue, dropped, purger, takeover, leftovers, placeWatch]
     const ended = Promise.all(background.map((each) => each.stop()))
     const isOutranked = this.#fatal !== null
     if (!isOutranked) await this.#drain(parts)

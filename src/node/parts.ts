@@ -13,6 +13,7 @@ import { type ControlLinks, MembershipDriver } from '../cluster/membership-drive
 import { Rpc } from '../cluster/rpc.ts'
 import { AntiEntropy } from '../coordinator/anti-entropy.ts'
 import { Arrivals } from '../coordinator/arrivals.ts'
+import { BackgroundJob } from '../coordinator/background-job.ts'
 import { CatchUp } from '../coordinator/catch-up.ts'
 import type { Coordination } from '../coordinator/coordination.ts'
 import { Coordinator } from '../coordinator/coordinator.ts'
@@ -61,6 +62,8 @@ import { RingOperations } from './ring-operations.ts'
 /** Of the reads, how many may ask one more owner because the first is slow. */
 const HEDGED_SHARE = 0.05
 const CHANGE_TIMEOUT_MS = 8000
+/** So long may writes be acknowledged whose disk is gone. */
+const PLACE_CHECK_MS = 1000
 
 export interface Parts {
   readonly identity: Identity
@@ -83,6 +86,7 @@ export interface Parts {
   readonly takeover: Takeover
   readonly leftovers: Leftovers
   readonly farewells: Farewells
+  readonly placeWatch: BackgroundJob
   readonly service: LocalService
 }
 
@@ -110,7 +114,7 @@ export function assembleParts(around: Surroundings): Parts {
   const { effects, options, identity, store, book } = around
   let trafficParts: TrafficParts | null = null
   let change: Pick<Parts, 'takeover' | 'leftovers'> | null = null
-  store.takeOnly((keyspaceId, partition) => {
+  store.ownership.takeOnly((keyspaceId, partition) => {
     const ring = around.ring()
     return ring === null || !ring.isLeftOver(identity.nodeId, keyspaceId, partition)
   })
@@ -162,7 +166,11 @@ export function assembleParts(around: Surroundings): Parts {
     },
   }
   const dropped = new DroppedKeyspaces(store, effects)
-  const background = { antiEntropy, catchUp, rescue, purger, takeover, leftovers }
+  const placeWatch = new BackgroundJob(effects.clock, async () => {
+    await store.checkPlace()
+    return PLACE_CHECK_MS
+  })
+  const background = { antiEntropy, catchUp, rescue, purger, takeover, leftovers, placeWatch }
   const data = { coordinator, dropped, farewells, stalls, handoff, ...background, service }
   return { identity, store, book, ...cluster, finder, ...data }
 }

@@ -44,16 +44,17 @@ export function reportOf(
     hintsQuarantined: store.standIns.quarantined,
     purgeWaits: purgeWaits?.slice(0, MAX_WORDS) ?? null,
     takeover,
+    overfull: store.overfull.count,
   }
 }
 
 /** Sentences for people about a disk that is away, and about data that is not what was written. */
 export function dataWarnings(address: string, report: PeerReport | null): string[] {
-  const { damaged, restored, lostLeaves, dotClashes, outage, hintsQuarantined } = report ?? {}
+  const { damaged, restored, lostLeaves, dotClashes, outage, hintsQuarantined, overfull } = report ?? {}
   const warnings: string[] = []
   if ((outage ?? null) !== null) warnings.push(`${address} can neither read nor write: ${outage}`)
   if ((damaged ?? 0) > 0) {
-    const cause = 'more of their other owners must be up'
+    const cause = 'more of their other owners must be up, and not be catching up'
     warnings.push(`${address} cannot read ${damaged} of its records, and has not got them back yet: ${cause}`)
   }
   if ((restored ?? 0) > 0) {
@@ -74,6 +75,12 @@ export function dataWarnings(address: string, report: PeerReport | null): string
     const what = `${address} met ${dotClashes} values under the name of another value`
     warnings.push(
       `${what}, one of each two is lost: was a data directory copied? stop all but one of its peers`,
+    )
+  }
+  if ((overfull ?? 0) > 0) {
+    const what = `${address} met ${overfull} keys with more concurrent values than a record can hold`
+    warnings.push(
+      `${what}, so their owners differ (its log names them): put or delete each without a context`,
     )
   }
   return warnings

@@ -64,7 +64,7 @@ export class PeerTasks {
       return 'behind'
     }
     if (keyspaceId !== null && this.#with.ring().keyspaceById(keyspaceId) === null) return 'notOwner'
-    if (acceptLoss) this.#catchUp.acceptLoss()
+    if (acceptLoss) this.#catchUp.acceptLoss(keyspaceId)
     try {
       return this.#antiEntropy.begin(round, keyspaceId)
     } catch (error) {

@@ -21,6 +21,7 @@ import { KvError } from '../base/error.ts'
 import type { Database, Storage } from '../effects/storage.ts'
 import { makeDirectory, syncDirectory } from './directories.ts'
 import { causeOf, fail, failure } from './disk-failure.ts'
+import { OpenFile } from './open-file.ts'
 import { endOfPart } from './range-part.ts'
 
 /**
@@ -38,6 +39,8 @@ const SETTINGS = {
   cacheSize: 32 * 1024 * 1024,
 }
 const FORMAT_FILE = 'format'
+/** LevelDB keeps it open as long as the database is, and never replaces it, as it does `CURRENT`. */
+const LOCK_FILE = 'LOCK'
 export const HOLDER_FILE = 'holder.pid'
 const FORMAT_TEXT = /^kvnode data format (\d{1,9})\n$/
 const FILE_NAME = /^[a-z][a-z0-9.-]{0,63}$/
@@ -62,7 +65,7 @@ export async function openLevelStorage(directory: string): Promise<Storage> {
     if (format !== DATA_FORMAT) await writeFormat(path)
     // Only ever read in messages: no reason not to start.
     await writeFile(join(path, HOLDER_FILE), `${process.pid}\n`).catch(() => undefined)
-    return new LevelStorage(path, lock)
+    return new LevelStorage(path, lock, await OpenFile.at(join(path, 'lock', LOCK_FILE)))
   } catch (error) {
     await lock.close()
     return fail(`cannot use ${path} as data directory`, error)
@@ -87,19 +90,24 @@ const COMPACTED_BYTES = 16 * 1024 * 1024
 class LevelStorage implements Storage {
   readonly name: string
   readonly #lock: ClassicLevel
+  readonly #lockFile: OpenFile
   #database: Database | null = null
+  /** Of the database that was open last. */
+  #databaseFile: OpenFile | null = null
   /** Small files are changed one after another. */
   #changes: Promise<unknown> = Promise.resolve()
   #closing: Promise<void> | null = null
 
-  constructor(path: string, lock: ClassicLevel) {
+  constructor(path: string, lock: ClassicLevel, lockFile: OpenFile) {
     this.name = path
     this.#lock = lock
+    this.#lockFile = lockFile
   }
 
   async openDatabase(): Promise<Database> {
     assert(this.#closing === null, 'a database is opened before its storage is closed')
     assert(this.#database === null || this.#database.status === 'closed', 'a database is opened once')
+    await this.checkPlace() // LevelDB would make a new one.
     const location = join(this.name, 'database')
     await checkCurrent(this.name, location)
     const database = createDatabase(location)
@@ -107,8 +115,19 @@ class LevelStorage implements Storage {
     await database.open().catch((error) => {
       throw explained(`cannot open the database in ${this.name}`, this.name, error)
     })
-    await syncDirectory(this.name) // LevelDB syncs what is in its directory, not that there is one.
+    try {
+      this.#databaseFile ??= await OpenFile.at(join(location, LOCK_FILE))
+      await syncDirectory(this.name) // LevelDB syncs what is in its directory, not that there is one.
+    } catch (error) {
+      await database.close()
+      fail(`cannot open the database in ${this.name}`, error)
+    }
     return database
+  }
+
+  async checkPlace(): Promise<void> {
+    await this.#checkHeld(this.#lockFile)
+    if (this.#databaseFile !== null) await this.#checkHeld(this.#databaseFile)
   }
 
   explain(error: unknown): unknown {
@@ -141,12 +160,16 @@ class LevelStorage implements Storage {
   writeFile(name: string, bytes: Bytes): Promise<void> {
     const path = this.#pathOf(name)
     const own = copyBytes(bytes)
-    return this.#inTurn(() => replaceFile(this.name, path, own))
+    return this.#inTurn(async () => {
+      await this.#checkHeld(this.#lockFile)
+      await replaceFile(this.name, path, own)
+    })
   }
 
   removeFile(name: string): Promise<void> {
     const path = this.#pathOf(name)
     return this.#inTurn(async () => {
+      await this.#checkHeld(this.#lockFile)
       await rm(path, { force: true })
       await syncDirectory(this.name)
     })
@@ -164,8 +187,16 @@ class LevelStorage implements Storage {
     )
     await this.#changes
     // Left behind it names nobody who holds the lock, and is not read.
-    await rm(join(this.name, HOLDER_FILE), { force: true }).catch(() => undefined)
+    await this.#checkHeld(this.#lockFile)
+      .then(() => rm(join(this.name, HOLDER_FILE), { force: true }))
+      .catch(() => undefined)
     await this.#lock.close()
+  }
+
+  /** @throws INTERNAL when the directory has it no more */
+  async #checkHeld(file: OpenFile): Promise<void> {
+    const isInPlace = await file.isInPlace().catch((error) => fail(`cannot look into ${this.name}`, error))
+    if (!isInPlace) throw gone(this.name)
   }
 
   #pathOf(name: string): string {
@@ -306,6 +337,11 @@ async function checkCurrent(path: string, location: string): Promise<void> {
   const names = await readdir(location).catch((): string[] => [])
   const isLost = !names.includes('CURRENT') && names.some((name) => /\.(ldb|sst|log)$/.test(name))
   if (isLost) throw damaged(path, new Error('there is no file CURRENT'))
+}
+
+function gone(path: string): KvError {
+  const advice = 'put it back as it was, or stop this peer and start it with an empty directory and --join'
+  return new KvError('INTERNAL', `${path} was deleted or replaced while this peer ran: ${advice}`)
 }
 
 function damaged(path: string, cause: unknown): KvError {

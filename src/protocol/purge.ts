@@ -10,7 +10,7 @@
  * 1. *strip*: the record gives up its values and keeps what it has seen. Such a bare record is above the
  *    tombstone in the order of merging: whoever missed this step is brought to it by any repair.
  * 2. *erase*: the bare record goes. To whoever compares records a bare one and none are the same, so an owner
- *    that erased is not "repaired" by one that has not, and that one erases later.
+ *    that erased is not "repaired" by one that has not, and that one has the rest erased later.
  *
  * Each step is taken when no change of the ring is open, every owner is complete, says that its disk holds
  * this very record (before a strip: and held it for `purgeAfter` by its own monotonic clock, and its wall

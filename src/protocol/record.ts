@@ -7,11 +7,15 @@ import type { ActorId } from '../base/ids.ts'
 
 /** The largest value there can be; what a node accepts (`--max-value`) is at most this. */
 export const MAX_VALUE_BYTES = 4 * 1024 * 1024
-/** A put makes no larger record: one that would leave so many siblings has to replace some of them. */
+/**
+ * A put makes no record larger than this, unless it was before: one that would leave so many siblings has to
+ * replace some of them.
+ */
 export const MAX_PUT_RECORD_BYTES = MAX_VALUE_BYTES + 1024 * 1024
 /**
- * What a message can carry. Merging is never refused, so it must hold what all owners of a key, MAX_REPLICAS
- * at the most, put at the same time, and a stand-in beside them.
+ * No record is larger, on disk and in messages: what all owners of a key, MAX_REPLICAS at the most, put at
+ * the same time, and a stand-in beside them. Where more sides of a split than that write the largest values,
+ * an owner keeps what it has and does not take the rest (`store/overfull.ts`).
  */
 export const MAX_RECORD_BYTES = 8 * MAX_PUT_RECORD_BYTES
 

@@ -9,6 +9,7 @@ export function observeFiles(
   return {
     name: storage.name,
     openDatabase: () => storage.openDatabase(),
+    checkPlace: () => storage.checkPlace(),
     explain: (error) => storage.explain(error),
     reclaim: (gte, lt, goOn) => storage.reclaim(gte, lt, goOn),
     readFile: (name) => storage.readFile(name),

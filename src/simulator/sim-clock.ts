@@ -19,6 +19,8 @@ export interface HostClock {
   readonly rate: number
   /** Wall-clock ms. */
   wallMs(): number
+  /** The greatest wall-clock ms it has shown since a virtual moment. */
+  greatestWallMs(sinceMs: number): number
   /** Moves the wall clock. */
   jump(byMs: number): void
 }
@@ -32,13 +34,21 @@ export interface HostClockOptions {
 export function createHostClock(scheduler: Scheduler, options: HostClockOptions): HostClock {
   const rate = 1 + options.driftPpm / 1e6
   let offsetMs = options.offsetMs
+  /** What it showed when it was put back. */
+  const peaks: { readonly atMs: number; readonly wallMs: number }[] = []
+  const wallMs = (): number => Math.floor(EPOCH_MS + offsetMs + scheduler.nowMs * rate)
   return {
     get offsetMs() {
       return offsetMs
     },
     rate,
-    wallMs: () => Math.floor(EPOCH_MS + offsetMs + scheduler.nowMs * rate),
+    wallMs,
+    greatestWallMs(sinceMs) {
+      const since = peaks.flatMap((peak) => (peak.atMs >= sinceMs ? [peak.wallMs] : []))
+      return Math.max(wallMs(), ...since)
+    },
     jump(byMs) {
+      if (byMs < 0) peaks.push({ atMs: scheduler.nowMs, wallMs: wallMs() })
       offsetMs += byMs
     },
   }

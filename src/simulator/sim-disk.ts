@@ -22,6 +22,8 @@ import {
 
 /** What takes time: a batch without or with fsync, a small file, opening the database. */
 export type SimDiskWork = 'write' | 'sync' | 'file' | 'open'
+/** What can fail: also a look at whether the disk is there. */
+type SimDiskEffort = SimDiskWork | 'look'
 
 /** Runs `run` later, in virtual time: how long the work takes is the simulator's choice. */
 export type SimDelay = (work: SimDiskWork, run: () => void) => void
@@ -45,7 +47,7 @@ export interface SimDiskObserver {
 export interface SimDiskOptions {
   readonly observer?: SimDiskObserver
   /** Asked when a piece of work ends: null lets it succeed. */
-  readonly fail?: (work: SimDiskWork) => SimDiskFailure | null
+  readonly fail?: (work: SimDiskEffort) => SimDiskFailure | null
 }
 
 /**
@@ -68,7 +70,7 @@ interface Appended {
 
 export class SimDisk {
   readonly #observer: SimDiskObserver
-  readonly #fail: (work: SimDiskWork) => SimDiskFailure | null
+  readonly #fail: (work: SimDiskEffort) => SimDiskFailure | null
   #durable: SimTree = EMPTY_TREE
   /** The log since `#durable`. */
   #tail: Appended[] = []
@@ -157,7 +159,7 @@ export class SimDisk {
     for (const { operations } of flushed) this.#observer.onDurable?.(operations)
   }
 
-  failure(work: SimDiskWork): SimDiskFailure | null {
+  failure(work: SimDiskEffort): SimDiskFailure | null {
     return this.#fail(work)
   }
 
@@ -223,6 +225,12 @@ export class SimDiskSession implements SimWrites {
       this.#visible = this.#disk.newest
       this.#broken = null
     })
+  }
+
+  /** Takes no time. */
+  look(): void {
+    const failure = this.#disk.failure('look')
+    if (failure !== null) throw new KvError('INTERNAL', failure.message)
   }
 
   write(operations: readonly SimOperation[], sync: boolean): Promise<void> {

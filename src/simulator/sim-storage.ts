@@ -50,6 +50,10 @@ class SimStorage implements Storage {
     return database
   }
 
+  async checkPlace(): Promise<void> {
+    this.#session.look()
+  }
+
   /** Its errors say all there is. */
   explain(error: unknown): unknown {
     return error

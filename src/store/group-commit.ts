@@ -77,6 +77,8 @@ export class GroupCommit<O extends CommitOperation> {
   #waiting = 0
   #waitingBytes = 0
   #unsynced = false
+  /** Why the batch that is being written counts for nothing. */
+  #awayBecause: Error | null = null
   /** Called between two batches. */
   #atBoundary: (() => void)[] = []
 
@@ -103,6 +105,13 @@ export class GroupCommit<O extends CommitOperation> {
   begin(database: Database): void {
     assert(this.#database === null, 'a group commit has one database at a time')
     this.#database = database
+  }
+
+  /** The disk is away: all that waits fails, at once or when the batch on its way comes back. */
+  fail(cause: Error): void {
+    if (this.#database === null) return
+    if (this.#writing) this.#awayBecause = cause
+    else this.#failed(cause)
   }
 
   /** True when something was written, and not since synced. */
@@ -217,7 +226,7 @@ export class GroupCommit<O extends CommitOperation> {
     this.#writing = true
     batch.startedMs = this.#clock.monotonic()
     write(database, batch).then(
-      () => this.#succeeded(batch),
+      () => (this.#awayBecause === null ? this.#succeeded(batch) : this.#failed(this.#awayBecause)),
       (error: unknown) => this.#failed(error),
     )
   }
@@ -242,6 +251,7 @@ export class GroupCommit<O extends CommitOperation> {
     const batches = this.#batches
     this.#batches = [emptyBatch(this.filling + 1)]
     this.#database = null
+    this.#awayBecause = null
     this.#writing = false
     this.#waiting = 0
     this.#waitingBytes = 0

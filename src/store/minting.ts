@@ -11,7 +11,7 @@ import {
 } from '../protocol/record.ts'
 import { nextTimestamp } from '../protocol/timestamp.ts'
 import type { Actor } from './actor.ts'
-import { encodeSeeded, MalformedRecord } from './record-codec.ts'
+import { encodeSeeded, RecordOverflow } from './record-codec.ts'
 import { seenUpTo } from './record-merge.ts'
 
 /** A value before it has a dot and a timestamp. */
@@ -35,11 +35,15 @@ export function mintDot(actor: Actor, context: DotSet, held: KeyRecord | null): 
   return known < dot.n ? dot : null
 }
 
-/** @throws TOO_LARGE with all its siblings */
+/**
+ * @param heldBytes of `held`: a put that leaves no more than was there is taken, however much it is
+ * @throws TOO_LARGE with all its siblings
+ */
 export function putUnder(
   dot: Dot,
   keyHash: number,
   held: KeyRecord | null,
+  heldBytes: number,
   context: DotSet,
   value: NewValue,
   nowMs: number,
@@ -47,7 +51,7 @@ export function putUnder(
   const timestamp = nextTimestamp(nowMs, supersededTimestamp(held, context))
   const { value: bytes, contentType, writeId, expiresAtMs } = value
   const whole = putValue(held, context, { dot, value: bytes, contentType, writeId, timestamp, expiresAtMs })
-  return { dot, record: encodeForPut(keyHash, whole), whole }
+  return { dot, record: encodeForPut(keyHash, whole, heldBytes), whole }
 }
 
 /** The greatest timestamp among the values that a put replaces; 0: it replaces none. */
@@ -59,14 +63,14 @@ function supersededTimestamp(held: KeyRecord | null, context: DotSet): number {
   return greatest
 }
 
-function encodeForPut(keyHash: number, record: KeyRecord): Bytes {
+function encodeForPut(keyHash: number, record: KeyRecord, heldBytes: number): Bytes {
   try {
     const bytes = encodeSeeded(keyHash, record)
-    if (bytes.length <= MAX_PUT_RECORD_BYTES) return bytes
+    if (bytes.length <= Math.max(MAX_PUT_RECORD_BYTES, heldBytes)) return bytes
   } catch (error) {
-    if (!(error instanceof MalformedRecord)) throw error
+    if (!(error instanceof RecordOverflow)) throw error
   }
-  const advice = 'get the key again and put with the context that returns'
+  const advice = 'get the key again and put with the context that returns, or put without a context'
   throw new KvError(
     'TOO_LARGE',
     `nothing was written: with all its siblings the key would be too large; ${advice}`,

@@ -1,6 +1,7 @@
 /** While a store's database is away because the disk failed: why, in words, and when to try again. */
 import { KvError } from '../base/error.ts'
 import type { Clock, Timer } from '../effects/clock.ts'
+import type { LogFields } from '../effects/log.ts'
 
 const SHORTEST_REST_MS = 100
 const LONGEST_REST_MS = 5000
@@ -54,6 +55,18 @@ export class Outage {
 /** @param why what this peer does, or its disk */
 export function outageError(why: string): KvError {
   return new KvError('UNAVAILABLE', `nothing was written at this peer: ${why}`)
+}
+
+/** The peer would answer as a complete one for data that it does not have. The next start finds the loss. */
+export function exchangedError(name: string): KvError {
+  const advice = 'stop this peer and start it again, and it gets its data from the others'
+  return new KvError('INTERNAL', `the database in ${name} is another one than this peer had open: ${advice}`)
+}
+
+/** For the log, at every attempt: no stack but that of a bug of ours. */
+export function outageFields(error: unknown): LogFields {
+  if (!(error instanceof KvError)) return { error }
+  return { why: diskWords(error), cause: innermostOf(error) }
 }
 
 /** What the system said, as what a peer's disk is or does: a sentence that begins with its address. */

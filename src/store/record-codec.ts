@@ -20,6 +20,7 @@ import {
   type DotSet,
   type DottedValue,
   type KeyRecord,
+  MAX_RECORD_BYTES,
   MAX_RECORD_VALUES,
 } from '../protocol/record.ts'
 import { ByteReader, ByteWriter, MAX_NUMBER_BYTES, MalformedBytes } from './byte-cursor.ts'
@@ -50,7 +51,17 @@ export class MalformedRecord extends KvError {
   }
 }
 
-/** @throws MalformedRecord when a limit is exceeded */
+/** More than one record may hold: siblings that came together, from many sides of a split. */
+export class RecordOverflow extends KvError {
+  constructor(what: string) {
+    const advice =
+      'put or delete it without a context: that replaces all; get with r=1 shows what one peer has'
+    super('CONFLICT', `the key has more concurrent values than a record can hold (${what}); ${advice}`)
+    this.name = 'RecordOverflow'
+  }
+}
+
+/** @throws RecordOverflow */
 export function encodeRecord(key: Bytes, record: KeyRecord): Bytes {
   return encodeSeeded(hash32(key), record)
 }
@@ -61,14 +72,12 @@ export function decodeRecord(key: Bytes, bytes: Bytes): KeyRecord {
 }
 
 /**
- * The same with the key's `hash32`, for who has it already. @throws MalformedRecord when a limit is exceeded
+ * The same with the key's `hash32`, for who has it already. @throws RecordOverflow
  */
 export function encodeSeeded(keyHash: number, record: KeyRecord): Bytes {
   const { seen, values } = record
   const actors = actorsOf(seen)
-  if (actors.length > MAX_RECORD_ACTORS) throw new MalformedRecord('too many actors')
-  if (values.length > MAX_RECORD_VALUES) throw new MalformedRecord('too many values')
-  if (seen.loose.length > MAX_LOOSE_DOTS) throw new MalformedRecord('too many loose dots')
+  checkLimits(actors.length, seen.loose.length, values)
   writer.begin(maxSize(record, actors.length))
   writer.byte(CODEC_VERSION)
   writer.byte(flagsOf(values))
@@ -90,6 +99,7 @@ export function encodeSeeded(keyHash: number, record: KeyRecord): Bytes {
     writeValue(value)
   }
   const bytes = writer.end()
+  checkSize(bytes.length)
   const sum = checksum(keyHash, bytes)
   for (let i = 0; i < 4; i++) bytes[2 + i] = sum >>> (24 - 8 * i)
   return bytes
@@ -140,6 +150,18 @@ export function isStoredMortal(bytes: Bytes): boolean {
 }
 
 const writer = new ByteWriter()
+
+/** Before room is made for it. */
+function checkLimits(actors: number, loose: number, values: readonly DottedValue[]): void {
+  if (actors > MAX_RECORD_ACTORS) throw new RecordOverflow(`${MAX_RECORD_ACTORS} writers`)
+  if (values.length > MAX_RECORD_VALUES) throw new RecordOverflow(`${MAX_RECORD_VALUES} values`)
+  if (loose > MAX_LOOSE_DOTS) throw new RecordOverflow(`${MAX_LOOSE_DOTS} dots`)
+  checkSize(values.reduce((sum, { value }) => sum + (value?.length ?? 0), 0))
+}
+
+function checkSize(sizeBytes: number): void {
+  if (sizeBytes > MAX_RECORD_BYTES) throw new RecordOverflow(`${MAX_RECORD_BYTES} bytes`)
+}
 
 function flagsOf(values: readonly DottedValue[]): number {
   if (values.length === 0) return BARE

@@ -14,6 +14,7 @@ import type { DiskRecords } from './disk-records.ts'
 import { type DotClashes, NAMES_ANOTHER } from './dot-clashes.ts'
 import type { Committed, GroupCommit } from './group-commit.ts'
 import { recordKey } from './keys.ts'
+import type { Overfull } from './overfull.ts'
 import { type PendingWrite, PendingWrites } from './pending-writes.ts'
 import { decodeSeeded, encodeSeeded } from './record-codec.ts'
 import { includesRecord, seenUpTo } from './record-merge.ts'
@@ -25,6 +26,7 @@ export interface RecordWriterHost {
   readonly commit: Pick<GroupCommit<PendingWrite>, 'add' | 'replace' | 'join' | 'filling' | 'hasUnsynced'>
   readonly answers: Answers
   readonly clashes: DotClashes
+  readonly overfull: Overfull
   /** @throws with nothing written: OVERLOADED, UNAVAILABLE, NOT_FOUND (the keyspace was dropped) */
   admit(keyspaceId: KeyspaceId, sizeBytes: number): void
   /** @throws UNAVAILABLE when this peer does not own the partition */
@@ -103,7 +105,7 @@ export class RecordWriter {
     return before === null ? null : this.#host.disk.decode(keyHash, before)
   }
 
-  /** See `Store.merge`. */
+  /** See `Store.merge`. @throws RecordOverflow */
   merge(slot: Slot, incoming: Bytes, mintedBy: ActorId | null, done: Merged): void {
     const { keyHash, before } = slot
     const held = before !== null && equalBytes(before, incoming) && mintedBy === null ? null : this.held(slot)
@@ -112,10 +114,15 @@ export class RecordWriter {
     const seen = mintedBy === null ? 0 : seenUpTo(held.seen, mintedBy)
     const record = decodeSeeded(keyHash, incoming)
     if (includesRecord(held, record)) return this.#alreadyHeld(slot, before, done, seen)
-    if (includesRecord(record, held)) return this.enqueue(slot, record, incoming, done, seen)
+    const { overfull } = this.#host
+    if (includesRecord(record, held)) {
+      overfull.settled(slot.databaseKey)
+      return this.enqueue(slot, record, incoming, done, seen)
+    }
     const merged = mergeRecords(held, record)
+    const bytes = overfull.watched(slot.databaseKey, () => encodeSeeded(keyHash, merged))
     const isTaken = this.#host.clashes.look(held, record, mintedBy)
-    this.enqueue(slot, merged, encodeSeeded(keyHash, merged), done, isTaken ? NAMES_ANOTHER : seen)
+    this.enqueue(slot, merged, bytes, done, isTaken ? NAMES_ANOTHER : seen)
   }
 
   /**

@@ -95,7 +95,7 @@ export class Removal {
    * when it rejects or ends early: what is gone is gone.
    *
    * The actor is renewed once, before the first is gone. That is enough: as long as none of them is owned,
-   * the store takes no records of them (`Store.takeOnly`), so none is minted there under the new name. A
+   * the store takes no records of them (`Ownership`), so none is minted there under the new name. A
    * crash renews it anyway, and a clean stop keeps the new one.
    * @param areLeftOver false: one of them may be owned again, and this ends. Asked before anything is removed
    * @param dropped is told how many records of each

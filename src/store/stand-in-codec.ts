@@ -6,6 +6,7 @@
  * The checksum is over the key and everything but itself; the record has its own as well.
  */
 import type { Bytes } from '../base/bytes.ts'
+import { KvError } from '../base/error.ts'
 import { hash32 } from '../base/hash.ts'
 import { type NodeId, parseNodeId } from '../base/ids.ts'
 import { ByteReader, ByteWriter, MAX_NUMBER_BYTES, MalformedBytes } from './byte-cursor.ts'
@@ -47,7 +48,8 @@ export function decodeStandIn(keyHash: number, bytes: Bytes): StandInValue {
   try {
     return readStandIn(bytes)
   } catch (error) {
-    if (error instanceof MalformedBytes) throw new MalformedRecord(error.message)
+    // A name that is none, too.
+    if (error instanceof MalformedBytes || error instanceof KvError) throw new MalformedRecord(error.message)
     throw error
   }
 }

@@ -27,8 +27,9 @@ import { type DotClashes, NAMES_ANOTHER } from './dot-clashes.ts'
 import type { CommitOperation, Committed, GroupCommit } from './group-commit.ts'
 import { KIND, type Kind, keyspaceOf, kindRange, standInKey, userKey, withKind } from './keys.ts'
 import { type Minted, mintDot, type NewValue, putUnder } from './minting.ts'
+import type { Overfull } from './overfull.ts'
 import { PendingWrites } from './pending-writes.ts'
-import { decodeSeeded, encodeSeeded, verifyRecord } from './record-codec.ts'
+import { decodeSeeded, encodeSeeded, MalformedRecord, verifyRecord } from './record-codec.ts'
 import { includesRecord, seenUpTo } from './record-merge.ts'
 import { decodeStandIn, encodeStandIn, type StandInValue } from './stand-in-codec.ts'
 import { type Counted, type StandInCount, StandInTally } from './stand-in-tally.ts'
@@ -68,6 +69,7 @@ export interface StandInHost {
   /** @throws with nothing written: OVERLOADED, UNAVAILABLE, NOT_FOUND */
   admit(keyspaceId: KeyspaceId, sizeBytes: number): void
   readonly clashes: DotClashes
+  readonly overfull: Overfull
   readonly commit: Pick<GroupCommit<CommitOperation>, 'filling' | 'add' | 'replace'>
 }
 
@@ -181,12 +183,14 @@ export class StandIns {
     const slot = this.#slot(keyspace, partition, key, value.value?.length ?? 0)
     const held = slot.held === null ? null : this.#decoded(slot.keyHash, slot.held.record)
     const dot = mintDot(this.#actor, context, held) ?? this.#mintAnew()
-    const minted = putUnder(dot, slot.keyHash, held, context, value, this.#host.effects.clock.now())
+    const heldBytes = slot.held?.record.length ?? 0
+    const nowMs = this.#host.effects.clock.now()
+    const minted = putUnder(dot, slot.keyHash, held, heldBytes, context, value, nowMs)
     this.#keep(slot, { targets: united(slot.held, targets), record: minted.record }, done, 0)
     return minted
   }
 
-  /** As `Store.merge`, but throws what `put` throws. */
+  /** As `Store.merge`, but throws what `put` throws, and RecordOverflow. */
   merge(
     keyspace: Place,
     partition: number,
@@ -205,7 +209,9 @@ export class StandIns {
     // Written again also when it says nothing new: to be told when it is durable.
     const bytes = mergedBytes(slot, held, record, incoming)
     const isTaken = bytes === null && this.#host.clashes.look(held, record, mintedBy)
-    const merged = bytes ?? encodeSeeded(slot.keyHash, mergeRecords(held, record))
+    const place = withKind(KIND.record, slot.databaseKey)
+    const encode = (): Bytes => encodeSeeded(slot.keyHash, mergeRecords(held, record))
+    const merged = bytes ?? this.#host.overfull.watched(place, encode)
     this.#keep(slot, { targets: all, record: merged }, done, isTaken ? NAMES_ANOTHER : seen)
   }
 
@@ -330,13 +336,14 @@ export class StandIns {
     }
   }
 
-  /** Null: it cannot be read. */
+  /** Null: it is damaged. */
   #decodedEntry(databaseKey: Bytes, value: Bytes): StandInRecord | null {
     const key = userKey(databaseKey)
     try {
       const standIn = decodeStandIn(hash32(key), value)
       return { ...standIn, keyspaceId: keyspaceOf(databaseKey), key, databaseKey }
     } catch (error) {
+      if (!(error instanceof MalformedRecord)) throw error
       this.#host.effects.log.error('store.stand-in-damaged', { error })
       return null
     }
@@ -378,19 +385,23 @@ export class StandIns {
     this.#recount = tally
     let isInexact = false
     let quarantined = 0
+    const quarantinedBefore = this.#quarantined
     try {
-      await eachEntry(database, KIND.quarantinedStandIn, () => {
-        quarantined += 1
-      })
-      await eachEntry(database, KIND.standIn, (key, value) => {
-        const standIn = this.#decodedEntry(key, value)
-        if (standIn === null) isInexact = true
-        const counted = { targets: [], bytes: key.length + value.length }
-        tally.replaced(keyspaceOf(key), null, standIn === null ? counted : countedOf(standIn))
-      })
+      // Both look at what is on disk at this very moment: what comes later is counted as it comes.
+      await Promise.all([
+        eachEntry(database, KIND.quarantinedStandIn, () => {
+          quarantined += 1
+        }),
+        eachEntry(database, KIND.standIn, (key, value) => {
+          const standIn = this.#decodedEntry(key, value)
+          if (standIn === null) isInexact = true
+          const counted = { targets: [], bytes: key.length + value.length }
+          tally.replaced(keyspaceOf(key), null, standIn === null ? counted : countedOf(standIn))
+        }),
+      ])
       if (this.#recount !== tally) return // The database was opened anew, or a keyspace is gone.
       this.#tally = tally
-      this.#quarantined = quarantined
+      this.#quarantined += quarantined - quarantinedBefore
       this.#isInexact = isInexact
     } finally {
       if (this.#recount === tally) this.#recount = null
@@ -438,7 +449,7 @@ function countedOf(standIn: StandInValue & { readonly databaseKey: Bytes }): Cou
   return { targets, bytes }
 }
 
-/** As they are now. */
+/** As they are at the moment of the call. */
 async function eachEntry(
   database: Database,
   kind: Kind,
@@ -460,7 +471,8 @@ function isReadable(keyHash: number, value: Bytes): boolean {
   try {
     decodeStandIn(keyHash, value)
     return true
-  } catch {
+  } catch (error) {
+    if (!(error instanceof MalformedRecord)) throw error
     return false // What is wrong was said when it was found.
   }
 }

@@ -30,7 +30,9 @@ import { CATCH_UP_KEY, recordKey, STORE_ID_KEY } from './keys.ts'
 import { beginLife, emptyLife, keyspacesHeld, type Life, syncDatabase } from './life.ts'
 import { type Minted, mintDot, type NewValue, putUnder } from './minting.ts'
 import { Mortals } from './mortals.ts'
-import { Outage, outageError } from './outage.ts'
+import { exchangedError, Outage, outageError, outageFields } from './outage.ts'
+import { Overfull } from './overfull.ts'
+import { Ownership } from './ownership.ts'
 import { PartitionReader } from './partition-reader.ts'
 import type { PendingWrite } from './pending-writes.ts'
 import { Quarantine } from './quarantine.ts'
@@ -67,6 +69,9 @@ export class Store {
   readonly clashes: DotClashes
   readonly partitions = new PartitionReader(() => this.#opened)
   readonly removal: Removal
+  readonly ownership = new Ownership()
+  /** Keys of which this or another owner cannot take all concurrent values. */
+  readonly overfull: Overfull
   #database: Database
   /** False while the database recovers from a failed write, and after the end. */
   #isOpen = true
@@ -78,7 +83,6 @@ export class Store {
   #closed: Promise<void> | null = null
   readonly #answers: Answers
   readonly #purge: PurgeRule
-  #isOwn: (keyspaceId: KeyspaceId, partition: number) => boolean = () => true
 
   private constructor(effects: StoreEffects, database: Database, life: Life, limits: StoreLimits) {
     const { metrics, clock, random } = effects
@@ -100,10 +104,12 @@ export class Store {
     this.inventory = new Inventory(this.#inventoryHost(limits.rebuildIntervalMs))
     this.inventory.begin(database, life)
     this.clashes = new DotClashes(effects, () => [this, this.standIns])
+    this.overfull = new Overfull(clock, effects.log)
     this.#writer = new RecordWriter({
       ...{ disk: this.#disk, commit: this.#commit, answers: this.#answers, clashes: this.clashes },
+      overfull: this.overfull,
       admit: (keyspaceId, sizeBytes) => this.#admit(keyspaceId, sizeBytes),
-      checkOwn: (keyspaceId, partition) => this.#checkOwn(keyspaceId, partition),
+      checkOwn: (keyspaceId, partition) => this.ownership.check(keyspaceId, partition),
       checkTrusted: (keyHash, databaseKey) => this.#checkTrusted(keyHash, databaseKey),
       onDisk: (keyHash, databaseKey) => this.#onDisk(keyHash, databaseKey),
     })
@@ -155,13 +161,14 @@ export class Store {
     return this.#outage.why
   }
 
-  /**
-   * From now on records are taken only of partitions that this says yes to. Who writes or repairs may learn
-   * late that the ring is another one: what came to a partition after it was dropped would lie here until it
-   * is gained back, when its key may long have been purged.
-   */
-  takeOnly(isOwn: (keyspaceId: KeyspaceId, partition: number) => boolean): void {
-    this.#isOwn = isOwn
+  /** To be called now and then: notices that the directory was deleted or replaced. Does not reject. */
+  async checkPlace(): Promise<void> {
+    const database = this.#database
+    const gone = await this.#effects.storage.checkPlace().then(
+      () => null,
+      (error: Error) => error,
+    )
+    if (gone !== null && this.#isOpen && this.#database === database) this.#commit.fail(gone)
   }
 
   /** Under whose name dots are minted now. */
@@ -247,7 +254,9 @@ export class Store {
     const slot = this.#writer.slot(keyspace, partition, key, value.value?.length ?? 0)
     const held = this.#writer.held(slot)
     const dot = this.#mint(context, held)
-    const minted = putUnder(dot, slot.keyHash, held, context, value, this.#effects.clock.now())
+    const heldBytes = slot.before?.length ?? 0
+    const minted = putUnder(dot, slot.keyHash, held, heldBytes, context, value, this.#effects.clock.now())
+    this.overfull.settled(slot.databaseKey)
     this.#writer.enqueue(slot, minted.whole, minted.record, done, 0)
     return minted
   }
@@ -256,7 +265,7 @@ export class Store {
    * Merges a record from elsewhere into what is held. `incoming` must not change any more. `done` comes
    * later, once: without an error when a disk holds all that `incoming` says, with `seenUpTo`, the greatest n
    * of the actor `mintedBy` seen here before (NAMES_ANOTHER: a dot of it named another value). Errors as of
-   * `put`, and INTERNAL for bytes that are not a record of this key.
+   * `put`, INTERNAL for bytes that are not a record of this key, RecordOverflow where no record holds both.
    */
   merge(
     keyspace: KeyspacePlace,
@@ -288,7 +297,7 @@ export class Store {
     if (before === null) return this.#answers.add(() => done(null, 0))
     try {
       this.#admit(keyspace.id, record?.length ?? 0)
-      this.#checkOwn(keyspace.id, partition)
+      this.ownership.check(keyspace.id, partition)
       const slot = { sync: true, keyHash, databaseKey, pending: null, before }
       const restored: Merged = (error, seen) => {
         if (error === null) this.inventory.correct(keyspace.id, partition)
@@ -361,11 +370,9 @@ export class Store {
 
   #standInHost(): StandInHost {
     return {
-      effects: this.#effects,
+      ...{ effects: this.#effects, clashes: this.clashes, overfull: this.overfull, commit: this.#commit },
       database: () => this.#opened,
       admit: (keyspaceId, sizeBytes) => this.#admit(keyspaceId, sizeBytes),
-      clashes: this.clashes,
-      commit: this.#commit,
     }
   }
 
@@ -396,14 +403,6 @@ export class Store {
     if (!this.#isOpen) throw this.#unavailable()
     this.#checkTrusted(keyHash, databaseKey)
     return this.#disk.read(keyHash, databaseKey)
-  }
-
-  #checkOwn(keyspaceId: KeyspaceId, partition: number): void {
-    if (this.#isOwn(keyspaceId, partition)) return
-    throw new KvError(
-      'UNAVAILABLE',
-      'nothing was written: this peer does not own the key any more; try again',
-    )
   }
 
   #checkTrusted(keyHash: number, databaseKey: Bytes): void {
@@ -457,8 +456,9 @@ export class Store {
         this.#database = await storage.openDatabase()
         this.#disk.begin(this.#database)
         const life = await beginLife(storage, this.#database, random)
-        this.#storeId = life.storeId
+        if (life.storeId !== this.#storeId) throw exchangedError(storage.name)
         await this.standIns.load(this.#database)
+        await this.quarantine.load(this.#database)
         this.completeness.load(this.#database)
         this.#commit.begin(this.#database)
         this.inventory.begin(this.#database, life)
@@ -466,8 +466,9 @@ export class Store {
         this.#outage.ended()
         log.info('store.reopened', { storeId: life.storeId })
         return
-      } catch (error) {
-        log.error('store.reopen-failed', { error, retryMs: this.#outage.restMs })
+      } catch (thrown) {
+        const error = storage.explain(thrown)
+        log.error('store.reopen-failed', { ...outageFields(error), retryMs: this.#outage.restMs })
         if (!this.#isClosing) await this.#outage.rest(error)
       }
     }

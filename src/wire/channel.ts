@@ -1,10 +1,11 @@
 /**
  * Messages over one link: what is sent in one turn of the event loop leaves in one frame, and frames come
- * apart into messages again. Malformed input ends the link, never the process.
+ * apart into messages again. Malformed input ends the link, never the process; so what its receiver would
+ * have to refuse is never sent.
  */
 import type { Clock } from '../effects/clock.ts'
 import type { CloseCause, Link, LinkHandler } from '../effects/network.ts'
-import { FRAME_TARGET_BYTES, MAX_FRAME_MESSAGES, packFrame, unpackFrame } from './frame.ts'
+import { FRAME_TARGET_BYTES, MAX_FRAME_BYTES, MAX_FRAME_MESSAGES, packFrame, unpackFrame } from './frame.ts'
 import { MalformedMessage, type MessageCodec } from './schema.ts'
 
 export interface ChannelHandler<In> {
@@ -69,15 +70,27 @@ export class Channel<Out, In> implements LinkHandler {
     return this.#flushedBytes - (this.#link?.bufferedBytes ?? 0)
   }
 
-  /** @param payloadBytes about how large the message is, when it carries a value */
-  send(message: Out, payloadBytes = 0): void {
-    this.#outbox.push(this.#outgoing.encode(message))
+  /**
+   * @param payloadBytes about how large the message is, when it carries a value
+   * @returns null: it is on its way, or lost with the link. Otherwise why its receiver would have to cut the
+   * link for it; it was not sent
+   */
+  send(message: Out, payloadBytes = 0): string | null {
+    const raw = this.#encoded(message)
+    if (typeof raw === 'string') return raw
+    // Alone: what a frame can hold is known of each such message for itself.
+    if (payloadBytes >= FRAME_TARGET_BYTES && this.#link !== null) {
+      this.#flush()
+      return this.#sendFrame([raw])
+    }
+    this.#outbox.push(raw)
     this.#outboxBytes += payloadBytes + 32
     if (this.#outboxBytes >= FRAME_TARGET_BYTES || this.#outbox.length >= MAX_FRAME_MESSAGES) this.#flush()
     else if (!this.#flushing) {
       this.#flushing = true
       this.#clock.defer(this.#flushDeferred)
     }
+    return null
   }
 
   /** Ends the link once everything sent has left. */
@@ -127,13 +140,29 @@ export class Channel<Out, In> implements LinkHandler {
     this.#flush()
   }
 
+  /** A text: why its receiver would not take it. */
+  #encoded(message: Out): unknown[] | string {
+    try {
+      return this.#outgoing.encode(message)
+    } catch (error) {
+      if (!(error instanceof MalformedMessage)) throw error
+      return error.message
+    }
+  }
+
   #flush(): void {
     if (this.#outbox.length === 0 || this.#link === null) return
     const messages = this.#outbox
     this.#outbox = []
     this.#outboxBytes = 0
+    this.#sendFrame(messages)
+  }
+
+  #sendFrame(messages: unknown[][]): string | null {
     const frame = packFrame(messages)
+    if (frame.length > MAX_FRAME_BYTES) return `no frame holds its ${frame.length} bytes`
     this.#flushedBytes += frame.length
-    this.#link.send(frame)
+    this.#link?.send(frame)
+    return null
   }
 }

@@ -18,7 +18,10 @@ import {
   word,
 } from './schema.ts'
 
-/** `catchingUp`: this peer lost data, and what it has of the partition says nothing yet. */
+/**
+ * `catchingUp`: this peer lost data, and what it has of the partition says nothing yet. `overfull`: what it
+ * holds of the key and what it was sent are more than one record can hold together; or what it holds alone.
+ */
 export const REFUSALS = [
   'stale',
   'behind',
@@ -27,6 +30,7 @@ export const REFUSALS = [
   'stopping',
   'notOwner',
   'catchingUp',
+  'overfull',
 ] as const
 
 export const dataRequests = {
@@ -104,6 +108,7 @@ export const dataReplies = {
    * `outage`: why it can neither read nor write now.
    * `hintsQuarantined`: stand-in records that could not be read, or are from before a loss.
    * `purgeWaits`: why nothing has been purged for a while.
+   * `overfull`: keys with more concurrent values than a record can hold.
    */
   report: [
     69,
@@ -124,6 +129,7 @@ export const dataReplies = {
       hintsQuarantined: optional(uint()),
       purgeWaits: optional(string(1024)),
       takeover: optional(takeoverReport),
+      overfull: optional(uint()),
     },
   ],
 } as const satisfies MessageTable

@@ -27,7 +27,7 @@ export type FaultCommand =
   | { readonly fault: 'delay'; readonly between: readonly [string, string]; readonly delayMs: number }
   /** It refuses peers and clients as if it were gone. */
   | { readonly fault: 'fail'; readonly peer: string }
-  /** Ends `fail`: it finds its cluster again, and then serves. */
+  /** Ends `fail`: it finds its cluster again, compares what it holds, and then serves. */
   | { readonly fault: 'recover'; readonly peer: string }
   /** Ends everything. */
   | { readonly fault: 'heal' }

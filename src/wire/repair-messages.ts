@@ -43,7 +43,7 @@ export function digests(maxCount: number): Field<readonly Digest[]> {
       const out = new Uint8Array(values.length * DIGEST_BYTES)
       const view = new DataView(out.buffer)
       for (const [i, digest] of values.entries()) view.setBigUint64(i * DIGEST_BYTES, digest)
-      return out
+      return packed.encode(out)
     },
     decode(raw) {
       const { buffer, byteOffset, length } = packed.decode(raw)

@@ -16,7 +16,10 @@ export class MalformedMessage extends Error {
 }
 
 export interface Field<T> {
-  /** What goes onto the wire: numbers, strings, bytes, booleans, null, and arrays of these. */
+  /**
+   * What goes onto the wire: numbers, strings, bytes, booleans, null, and arrays of these.
+   * @throws MalformedMessage on what is longer than `decode` takes: its receiver would cut the link
+   */
   encode(value: T): unknown
   /** @throws MalformedMessage on anything but what `encode` gives */
   decode(raw: unknown): T
@@ -36,6 +39,7 @@ export type MessageOf<T extends MessageTable> = {
 }[keyof T & string]
 
 export interface MessageCodec<M> {
+  /** @throws MalformedMessage on what is too long for every receiver */
   encode(message: M): unknown[]
   /** @throws MalformedMessage */
   decode(raw: unknown): M
@@ -131,13 +135,11 @@ export const bool: Field<boolean> = {
 
 /** Text of at most `maxLength` UTF-16 code units. */
 export function string(maxLength: number): Field<string> {
-  return {
-    encode: (value) => value,
-    decode(raw) {
-      check(typeof raw === 'string' && raw.length <= maxLength, 'not a text of allowed length')
-      return raw
-    },
+  const checked = (raw: unknown): string => {
+    check(typeof raw === 'string' && raw.length <= maxLength, 'not a text of allowed length')
+    return raw
   }
+  return { encode: checked, decode: checked }
 }
 
 /** Text that `parse` accepts, such as an id. Any error of `parse` means malformed. */
@@ -168,11 +170,16 @@ export function word<const W extends readonly string[]>(words: W): Field<W[numbe
 
 /** Bytes, at least `minBytes`, at most `maxBytes`. A view into the frame. */
 export function bytes(maxBytes: number, minBytes = 0): Field<Bytes> {
+  const checkLength = ({ length }: Bytes): void =>
+    check(length >= minBytes && length <= maxBytes, 'bytes of a length that is not allowed')
   return {
-    encode: (value) => value,
+    encode(value) {
+      checkLength(value)
+      return value
+    },
     decode(raw) {
       check(raw instanceof Uint8Array, 'not bytes')
-      check(raw.length >= minBytes && raw.length <= maxBytes, 'bytes of a length that is not allowed')
+      checkLength(raw)
       return raw.length === 0 ? EMPTY_BYTES : raw
     },
   }
@@ -180,7 +187,10 @@ export function bytes(maxBytes: number, minBytes = 0): Field<Bytes> {
 
 export function list<T>(item: Field<T>, maxCount: number): Field<readonly T[]> {
   return {
-    encode: (values) => values.map((value) => item.encode(value)),
+    encode(values) {
+      check(values.length <= maxCount, 'not a list of allowed length')
+      return values.map((value) => item.encode(value))
+    },
     decode(raw) {
       check(Array.isArray(raw) && raw.length <= maxCount, 'not a list of allowed length')
       return raw.map((value) => item.decode(value))

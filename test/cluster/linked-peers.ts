@@ -27,6 +27,7 @@ export const NO_DAMAGE = {
   hintsQuarantined: null,
   purgeWaits: null,
   takeover: null,
+  overfull: null,
 }
 
 export class LinkedWorld {

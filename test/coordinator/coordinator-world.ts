@@ -117,6 +117,8 @@ export function makeRing(number: number, layouts: readonly NodeId[][], phase: Ph
 export interface Question {
   readonly to: NodeId
   readonly message: PeerMessage
+  /** As its link is told: what it may keep unsent is bounded. */
+  readonly payloadBytes: number
   isAnswered: boolean
 }
 
@@ -187,15 +189,12 @@ export class CoordinatorWorld {
     this.disk = parts.disk
     this.logged = parts.logged
     this.ring = makeRing(1, [[...owners]])
-    this.store.takeOnly((...place) => this.ring?.isLeftOver(SELF, ...place) !== true)
+    this.store.ownership.takeOnly((...place) => this.ring?.isLeftOver(SELF, ...place) !== true)
     const links: Pick<Links, 'to' | 'ask'> = {
       to: (to) => (this.unreachable.has(to) ? null : ({ to } as unknown as PeerLink)),
-      ask: (link, message) => {
-        this.questions.push({
-          to: (link as unknown as { to: NodeId }).to,
-          message: transported(message),
-          isAnswered: false,
-        })
+      ask: (link, message, payloadBytes) => {
+        const { to } = link as unknown as { to: NodeId }
+        this.questions.push({ to, message: transported(message), payloadBytes, isAnswered: false })
         return true
       },
     }

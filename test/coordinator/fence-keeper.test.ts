@@ -30,7 +30,11 @@ interface Fence {
   error: KvError | null
 }
 
-function complete(world: CoordinatorWorld): Fence {
+/** A fence of this peer and two members. */
+async function begun(prepare: (first: Member, second: Member) => void) {
+  const world = await CoordinatorWorld.open()
+  const members = [new Member(), new Member()] as const
+  prepare(...members)
   const fence: Fence = { era: null, error: null }
   world.keeper.complete().then(
     (era) => {
@@ -40,7 +44,7 @@ function complete(world: CoordinatorWorld): Fence {
       fence.error = error
     },
   )
-  return fence
+  return { world, members, fence }
 }
 
 /** Answers whatever is asked, for so long. */
@@ -59,10 +63,9 @@ async function serve(world: CoordinatorWorld, members: readonly Member[], turns:
 }
 
 test('an era that a member had learnt of is left, and a later one closed at once', async () => {
-  const world = await CoordinatorWorld.open()
-  const members = [new Member(), new Member()] as const
-  members[1].learns = 2
-  const fence = complete(world)
+  const { world, members, fence } = await begun((_, second) => {
+    second.learns = 2
+  })
   await serve(world, members, 12)
   assert.equal([fence.era, fence.error], [3, null])
   const asked = world.asked('fence', node(1))
@@ -75,10 +78,9 @@ test('an era that a member had learnt of is left, and a later one closed at once
 })
 
 test('when members are in every era before they are asked, none is closed', async () => {
-  const world = await CoordinatorWorld.open()
-  const members = [new Member(), new Member()] as const
-  members[0].learns = 99
-  const fence = complete(world)
+  const { world, members, fence } = await begun((first) => {
+    first.learns = 99
+  })
   await serve(world, members, 20)
   assert.match(fence.error?.message ?? '', /cannot be purged now: peer n1 is in era 3 already/)
   assert.is(fence.error?.code, 'UNAVAILABLE')
@@ -86,10 +88,9 @@ test('when members are in every era before they are asked, none is closed', asyn
 })
 
 test('older work is waited for once, in however many eras', async () => {
-  const world = await CoordinatorWorld.open()
-  const members = [new Member(), new Member()] as const
-  members[1].unfinished = 1
-  const fence = complete(world)
+  const { world, members, fence } = await begun((_, second) => {
+    second.unfinished = 1
+  })
   await serve(world, members, 3500)
   members[1].era = 7 // Somebody else's, while the work goes on.
   members[1].learns = 1

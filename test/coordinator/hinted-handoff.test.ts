@@ -1,6 +1,7 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { utf8 } from '../../src/base/bytes.ts'
+import { text, utf8 } from '../../src/base/bytes.ts'
+import { KvError } from '../../src/base/error.ts'
 import type { NodeId } from '../../src/base/ids.ts'
 import {
   CoordinatorWorld,
@@ -8,6 +9,8 @@ import {
   decoded,
   makeRing,
   nodes,
+  type Question,
+  type ReplyBody,
   refusal,
   SLOPPY,
   STORED,
@@ -194,6 +197,127 @@ test('a slow owner slows the walk down', async () => {
   assert.ok(after > 0 && after < 200, `${after} in 200 ms`)
   for (let i = 0; i < 60; i++) await delivered(true)
   assert.equal(world.keptFor(), {})
+})
+
+/** Records for n1 and others of the keys, as they say; all are down. The walks have not begun. */
+async function keepingMany(
+  keys: readonly string[],
+  target: (key: string) => NodeId = () => N1,
+  sizeBytes = 3,
+): Promise<CoordinatorWorld> {
+  const world = await CoordinatorWorld.open({ owners: nodes(1, 2, 3, 0, 4) })
+  for (const nodeId of [N1, N2, N3]) world.dead.add(nodeId)
+  const nothing = { vector: new Map(), loose: [] }
+  const value = { ...NEW, value: new Uint8Array(sizeBytes) }
+  for (const key of keys) world.store.standIns.put(SLOPPY, 0, utf8(key), [target(key)], nothing, value, noop)
+  await world.settle()
+  world.handoff.start()
+  return world
+}
+
+function noop(): void {}
+
+function keyOf({ message }: Question): string {
+  return text((message as unknown as { readonly key: Uint8Array }).key)
+}
+
+function numbered(count: number): string[] {
+  return Array.from({ length: count }, (_, i) => `k${String(i).padStart(3, '0')}`)
+}
+
+/** Whatever is asked meanwhile gets an answer within 10 ms. */
+async function answering(
+  world: CoordinatorWorld,
+  ms: number,
+  answer: (key: string) => ReplyBody,
+): Promise<void> {
+  for (let passedMs = 0; passedMs < ms; passedMs += 10) {
+    await world.pass(10)
+    for (const question of world.questions.splice(0)) world.replyTo(question, answer(keyOf(question)))
+  }
+  await world.settle()
+}
+
+test('a record that its owner cannot store does not keep those behind it from that owner', async () => {
+  const world = await keepingMany(numbered(200))
+  back(world, N1)
+  await answering(world, 5000, (key) => (key === 'k000' ? refusal('failed') : STORED))
+  assert.equal(world.keptFor(), { n1: 1 })
+  assert.ok(world.handoff.lastWalk?.failure?.includes('could not store 1 of the records'))
+  await answering(world, UNTIL_NEXT_WALK_MS, () => STORED)
+  assert.equal(world.keptFor(), {})
+})
+
+test('however many such records there are, the others get there in the end', async () => {
+  const world = await keepingMany(numbered(300))
+  back(world, N1)
+  const isLost = (key: string): boolean => key < 'k250'
+  for (let walk = 0; walk < 6; walk++) {
+    await answering(world, UNTIL_NEXT_WALK_MS, (key) => (isLost(key) ? refusal('failed') : STORED))
+  }
+  assert.equal(world.keptFor(), { n1: 250 })
+})
+
+test('an owner that can store nothing at all is not sent everything in each walk', async () => {
+  const world = await keepingMany(numbered(400))
+  back(world, N1)
+  let asked = 0
+  await answering(world, UNTIL_NEXT_WALK_MS, () => {
+    asked += 1
+    return refusal('failed')
+  })
+  assert.ok(asked >= 64 && asked <= 128, `${asked} of 400`)
+  assert.equal(world.keptFor(), { n1: 400 })
+})
+
+test('what is sent counts as unsent bytes of the link', async () => {
+  const world = await keepingMany(['k'], () => N1, 5000)
+  back(world, N1)
+  await world.pass(150)
+  assert.ok((world.questions[0]?.payloadBytes ?? 0) > 5000)
+})
+
+test('a walk that fails is over when all that it sent has come back', async () => {
+  const world = await keepingMany(['a', 'b'], (key) => (key === 'a' ? N1 : N2))
+  world.store.standIns.delivered = () => {
+    throw new KvError('OVERLOADED', 'the disk has too much to do')
+  }
+  back(world, N1, N2)
+  await world.pass(150)
+  world.reply(N1, STORED)
+  await world.settle()
+  assert.is(world.handoff.lastWalk?.endedMs, null)
+  world.reply(N2, refusal('failed'))
+  await world.settle()
+  assert.is(world.handoff.lastWalk?.failure, 'the disk has too much to do')
+})
+
+test('a walk takes its time also where it only reads, as who it is for is down', async () => {
+  const world = await keepingMany(numbered(200), (key) => (key === 'k000' ? N2 : N1), 16 * 1024)
+  back(world, N2)
+  await answering(world, 1000, () => STORED)
+  const { startedMs = 0, endedMs = 0, done } = world.handoff.lastWalk ?? {}
+  assert.is(done, 200)
+  assert.ok((endedMs ?? 0) - startedMs >= 180, `3 MiB in ${(endedMs ?? 0) - startedMs} ms`)
+})
+
+test('to an owner that has no room for a record that one is not sent again for a minute', async () => {
+  const world = await keeping()
+  back(world, N1, N2)
+  await world.pass(150)
+  world.reply(N1, refusal('overfull'))
+  world.reply(N2, STORED)
+  await world.settle()
+  assert.equal(world.keptFor(), { n1: 1, n3: 1 })
+  world.questions.length = 0
+  let seconds = 0
+  await world.pass(10 * UNTIL_NEXT_WALK_MS)
+  assert.equal(world.askedWhom('replicate'), [])
+  while (world.questions.length === 0 && seconds++ < 20) await world.pass(1000)
+  assert.equal(world.askedWhom('replicate'), [N1])
+  world.reply(N1, STORED)
+  await world.settle()
+  assert.equal(world.keptFor(), { n3: 1 })
 })
 
 test.run()

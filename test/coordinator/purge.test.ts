@@ -3,7 +3,8 @@ import * as assert from 'uvu/assert'
 import { present } from '../../src/base/assert.ts'
 import { type Bytes, text, utf8 } from '../../src/base/bytes.ts'
 import type { NodeOptions } from '../../src/node/node-options.ts'
-import { partitionOf } from '../../src/protocol/ring.ts'
+import { recordDigest } from '../../src/protocol/hash-tree.ts'
+import { createRing, partitionOf } from '../../src/protocol/ring.ts'
 import { findUnequal } from '../../src/simulator/checker/trees.ts'
 import type { SimDisk } from '../../src/simulator/sim-disk.ts'
 import { createSimulation, type SimPeer, type Simulation } from '../../src/simulator/simulation.ts'
@@ -62,6 +63,43 @@ test('a deleted key is gone from all disks once it was held for long enough, and
   assert.equal(allTraces(simulation, 'stays'), [1, 1, 1])
   await simulation.stop()
 })
+
+for (const lost of ['its disk', 'its record']) {
+  test(`what is left of a key is gone too when the one who leads loses ${lost} in between`, async () => {
+    const [simulation, peers] = await cluster(`left over, ${lost}`)
+    const kv = simulation.client()
+    await simulation.settle(kv.put('k', 'v', { w: 'all' }))
+    await simulation.settle(kv.delete('k', { w: 'all' }))
+    const areBare = () => peers.every((peer) => held(peer, 'k')?.values.length === 0)
+    assert.ok(await simulation.until(areBare, ENOUGH_MS))
+    const first = firstOwner(peers, 'k')
+    if (lost === 'its disk') {
+      first.wipe()
+      first.start()
+    } else {
+      const { store, configuration } = present(first.node, 'it runs')
+      const keyspace = present(configuration?.keyspaces[0], 'there is the default keyspace')
+      const partition = partitionOf(utf8('k'), PARTITIONS)
+      const bytes = present(store.read(keyspace.id, partition, utf8('k')), 'it is there')
+      const place = { keyspace, partition, key: utf8('k') }
+      store.mortals.erase(place, recordDigest(keyspace.id, utf8('k'), bytes), () => undefined)
+    }
+    await simulation.run(2 * ENOUGH_MS)
+    assert.equal(allTraces(simulation, 'k'), [0, 0, 0])
+    await simulation.stop()
+  })
+}
+
+/** Who leads its purge. */
+function firstOwner(peers: readonly SimPeer[], name: string): SimPeer {
+  const configuration = present(present(peers[0]?.node, 'it runs').configuration, 'it has joined')
+  const keyspace = present(configuration.keyspaces[0], 'there is the default keyspace')
+  const [first] = createRing(configuration).allOwners(keyspace, partitionOf(utf8(name), PARTITIONS))
+  return present(
+    peers.find(({ node }) => node?.nodeId === first),
+    'it is one of them',
+  )
+}
 
 test('an expired key is gone when its grace is over too', async () => {
   const [simulation] = await cluster('expired')
@@ -204,6 +242,23 @@ test('who waits for a purge for long is told in the status why, and what to do',
   c.start()
   await simulation.run(ENOUGH_MS)
   assert.equal(await told(), [])
+  await simulation.stop()
+})
+
+test('who waits for a purge that an owner never agrees to is told which owner', async () => {
+  const [simulation, [a, , c]] = await cluster('disagrees')
+  simulation.world.host(c.host).clock.jump(-3_600_000)
+  const kv = simulation.client({ peers: [a.address] })
+  await simulation.settle(kv.put('k', 'v', { w: 'all', ttlMs: 1000 }))
+  await simulation.run(ENOUGH_MS)
+  const status = await simulation.settle(present(a.node, 'it runs').service.status())
+  const warnings = status.warnings.filter((warning) => warning.includes('purged'))
+  assert.is(warnings.length, 1)
+  const behind = present(c.node, 'it runs').nodeId
+  assert.ok(
+    warnings[0]?.includes(`peer ${behind} holds something else of a key, has for less long`),
+    warnings[0],
+  )
   await simulation.stop()
 })
 

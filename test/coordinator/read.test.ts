@@ -210,18 +210,6 @@ test('a repair while the ring changes asks no more of the old owners than there 
   assert.equal(shown(told.reply), ['a2'])
 })
 
-test('answers that together are too much for one record fail the read, not the peer', async () => {
-  const many = (letter: string) => {
-    const values = Array.from({ length: 600 }, (_, i) => value(dot(letter, i + 1)))
-    return record(values)
-  }
-  const world = await CoordinatorWorld.open({ owners: nodes(1, 2, 3) })
-  const told = world.get()
-  world.reply(N1, recordReply(many('a')))
-  world.reply(N2, recordReply(many('b')))
-  assert.is(told.error?.code, 'INTERNAL')
-})
-
 test('of the reads that one owner answers one in ten compares with the others, and repairs', async () => {
   const world = await CoordinatorWorld.open()
   await world.seed(OLD)
@@ -238,6 +226,32 @@ test('of the reads that one owner answers one in ten compares with the others, a
   world.replyAll(NEW)
   await world.settle()
   assert.equal(shown(world.get({ r: 'one' }).reply), ['a2'])
+})
+
+const many = (letter: string) => record(Array.from({ length: 600 }, (_, i) => value(dot(letter, i + 1))))
+
+test('values that are too many for one record together are not shown, and nothing is changed', async () => {
+  const world = await CoordinatorWorld.open()
+  await world.seed(many('a'))
+  const told = world.get()
+  world.reply(N1, recordReply(many('b')))
+  assert.is(told.error?.code, 'CONFLICT')
+  assert.match(told.error?.message ?? '', /more concurrent values than a record can hold.*without a context/)
+  assert.equal(world.askedWhom('replicate'), [])
+  assert.is(world.onDisk()?.values.length, 600)
+  const alone = world.get({ r: 1 })
+  assert.is(alone.reply?.values.length, 600)
+})
+
+test('an owner that has no room for what a read would bring it makes the same of the read', async () => {
+  const world = await CoordinatorWorld.open()
+  await world.seed(OLD)
+  const told = world.get()
+  world.reply(N1, recordReply(OTHER))
+  world.reply(N1, refusal('overfull'))
+  world.reply(N2, refusal('overfull'))
+  await world.settle()
+  assert.is(told.error?.code, 'CONFLICT')
 })
 
 test.run()

@@ -19,6 +19,8 @@ interface Bench {
   /** What was compacted: keyspace, first partition, end. */
   readonly calls: [KeyspaceId, number, number][]
   error: KvError | null
+  /** Records of each keyspace. */
+  left: number
   /** Of each slice. */
   parts: number
   /** Parts after the first one of a slice. */
@@ -36,10 +38,11 @@ function open(): Bench {
     for (let part = 1; part < bench.parts && (await goOn()); part++) bench.compacted += 1
   }
   const ring = () => ({ partitionCount: 64 })
-  const store = { mortals: { reclaim } }
+  const counts = { of: () => ({ records: bench.left }) }
+  const store = { mortals: { reclaim }, inventory: { counts } }
   const coordination = { clock, log, ring, store } as unknown as Coordination
   const bench: Bench = {
-    ...{ sim, calls, error: null, parts: 1, compacted: 0, reclaimer: new Reclaimer(coordination) },
+    ...{ sim, calls, error: null, left: 0, parts: 1, compacted: 0, reclaimer: new Reclaimer(coordination) },
     pass: (ms) => sim.scheduler.run(sim.scheduler.nowMs + ms),
   }
   return bench
@@ -54,6 +57,28 @@ test('few records are left to the database', async () => {
   erase(bench, 999, 3)
   await bench.pass(60_000)
   assert.equal(bench.calls, [])
+  await bench.reclaimer.stop()
+})
+
+test('many are few where much more is left, until a twentieth of that went', async () => {
+  const bench = open()
+  bench.left = 60_000
+  erase(bench, 2999, 3)
+  await bench.pass(60_000)
+  assert.equal(bench.calls, [])
+  erase(bench, 1, 3)
+  await bench.pass(60_000)
+  assert.equal(bench.calls, [[ONE, 0, 4]])
+  await bench.reclaimer.stop()
+})
+
+test('many that go at once count, however many went before', async () => {
+  const bench = open()
+  bench.left = 60_000
+  bench.reclaimer.erased(ONE, 3, 999)
+  bench.reclaimer.erased(ONE, 3, 2300)
+  await bench.pass(60_000)
+  assert.equal(bench.calls, [[ONE, 0, 4]])
   await bench.reclaimer.stop()
 })
 

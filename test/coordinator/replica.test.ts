@@ -194,4 +194,15 @@ test('when the disk’s queue is full the replica says overloaded', async () => 
   assert.is(reasons.filter((reason) => reason === 'stored').length, 16_384)
 })
 
+test('a record for which there is no room beside what is held is refused as such', async () => {
+  const world = await CoordinatorWorld.open()
+  const many = (letter: string) => record(Array.from({ length: 600 }, (_, i) => value(dot(letter, i + 1))))
+  await world.seed(many('a'))
+  const { record: sent } = recordReply(many('b')) as { readonly record: Uint8Array }
+  world.serve(replicate({ record: sent }))
+  await world.settle()
+  assert.equal(world.answers, [{ type: 'refused', id: 6, reason: 'overfull', number: 1 }])
+  assert.is(world.onDisk()?.values.length, 600)
+})
+
 test.run()

@@ -270,4 +270,31 @@ test('when the configuration is refused as stale the write waits for the newer o
   assert.is(told.error, null)
 })
 
+test('an owner without room is not asked again and not stood in for; the outcome says why', async () => {
+  const world = await CoordinatorWorld.open({ owners: nodes(0, 1, 2, 3, 4) })
+  const told = world.put({ keyspace: 'sloppy', blind: true, w: 'all', value: utf8('v') })
+  await world.settle()
+  world.reply(N1, refusal('overfull'))
+  assert.is(told.error?.code, 'TIMEOUT_UNKNOWN')
+  assert.match(told.error?.message ?? '', /does not fit beside them \(write it again without a context/)
+  await world.pass(2000)
+  assert.equal(world.askedWhom('replicate'), [N1, N2])
+})
+
+test('once an owner had no room, a put without a context asks all that are up what it replaces', async () => {
+  for (const keyspace of ['default', 'newest']) {
+    const world = await CoordinatorWorld.open()
+    world.put({ keyspace, blind: true, value: utf8('v') })
+    await world.settle()
+    world.reply(N1, refusal('overfull'))
+    world.questions.length = 0
+    world.put({ keyspace, value: utf8('w') })
+    assert.equal(world.askedWhom('read'), [N1, N2])
+    world.questions.length = 0
+    world.dead.add(N2)
+    world.put({ keyspace, value: utf8('x') })
+    assert.equal(world.askedWhom('read'), [N1])
+  }
+})
+
 test.run()

@@ -3,6 +3,7 @@ import { present } from '../../src/base/assert.ts'
 import { type Bytes, text } from '../../src/base/bytes.ts'
 import type { NodeOptions } from '../../src/node/node-options.ts'
 import { findUnequal } from '../../src/simulator/checker/trees.ts'
+import type { LogEntry } from '../../src/simulator/sim-world.ts'
 import { createSimulation, type SimPeer, type Simulation } from '../../src/simulator/simulation.ts'
 import { KIND, userKey } from '../../src/store/keys.ts'
 import type { Store } from '../../src/store/store.ts'
@@ -12,8 +13,12 @@ export const PARTITIONS = 16
 export type Peers = [SimPeer, SimPeer, SimPeer]
 export type Entry = [key: Bytes, value: Bytes]
 
-export async function threePeers(seed: string, node: Partial<NodeOptions>): Promise<[Simulation, Peers]> {
-  const simulation = createSimulation({ seed, peers: 3, partitionCount: PARTITIONS, formed: true, node })
+export async function threePeers(
+  seed: string,
+  node: Partial<NodeOptions>,
+  log: (entry: LogEntry) => void = () => undefined,
+): Promise<[Simulation, Peers]> {
+  const simulation = createSimulation({ seed, peers: 3, partitionCount: PARTITIONS, formed: true, node, log })
   await simulation.start()
   return [simulation, simulation.peers as unknown as Peers]
 }

@@ -17,7 +17,7 @@ export interface Hunt {
 
 /** Of every campaign. */
 export const PEERS = 5
-export const MINUTES = 2
+export const MINUTES = 5
 const SIZE = ['--peers', String(PEERS), '--minutes', String(MINUTES)]
 const MANNER = ['--stop-at-first', '--shrink-seconds', '0']
 const MAX_QUOTED_CHARS = 500

@@ -60,7 +60,7 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'src/coordinator/hinted-handoff.ts',
-        text: 'new Set(reachable.filter((_, i) => answers[i]))',
+        text: "new Set(reachable.filter((_, i) => fates[i] === 'stored'))",
         instead: 'new Set(reachable)',
       },
     ],
@@ -200,8 +200,8 @@ export const MUTANTS: readonly Mutant[] = [
     ],
   },
   {
-    // Whoever is down owns nothing of the key: it cannot hold what the tombstone replaced.
-    name: 'a fence that asks only who is up',
+    // Who is down holds up no purge: it is not asked, and what is kept for it is not waited for.
+    name: 'a purge that leaves out who is down',
     edits: [
       {
         file: 'src/coordinator/fence-keeper.ts',
@@ -212,6 +212,14 @@ export const MUTANTS: readonly Mutant[] = [
         file: 'src/coordinator/fence-keeper.ts',
         text: '    const members = this.#members()\n',
         instead: '    const members = this.#members().filter((nodeId) => this.#with.isAlive(nodeId))\n',
+      },
+      {
+        file: 'src/coordinator/fence-member.ts',
+        text: '    const kept = Math.max(before.kept, tallyOf(store).kept)\n',
+        instead:
+          '    const counts = [...store.standIns.counts()]\n' +
+          '    const ofAlive = counts.filter(([nodeId]) => this.#with.isAlive(nodeId))\n' +
+          '    const kept = ofAlive.reduce((sum, [, { records }]) => sum + records, 0)\n',
       },
     ],
   },
@@ -344,6 +352,30 @@ export const MUTANTS: readonly Mutant[] = [
         file: 'src/cluster/votes.ts',
         text: 'this.#effects.random.id()',
         instead: 'this.#name',
+      },
+    ],
+  },
+  {
+    // A value that is to expire is as good as gone.
+    name: 'living values purged as if expired',
+    edits: [
+      {
+        file: 'src/protocol/purge.ts',
+        text: '    latestMs = Math.max(latestMs, expiresAtMs + expiryGraceMs)\n',
+        instead: '    latestMs = Math.max(latestMs, expiresAtMs === null ? 0 : expiryGraceMs)\n',
+      },
+    ],
+  },
+  {
+    // A deleted key shows nothing.
+    name: 'a delete that hides newer values',
+    edits: [
+      {
+        file: 'src/protocol/view.ts',
+        text: '  const newestFirst = ruling(record, conflicts)',
+        instead:
+          "  if (conflicts === 'lww' && record.values.some(({ value }) => value === null)) return []\n" +
+          '  const newestFirst = ruling(record, conflicts)',
       },
     ],
   },

@@ -106,6 +106,19 @@ test('a peer that recovers waits for a majority before it takes clients, and not
   assert.is(faultsOf(third).state, 'up')
 })
 
+test('a peer that recovers holds what it missed before it takes clients', async () => {
+  const { simulation, peers } = await startThree()
+  const [first, second, third] = peers
+  faultsOf(third).apply({ fault: 'fail', peer: third.address })
+  assert.ok(await simulation.until(() => upCount(first) === 1 && upCount(second) === 1, 1500))
+  await simulation.settle(simulation.client({ peers: [first.address] }).put('missed', 'v', { w: 2 }))
+  faultsOf(third).apply({ fault: 'recover', peer: third.address })
+  assert.ok(await simulation.until(() => faultsOf(third).state === 'up', 3000))
+  const client = simulation.client({ peers: [third.address], pinned: true })
+  const { values } = await simulation.settle(client.get('missed', { r: 1 }))
+  assert.is(values.length, 1)
+})
+
 test('a peer that is stopped while it recovers stops', async () => {
   const { simulation, peers } = await startThree()
   const third = peers[2]

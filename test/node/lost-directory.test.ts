@@ -1,5 +1,10 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import type { KvError } from '../../src/base/error.ts'
+import { parseAddress } from '../../src/base/ids.ts'
+import { Pauses } from '../../src/cluster/pauses.ts'
+import { Identity } from '../../src/node/identity.ts'
+import { takeVacantPlace } from '../../src/node/lost-directory.ts'
 import { NodeWorld, type TestPeer } from './node-world.ts'
 
 const test = suite('lost directory')
@@ -29,6 +34,40 @@ function write(world: NodeWorld, peer: TestPeer, keys: readonly string[], value:
 function names(count: number): string[] {
   return Array.from({ length: count }, (_, i) => `key-${i}`)
 }
+
+test('an empty peer refuses to join nobody but itself, by whatever name, and no other', async () => {
+  const world = new NodeWorld()
+  const effects = world.boot(1)
+  const identity = await world.settle(Identity.load(effects))
+  const codeOf = async (listens: string, joins: readonly string[]): Promise<string> => {
+    const listening = parseAddress(listens)
+    const address = parseAddress(listens.replace('0.0.0.0', '10.0.0.1').replace('[::]', '10.0.0.1'))
+    const place = { identity, address, listening, pauses: new Pauses(effects.clock) }
+    const join = joins.map(parseAddress)
+    const attempt = takeVacantPlace(effects, { ...place, join, isStopped: () => true })
+    return world.settle(attempt.then(String, (error: KvError) => error.code))
+  }
+  const itself: [string, string[]][] = [
+    ['127.0.0.1:7001', ['127.0.0.1:7001']],
+    ['127.0.0.1:7001', ['localhost:7001', '127.0.0.1:7001']],
+    ['[::1]:7001', ['localhost:7001']],
+    ['localhost:7001', ['127.0.0.1:7001']],
+    ['0.0.0.0:7001', ['10.0.0.1:7001']],
+    ['0.0.0.0:7001', ['localhost:7001', '127.0.0.1:7001', '0.0.0.0:7001']],
+    ['[::]:7001', ['[::1]:7001']],
+  ]
+  for (const [listens, joins] of itself) assert.is(await codeOf(listens, joins), 'INVALID_ARGUMENT', listens)
+  const others: [string, string[]][] = [
+    ['127.0.0.1:7001', ['localhost:7002']],
+    ['127.0.0.1:7001', ['localhost:7001', '127.0.0.1:7002']],
+    ['127.0.0.1:7001', ['127.0.0.2:7001']],
+    ['127.0.0.1:7001', ['[::1]:7001']],
+    ['10.0.0.1:7001', ['localhost:7001']],
+    ['0.0.0.0:7001', ['[::1]:7001']],
+    ['0.0.0.0:7001', ['10.0.0.2:7001']],
+  ]
+  for (const [listens, joins] of others) assert.is(await codeOf(listens, joins), 'UNAVAILABLE', joins.join())
+})
 
 test('a peer whose directory was wiped is the same member again, with all data', async () => {
   const { world, peers } = await cluster('wiped')

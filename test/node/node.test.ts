@@ -317,6 +317,21 @@ test('a peer that cannot get into its cluster says soon, then every ten seconds,
   assert.is(waits(), 6)
 })
 
+test('a peer whose directory is deleted while it runs says so soon, written to or not', async () => {
+  const world = new NodeWorld()
+  const { node, host } = await world.peer(1).start()
+  await world.pass(5000)
+  assert.is(node.obstacle, null)
+  host.diskFailure = (work) => (work === 'look' || work === 'open' ? { message: 'gone', kept: false } : null)
+  await world.pass(1500)
+  assert.match(node.obstacle ?? '', /can neither read nor write: its disk fails: .*gone/)
+  assert.is((await rejection(write(node.service, 'k', 'v'))).code, 'UNAVAILABLE')
+  host.diskFailure = null
+  assert.ok(await world.until(() => node.obstacle === null))
+  await world.settle(write(node.service, 'k', 'v'))
+  await world.settle(node.stop())
+})
+
 test('whatever goes wrong in a stop, the store is closed', async () => {
   const world = new NodeWorld()
   const effects = world.boot(1)

@@ -2,10 +2,13 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
   chmodSync,
+  cpSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -113,6 +116,71 @@ test('the database can be closed and opened again under one lock', async () => {
   assert.is(second.status, 'open')
   await second.close()
   await storage.close()
+})
+
+test('a directory that went away while it was open is noticed, and used again when it is back', async () => {
+  const directory = newDirectory()
+  const storage = await openLevelStorage(directory)
+  const database = await storage.openDatabase()
+  await database.put(utf8('key'), utf8('value'))
+  await storage.checkPlace()
+  renameSync(directory, `${directory}-moved`)
+  await refused(
+    storage.checkPlace(),
+    'INTERNAL',
+    /data was deleted or replaced .*: put it back as it was, or/,
+  )
+  cpSync(`${directory}-moved`, directory, { recursive: true })
+  await refused(storage.checkPlace(), 'INTERNAL', /deleted or replaced/)
+  await refused(storage.writeFile('identity', utf8('me')), 'INTERNAL', /deleted or replaced/)
+  await refused(storage.removeFile('marker'), 'INTERNAL', /deleted or replaced/)
+  await database.close()
+  await refused(storage.openDatabase(), 'INTERNAL', /deleted or replaced/)
+  rmSync(directory, { recursive: true })
+  renameSync(`${directory}-moved`, directory)
+  await storage.checkPlace()
+  const again = await storage.openDatabase()
+  assert.is(text(again.getSync(utf8('key')) ?? utf8('')), 'value')
+  await again.close()
+  await storage.close()
+})
+
+test('no new database is made where one was deleted while it was open, and nothing else is', async () => {
+  for (const [what, left] of [
+    ['.', []],
+    ['database', ['format', 'holder.pid', 'lock']],
+  ] as const) {
+    const directory = newDirectory()
+    const storage = await openLevelStorage(directory)
+    const database = await storage.openDatabase()
+    for (const name of what === '.' ? readdirSync(directory) : [what])
+      rmSync(join(directory, name), { recursive: true })
+    await refused(storage.checkPlace(), 'INTERNAL', /deleted or replaced/)
+    await database.close()
+    await refused(storage.openDatabase(), 'INTERNAL', /deleted or replaced/)
+    if (what === '.') await refused(storage.writeFile('votes', utf8('v')), 'INTERNAL', /deleted or replaced/)
+    assert.equal(readdirSync(directory).sort(), left)
+    await storage.close()
+  }
+})
+
+test('a store whose directory was deleted takes no more writes, and says what to do', async () => {
+  const directory = newDirectory()
+  const storage = await openLevelStorage(directory)
+  const clock = createSystemClock()
+  const random = createSystemRandom()
+  const metrics = createSystemMetrics()
+  const log = await createLog({ level: 'silent' })
+  const store = await Store.open({ storage, clock, random, metrics, log })
+  await store.checkPlace()
+  assert.is(store.outage, null)
+  rmSync(directory, { recursive: true })
+  await store.checkPlace()
+  assert.match(store.outage ?? '', /^its disk fails: .* was deleted or replaced while this peer ran: put it/)
+  await store.checkPlace()
+  await store.close()
+  await storage.close()
+  assert.not(existsSync(directory))
 })
 
 test('a second storage on a directory is refused, also under another name of it', async () => {

@@ -212,7 +212,6 @@ async function main(): Promise<number> {
       if (!finished.has(String(seed))) seeds.push(seed)
     let stopped = false
     const runOne = async (seed: number): Promise<void> => {
-      if (stopped) return
       const result = await pool.perform({
         type: 'run',
         seed,
@@ -240,7 +239,10 @@ async function main(): Promise<number> {
       })
       if (shrunk.type === 'shrunk') showShrunk(settings, report, shrunk.keep, shrunk.isMinimal)
     }
-    await Promise.all(seeds.map(runOne))
+    const runSome = async (): Promise<void> => {
+      for (let seed = seeds.shift(); seed !== undefined && !stopped; seed = seeds.shift()) await runOne(seed)
+    }
+    await Promise.all(Array.from({ length: settings.jobs }, runSome))
   } finally {
     pool.close()
     worker.remove()

@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert'
 import { utf8 } from '../../src/base/bytes.ts'
 import type { ActorId, KeyspaceId } from '../../src/base/ids.ts'
 import { parseActorId } from '../../src/base/ids.ts'
-import { EMPTY_DOTS } from '../../src/protocol/dvv.ts'
+import { covers, EMPTY_DOTS } from '../../src/protocol/dvv.ts'
 import type { Dot, DotSet, DottedValue } from '../../src/protocol/record.ts'
 import { createDotLedger } from '../../src/simulator/checker/dot-ledger.ts'
 import type { StoredRecord } from '../../src/simulator/checker/stored-record.ts'
@@ -58,9 +58,15 @@ export function bare(n: number): StoredRecord {
 /** A little history on one key, told step by step; every write's value is on a disk under the dots named. */
 export class Story {
   readonly ledger = createDotLedger()
-  /** What nobody needs to know of the key any more. */
+  /** What nobody needs to know of the key any more; all its values went in purges. */
   purged: DotSet = EMPTY_DOTS
-  readonly checker = createVisibilityChecker(this.ledger, () => this.purged)
+  /** Of its deletes, whose dots' numbers are their timestamps. */
+  newestMortal = 0
+  readonly checker = createVisibilityChecker(this.ledger, {
+    purged: () => this.purged,
+    isStripped: (_, at) => covers(this.purged, at),
+    newestMortal: () => this.newestMortal,
+  })
   readonly #keyspace: KeyspaceFacts
   #nowMs = 0
 
@@ -86,7 +92,10 @@ export class Story {
       reply: null,
       disksTold: w,
     }
-    for (const each of dots) this.ledger.record('host', stored(each, value))
+    for (const each of dots) {
+      this.ledger.record('host', stored(each, value))
+      if (value === null) this.newestMortal = Math.max(this.newestMortal, each.n)
+    }
     this.checker.writeStarted?.(write)
     return write
   }

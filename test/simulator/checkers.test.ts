@@ -141,6 +141,15 @@ test('2: lww may show a newer value instead, not an older one', () => {
   violates(() => story.read(['old'], upTo(2)), 2, /lacks put of new/)
 })
 
+test('2: lww may show nothing beneath a delete that is newer, and only then', () => {
+  const story = new Story(LWW)
+  story.put(null, dot(1), only(dot(1)), EMPTY_DOTS)
+  story.put('new', dot(2), only(dot(2)), EMPTY_DOTS)
+  violates(() => story.read([], upTo(2)), 2, /lacks put of new/)
+  story.put(null, dot(3), only(dot(3)), EMPTY_DOTS)
+  story.read([], upTo(3))
+})
+
 // Campaign seeds 7, 10 and 14: the clocks of the delete, and of the put that it hid, were far ahead.
 test('2: lww may show an older value once a purge took the newer one and what hid it', () => {
   const story = new Story(LWW)

@@ -18,8 +18,8 @@ const RECORD = { isStandIn: false, isPutAside: false }
 /** Disks a and b hold a tombstone, and had a value before. */
 function purging(conflicts: Conflicts = 'siblings') {
   const dots = createDotLedger()
-  const [nowMs, of] = [() => 1_000_000, () => conflicts]
-  const checker = createPurgeChecker(dots, nowMs, of)
+  const clocks = { now: () => 1_000_000, greatestWallMs: () => 1_000_000 }
+  const checker = createPurgeChecker(dots, clocks, () => conflicts)
   const write = (host: string, what: StoredRecord): void => {
     dots.record(host, what)
     checker.written(host, K, what)
@@ -35,19 +35,27 @@ function purging(conflicts: Conflicts = 'siblings') {
   return { checker, write, forget }
 }
 
-/** A disk that had x under the first dot of `k`, and then holds y under the second. */
+/** What an owner tells of its first put of a key: all that its actor minted for it. */
+const Y: DotSet = { vector: new Map([[OTHER, 1]]), loose: [] }
+
+/** A disk that had x under the first dot of `k`, and then holds y in its place, under another actor's. */
 function departing(context: DotSet | null, outcome: WriteOperation['outcome'], isPurged = false) {
   const place = 'siblings/k'
+  const story = new Story()
   const checker = createDepartureChecker(
-    () => (isPurged ? upTo(1) : EMPTY_DOTS),
+    story.ledger,
+    () => isPurged,
     () => 1000,
   )
-  const write = new Story().begin('y', [dot(2)], context)
+  const write = story.begin('y', [], context)
   checker.writeStarted?.(write)
   write.outcome = outcome
-  write.reply = outcome === 'ok' ? unionDotSets(context ?? EMPTY_DOTS, only(dot(2))) : null
+  write.reply = outcome === 'ok' ? unionDotSets(context ?? EMPTY_DOTS, Y) : null
+  const y = stored(dot(1, OTHER), 'y')
+  const after = { ...y, record: { ...y.record, seen: unionDotSets(upTo(1), Y) } }
+  story.ledger.record('a', after)
   checker.durable('a', place, stored(dot(1), 'x', { expiresAtMs: 1 }))
-  checker.durable('a', place, stored(dot(2), 'y'))
+  checker.durable('a', place, after)
   return { checker, write }
 }
 
@@ -55,6 +63,7 @@ test('2: a value that leaves a record though nothing replaced it is found, expir
   const judged = (...of: Parameters<typeof departing>) => departing(...of).checker.judge()
   violates(() => judged(EMPTY_DOTS, 'ok'), 2, /a value that was to expire .* and no write replaced it/)
   violates(() => judged(null, 'nothing'), 2, /no write replaced it/)
+  violates(() => judged(null, 'ok'), 2, /no write replaced it/)
   judged(upTo(1), 'ok')
   judged(null, 'unknown')
   judged(EMPTY_DOTS, 'ok', true)
@@ -62,7 +71,8 @@ test('2: a value that leaves a record though nothing replaced it is found, expir
 
 test('2: a write may be stored once more under another name, in place of itself', () => {
   const checker = createDepartureChecker(
-    () => EMPTY_DOTS,
+    createDotLedger(),
+    () => false,
     () => 1000,
   )
   const again = stored(dot(1, OTHER), 'x')
@@ -76,8 +86,16 @@ test('2: while a write is under way that may have replaced what left a record, t
   const { checker, write } = departing(null, 'pending')
   checker.judge()
   write.outcome = 'ok'
-  write.reply = only(dot(2))
+  write.reply = Y
   violates(() => checker.judge(), 2, /no write replaced it/)
+})
+
+test('2: a write without a context that was sent again does not know what its first try replaced', () => {
+  const { checker, write } = departing(null, 'pending')
+  checker.judge()
+  write.outcome = 'ok'
+  write.reply = only(dot(1, OTHER))
+  checker.judge()
 })
 
 test('3: a purge in both steps is fine, and what is new may be written over what is left of one', () => {
@@ -97,12 +115,12 @@ test('3: a value that is purged alive, or is forgotten with its record, is found
   violates(() => forget('b'), 3, /forgets siblings\/k, which has values/)
 })
 
-test('3: a value may be purged when it has expired, whatever the clocks say', () => {
+test("3: a value may be purged when it has expired by its host's clock", () => {
   const { checker, write } = purging()
-  for (const host of ['a', 'b']) write(host, stored(dot(3), 'y', { expiresAtMs: 1_600_000 }))
+  for (const host of ['a', 'b']) write(host, stored(dot(3), 'y', { expiresAtMs: 1_000_000 }))
   for (const host of ['a', 'b']) write(host, bare(3))
   assert.is(checker.counts.expired, 2)
-  write('b', stored(dot(4), 'z', { expiresAtMs: 1_800_000 }))
+  write('b', stored(dot(4), 'z', { expiresAtMs: 1_000_001 }))
   violates(() => write('b', bare(4)), 3, /which is alive/)
 })
 

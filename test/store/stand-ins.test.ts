@@ -7,7 +7,7 @@ import { hash32 } from '../../src/base/hash.ts'
 import { type ActorId, type KeyspaceId, type NodeId, parseNodeId } from '../../src/base/ids.ts'
 import { EMPTY_DOTS, includesDotSet } from '../../src/protocol/dvv.ts'
 import type { DotSet, KeyRecord } from '../../src/protocol/record.ts'
-import { decodeRecord, encodeRecord } from '../../src/store/record-codec.ts'
+import { decodeRecord, encodeRecord, MalformedRecord } from '../../src/store/record-codec.ts'
 import type { KeyspacePlace } from '../../src/store/slot.ts'
 import { decodeStandIn, encodeStandIn } from '../../src/store/stand-in-codec.ts'
 import type { StandInRecord, StandInSlice } from '../../src/store/stand-ins.ts'
@@ -240,6 +240,33 @@ test('one that cannot be read goes into quarantine, and counts until it is there
   world.crash()
   const again = await world.open()
   assert.equal([again.standIns.total.records, again.standIns.quarantined], [3, 1])
+})
+
+test('what else goes wrong while one is read damages it not', async () => {
+  const world = new World('no memory')
+  const store = await world.open()
+  put(store, 'a', { targets: [A] })
+  await world.settle()
+  const { databaseKey, targets, record } = await only(world, store)
+  const sound = encodeStandIn(hash32(KEY), { targets, record })
+  const subarray = (): never => {
+    throw new RangeError('Array buffer allocation failed')
+  }
+  world.disk.rot(databaseKey, Object.defineProperty(sound.slice(), 'subarray', { value: subarray }))
+  const error = await world.result(store.standIns.slice(null, 10, 1e6).catch((thrown: KvError) => thrown))
+  assert.is((error as KvError).code, 'UNAVAILABLE')
+  await world.settle()
+  assert.equal([store.standIns.quarantined, store.standIns.isInexact], [0, false])
+  world.disk.rot(databaseKey, sound)
+  assert.equal((await only(world, store)).targets, [A])
+})
+
+test('one that names nobody is as good as damaged', () => {
+  const bytes = encodeStandIn(hash32(KEY), { targets: ['no name!' as NodeId], record: utf8('r') })
+  assert.throws(
+    () => decodeStandIn(hash32(KEY), bytes),
+    (error: unknown) => error instanceof MalformedRecord,
+  )
 })
 
 test('one that was damaged while its peer was away counts until it is in quarantine', async () => {

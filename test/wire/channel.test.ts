@@ -3,7 +3,13 @@ import * as assert from 'uvu/assert'
 import type { Clock } from '../../src/effects/clock.ts'
 import type { CloseCause, Link, LinkHandler } from '../../src/effects/network.ts'
 import { Channel, type ChannelHandler } from '../../src/wire/channel.ts'
-import { FRAME_TARGET_BYTES, MAX_FRAME_MESSAGES, packFrame, unpackFrame } from '../../src/wire/frame.ts'
+import {
+  FRAME_TARGET_BYTES,
+  MAX_FRAME_BYTES,
+  MAX_FRAME_MESSAGES,
+  packFrame,
+  unpackFrame,
+} from '../../src/wire/frame.ts'
 import { bytes, createMessageCodec, MalformedMessage, type MessageOf, uint } from '../../src/wire/schema.ts'
 
 const test = suite('channel')
@@ -137,6 +143,47 @@ test('no frame has more messages than a receiver takes', () => {
     MAX_FRAME_MESSAGES + 5,
   )
   assert.ok(link.frames.length >= 2)
+})
+
+test('what its receiver would refuse is not sent, and the link goes on', () => {
+  const { channel, clock, link } = connected()
+  const tooLong = new Uint8Array(4 * FRAME_TARGET_BYTES + 1)
+  assert.match(
+    channel.send({ type: 'load', data: tooLong }, tooLong.length) ?? '',
+    'length that is not allowed',
+  )
+  assert.is(channel.send(note(1)), null)
+  clock.endTurn()
+  assert.equal(framesOf(link), [[[1, 1]]])
+  assert.equal(link.events, ['send'])
+})
+
+test('what no frame holds is not sent, and what was sent before it is', () => {
+  const wide = createMessageCodec({ load: [2, { data: bytes(2 * MAX_FRAME_BYTES) }] })
+  const link = new RecordedLink()
+  const handler = { opened() {}, received() {}, closed() {} }
+  const channel = new Channel(wide, wide, new TurnClock(), handler)
+  channel.attach(link)
+  channel.send({ type: 'load', data: Uint8Array.of(1) }, 1)
+  const data = new Uint8Array(MAX_FRAME_BYTES)
+  assert.match(channel.send({ type: 'load', data }, data.length) ?? '', 'no frame holds')
+  assert.equal(
+    framesOf(link).map((messages) => messages.length),
+    [1],
+  )
+})
+
+test('a large message shares its frame with no other', () => {
+  const { channel, clock, link } = connected()
+  channel.send(note(1))
+  const data = new Uint8Array(FRAME_TARGET_BYTES)
+  assert.is(channel.send({ type: 'load', data }, data.length), null)
+  channel.send(note(2))
+  clock.endTurn()
+  assert.equal(
+    framesOf(link).map((messages) => messages.length),
+    [1, 1, 1],
+  )
 })
 
 test('what waits counts as buffered, beside what the link holds', () => {

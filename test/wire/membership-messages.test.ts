@@ -97,18 +97,24 @@ wire('what is out of range is malformed: states, accusers, waits, ids, lengths',
   const gossip = (change: object): unknown[] => {
     return codec.encode({ type: 'gossip', configuration: 0, updates: [{ ...sound, ...change }] })
   }
+  const [tag, configuration, [update]] = gossip({}) as [number, number, [unknown[]]]
+  /** As only a stranger sends it: some fields of the one update are other ones. */
+  const forged = (...change: [place: number, field: unknown]): unknown[] => {
+    return [tag, configuration, [update.with(...change)]]
+  }
   codec.decode(gossip({}))
-  const four = ['a', 'b', 'c', 'd']
+  codec.decode(forged(6, ['z', 1, '1']))
+  codec.decode(forged(7, ['a', 'b', 'c']))
   const broken = [
     gossip({ state: 'risen' }),
-    gossip({ accusers: four }),
+    forged(7, ['a', 'b', 'c', 'd']),
     gossip({ generation: -1 }),
     gossip({ incarnation: 0.5 }),
     gossip({ nodeId: '' }),
     gossip({ address: 'nowhere' }),
-    gossip({ meta: { zone: 'z'.repeat(65), weight: 1, version: '1' } }),
+    forged(6, ['z'.repeat(65), 1, '1']),
     gossip({ meta: { zone: '', weight: 1001, version: '1' } }),
-    codec.encode({ type: 'gossip', configuration: 0, updates: Array.from({ length: 257 }, () => sound) }),
+    [tag, configuration, Array.from({ length: 257 }, () => update)],
     codec.encode({ type: 'nack', seq: 2 ** 32, refused: false }),
     [12, 1, 'a', 1, '127.0.0.1:1', 60_001],
     [16, 0, true, Array.from({ length: 4098 }, () => [])],

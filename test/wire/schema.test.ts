@@ -197,4 +197,52 @@ function isMalformed(error: unknown): boolean {
   return error instanceof MalformedMessage
 }
 
+test('what is too long for its receiver is refused by its sender, and nothing else is', () => {
+  const sent = fc.record({
+    name: fc.string({ maxLength: 8 }),
+    data: fc.uint8Array({ maxLength: 6 }),
+    many: fc.array(fc.string({ maxLength: 4 }), { maxLength: 5 }),
+    maybe: fc.option(fc.string({ maxLength: 5 })),
+    inner: fc.string({ maxLength: 4 }).map((a) => ({ a })),
+  })
+  const shape = {
+    ...{ name: string(5), data: bytes(4, 1), many: list(string(3), 3) },
+    ...{ maybe: optional(string(3)), inner: struct({ a: string(3) }) },
+  }
+  const small = createMessageCodec({ m: [1, shape] })
+  let taken = 0
+  fc.assert(
+    fc.property(sent, (fields) => {
+      const message = { type: 'm', ...fields } as const
+      const accepted = isTaken(() => small.encode(message))
+      const raw = [1, ...Object.keys(shape).map((name) => wireForm(fields[name as keyof typeof fields]))]
+      assert.is(
+        accepted,
+        isTaken(() => small.decode(raw)),
+      )
+      if (!accepted) return
+      taken += 1
+      assert.equal(small.decode(small.encode(message)), message)
+    }),
+    { numRuns: 2000 },
+  )
+  assert.ok(taken > 0)
+})
+
+function isTaken(run: () => unknown): boolean {
+  try {
+    run()
+    return true
+  } catch (error) {
+    if (!(error instanceof MalformedMessage)) throw error
+    return false
+  }
+}
+
+/** Of a field of the message above: a structure is an array of its fields, all others go as they are. */
+function wireForm(field: unknown): unknown {
+  const isStructure = typeof field === 'object' && field !== null && 'a' in field
+  return isStructure ? [field.a] : field
+}
+
 test.run()

@@ -14,7 +14,7 @@ export default class Repair extends CtlCommand {
   static override flags = {
     keyspace: Flags.string({ description: 'only this keyspace; otherwise all', helpValue: 'NAME' }),
     'accept-loss': Flags.boolean({
-      description: 'peers that lost data give up what only peers that are down may have; it cannot be undone',
+      description: 'peers that lost data give up what nobody is left to be asked about; it cannot be undone',
       default: false,
     }),
     wait: Flags.boolean({ description: 'stay until the round has ended', default: true, allowNo: true }),

@@ -1,9 +1,8 @@
 /** Everything that a peer with `--enable-faults` has and others do not, put together. */
-import type { NodeId } from '../../base/ids.ts'
 import type { Effects } from '../../effects/effects.ts'
 import type { Network } from '../../effects/network.ts'
 import type { PeerPlace } from '../../wire/faults.ts'
-import { FaultRecovery } from './fault-recovery.ts'
+import { FaultRecovery, type RecoveryHost } from './fault-recovery.ts'
 import { FaultyNetwork } from './faulty-network.ts'
 import { PeerFaults } from './peer-faults.ts'
 
@@ -15,13 +14,8 @@ export interface SimulatedFailures {
 }
 
 /** What is asked of the peer. Both places may throw UNAVAILABLE before it has read its disk. */
-export interface FailuresHost {
+export interface FailuresHost extends RecoveryHost {
   self(): PeerPlace
-  /** The other members. */
-  others(): readonly PeerPlace[]
-  isAlive(nodeId: NodeId): boolean
-  /** Since when nothing was heard of it. */
-  heartbeatAgeMs(nodeId: NodeId): number
 }
 
 /** @param effects those of the real world */

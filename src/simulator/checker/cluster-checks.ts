@@ -9,7 +9,7 @@ import { createRing, type Ring } from '../../protocol/ring.ts'
 import { decidedIn } from '../change-watch.ts'
 import type { DiskLedger } from '../data-loss.ts'
 import { type HistoryObserver, type KeyspaceFacts, keyspaceNameOf, type Place, placeOf } from '../history.ts'
-import { EPOCH_MS } from '../sim-clock.ts'
+import type { HostClock } from '../sim-clock.ts'
 import type { SimOperation } from '../sim-database.ts'
 import type { FrameEntry, WorldObserver } from '../sim-world.ts'
 import type { Simulation } from '../simulation.ts'
@@ -82,11 +82,18 @@ class Checks implements ClusterChecks {
   readonly votes = createVotesChecker()
   readonly purges: PurgeChecker = createPurgeChecker(
     this.dots,
-    () => this.#nowMs,
+    {
+      now: () => this.#simulation?.nowMs ?? 0,
+      greatestWallMs: (host, sinceMs) => this.#clockOf(host).greatestWallMs(sinceMs),
+    },
     (place) => present(this.#conflicts.get(keyspaceNameOf(place)), 'the keyspace of a record is known'),
   )
   readonly #durability = createDurabilityChecker(this.purges.purged)
-  readonly #departures = createDepartureChecker(this.purges.purged, () => this.#simulation?.nowMs ?? 0)
+  readonly #departures = createDepartureChecker(
+    this.dots,
+    this.purges.isStripped,
+    () => this.#simulation?.nowMs ?? 0,
+  )
   readonly #hosts = new Map<NodeId, string>()
   readonly #handOvers = createHandOverChecker((nodeId) => this.#hosts.get(nodeId) ?? null)
   readonly #names = new Map<number, string>()
@@ -127,7 +134,7 @@ class Checks implements ClusterChecks {
   readonly history: readonly HistoryObserver[] = [
     this.#quorums,
     this.#durability,
-    createVisibilityChecker(this.dots, this.purges.purged),
+    createVisibilityChecker(this.dots, this.purges),
     createSessionChecker(this.purges.purged),
     this.purges,
     this.#departures,
@@ -299,9 +306,8 @@ class Checks implements ClusterChecks {
     return batch
   }
 
-  /** Wall-clock ms, about. */
-  get #nowMs(): number {
-    return EPOCH_MS + (this.#simulation?.nowMs ?? 0)
+  #clockOf(host: string): HostClock {
+    return present(this.#simulation, 'it is watched').world.host(host).clock
   }
 
   #forget(host: string): void {

@@ -9,8 +9,10 @@
  */
 import type { ActorId } from '../../base/ids.ts'
 import { covers } from '../../protocol/dvv.ts'
-import type { Dot, DotSet, DottedValue } from '../../protocol/record.ts'
+import type { Dot, DottedValue } from '../../protocol/record.ts'
 import { type HistoryObserver, type Place, placeOf, type WriteOperation } from '../history.ts'
+import type { DotLedger } from './dot-ledger.ts'
+import { mayHaveReplaced } from './replacement.ts'
 import type { StoredRecord } from './stored-record.ts'
 import { Violation } from './violation.ts'
 
@@ -38,9 +40,10 @@ interface HostRecords {
   readonly kept: Map<Place, readonly DottedValue[]>
 }
 
-/** @param purged what nobody needs to know any more of a key. @param now virtual ms */
+/** @param isStripped a value that went in a purge. @param now virtual ms */
 export function createDepartureChecker(
-  purged: (place: Place) => DotSet,
+  ledger: DotLedger,
+  isStripped: (place: Place, dot: Dot) => boolean,
   now: () => number,
 ): DepartureChecker {
   const writes = new Map<Place, WriteOperation[]>()
@@ -63,14 +66,15 @@ export function createDepartureChecker(
 
   /** Whether it was right; null: not known yet. The newest writes are the likeliest to have replaced it. */
   const verdict = ({ place, value, atMs }: Departure): boolean | null => {
-    if (covers(purged(place), value.dot)) return true
+    if (isStripped(place, value.dot)) return true
     const ofKey = writes.get(place) ?? []
     let mayChange = false
     for (let i = ofKey.length - 1; i >= 0; i--) {
       const write = ofKey[i] as WriteOperation
       if (write.startMs > atMs) continue
-      if (mayHaveReplaced(write, value.dot)) return true
-      if (write.outcome === 'pending') mayChange = true
+      const isOpen = write.outcome === 'pending' && write.context === null
+      if (!isOpen && mayHaveReplaced(write, [value.dot], ledger)) return true
+      mayChange ||= isOpen
     }
     return mayChange ? null : false
   }
@@ -119,13 +123,6 @@ export function createDepartureChecker(
 /** The same write: a coordinator that has to change its name stores it once more, in place of its first. */
 function isTwin(a: DottedValue, b: DottedValue): boolean {
   return (a.dot.n === b.dot.n && a.dot.actor === b.dot.actor) || a.writeId === b.writeId
-}
-
-function mayHaveReplaced({ outcome, context, reply }: WriteOperation, dot: Dot): boolean {
-  if (outcome === 'nothing') return false
-  if (context !== null) return covers(context, dot)
-  if (outcome === 'ok' && reply !== null) return covers(reply, dot)
-  return outcome === 'unknown'
 }
 
 function describe({ host, place, value, atMs }: Departure): string {

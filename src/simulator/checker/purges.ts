@@ -1,11 +1,12 @@
 /**
  * Invariant 3: a purged key never returns.
  *
- * Of each record that loses its last values, as a disk is handed it: these were tombstones or had expired (in
- * a `lww` keyspace: the newest one, which hides the others), and no disk anywhere, of a peer that is down or
- * of one that stands in included, holds a value that they had replaced, or one that was hidden without having
- * seen what hides it. Of each that is gone for good from a disk: none of its values is ever handed to any
- * disk again, none is read, and the disk is not given the record back without something new in it.
+ * Of each record that loses its last values, as a disk is handed it: these were tombstones or had expired, by
+ * what its host's clock has shown (in a `lww` keyspace: the newest one, which hides the others), and no disk
+ * anywhere, of a peer that is down or of one that stands in included, holds a value that they had replaced,
+ * or one that was hidden without having seen what hides it. Of each that is gone for good from a disk: none
+ * of its values is ever handed to any disk again, none is read, and the disk is not given the record back
+ * without something new in it.
  *
  * A disk that was wiped, or exchanged for a copy from the past, is taken for empty: nothing on it may be
  * believed, so it is in nobody's way when a key is purged, and what it had let go of must not come back to it
@@ -13,7 +14,7 @@
  */
 import type { Conflicts } from '../../protocol/configuration.ts'
 import { compareDots, covers, EMPTY_DOTS, includesDotSet, unionDotSets } from '../../protocol/dvv.ts'
-import type { DotSet, DottedValue, KeyRecord } from '../../protocol/record.ts'
+import type { Dot, DotSet, DottedValue, KeyRecord } from '../../protocol/record.ts'
 import { type HistoryObserver, type Place, placeOf, type ReadOperation } from '../history.ts'
 import type { DotLedger } from './dot-ledger.ts'
 import type { RemovedKey, StoredRecord } from './stored-record.ts'
@@ -49,33 +50,48 @@ export interface PurgeChecker extends HistoryObserver {
   replaced(host: string): void
   /** What nobody needs to know any more of a key. */
   purged(place: Place): DotSet
+  /** A value that some record held when it lost all of them. */
+  isStripped(place: Place, dot: Dot): boolean
+  /** The greatest timestamp of what may hide other values of a key and not be shown itself; 0: none was. */
+  newestMortal(place: Place): number
 }
+
+/** What other checkers have to know of purges. */
+export type PurgeFacts = Pick<PurgeChecker, 'purged' | 'isStripped' | 'newestMortal'>
 
 type Records = Map<string, Map<Place, KeyRecord>>
 
-/** Past this nobody's clock may still be before a value's expiry: they differ by that much at most. */
-const CLOCK_ERROR_MS = 700_000
+export interface Clocks {
+  /** Virtual ms. */
+  now(): number
+  /** The greatest wall-clock ms that a host has shown since a virtual moment. */
+  greatestWallMs(host: string, sinceMs: number): number
+}
 
-/** @param now wall-clock ms, about @param conflictsOf of a key's keyspace */
+/** @param conflictsOf of a key's keyspace */
 export function createPurgeChecker(
   ledger: DotLedger,
-  now: () => number,
+  clocks: Clocks,
   conflictsOf: (place: Place) => Conflicts,
 ): PurgeChecker {
-  return new Purges(ledger, now, conflictsOf)
+  return new Purges(ledger, clocks, conflictsOf)
 }
 
 class Purges implements PurgeChecker {
   readonly counts: PurgeCounts = { stripped: 0, erased: 0, expired: 0, hidden: 0 }
   readonly #ledger: DotLedger
-  readonly #now: () => number
+  readonly #clocks: Clocks
   readonly #conflictsOf: (place: Place) => Conflicts
   /** What each disk was handed last, as an owner. */
   readonly #newest: Records = new Map()
   /** What each disk holds through any crash. */
   readonly #owned: Records = new Map()
   readonly #kept: Records = new Map()
+  /** Since when (virtual ms) a disk's newest record has the values that it has, of those that expire. */
+  readonly #sinceMs = new Map<string, Map<Place, number>>()
   readonly #purged = new Map<Place, DotSet>()
+  readonly #stripped = new Map<Place, Set<string>>()
+  readonly #newestMortal = new Map<Place, number>()
   /** Of these keys a disk let go for good. */
   readonly #gone = new Map<Place, DotSet>()
   readonly #goneFrom = new Map<string, Map<Place, DotSet>>()
@@ -83,13 +99,18 @@ class Purges implements PurgeChecker {
   readonly #reset = new Map<string, Set<Place>>()
   readonly #bounds = new Map<ReadOperation, DotSet>()
 
-  constructor(ledger: DotLedger, now: () => number, conflictsOf: (place: Place) => Conflicts) {
+  constructor(ledger: DotLedger, clocks: Clocks, conflictsOf: (place: Place) => Conflicts) {
     this.#ledger = ledger
-    this.#now = now
+    this.#clocks = clocks
     this.#conflictsOf = conflictsOf
   }
 
   readonly purged = (place: Place): DotSet => this.#purged.get(place) ?? EMPTY_DOTS
+
+  readonly isStripped = (place: Place, dot: Dot): boolean =>
+    this.#stripped.get(place)?.has(dotName(dot)) === true
+
+  readonly newestMortal = (place: Place): number => this.#newestMortal.get(place) ?? 0
 
   written(host: string, place: Place, { record, isStandIn }: StoredRecord): void {
     const past = this.#gone.get(place)
@@ -97,6 +118,10 @@ class Purges implements PurgeChecker {
     if (returned !== undefined) {
       const how = isStandIn ? 'is to keep for others' : 'is to hold'
       throw new Violation(3, `${host} ${how} ${nameOf(returned)} of ${place}, which was purged`)
+    }
+    for (const { value, expiresAtMs, timestamp } of record.values) {
+      const isMortal = value === null || expiresAtMs !== null
+      if (isMortal && timestamp > this.newestMortal(place)) this.#newestMortal.set(place, timestamp)
     }
     if (isStandIn) return
     const lost = this.#goneFrom.get(host)?.get(place)
@@ -106,7 +131,7 @@ class Purges implements PurgeChecker {
     this.#reset.get(host)?.delete(place)
     const before = this.#newest.get(host)?.get(place)
     note(this.#newest, host, place, record)
-    if (record.values.length > 0) return
+    if (record.values.length > 0) return this.#noteSince(host, place, before, record)
     add(this.#purged, place, record.seen)
     if (before === undefined || before.values.length === 0) return
     this.counts.stripped++
@@ -117,7 +142,9 @@ class Purges implements PurgeChecker {
     note(isStandIn ? this.#kept : this.#owned, host, place, record)
     if (isStandIn) return
     this.#goneFrom.get(host)?.delete(place)
-    if (this.#reset.get(host)?.has(place)) note(this.#newest, host, place, record)
+    if (!this.#reset.get(host)?.has(place)) return
+    note(this.#newest, host, place, record)
+    this.#sinceMs.get(host)?.delete(place)
   }
 
   forgotten(
@@ -149,6 +176,7 @@ class Purges implements PurgeChecker {
 
   lost(host: string, place: Place): void {
     this.#newest.get(host)?.delete(place)
+    this.#sinceMs.get(host)?.delete(place)
     const left = this.#owned.get(host)?.get(place)
     if (left !== undefined) note(this.#newest, host, place, left)
     this.#reset.set(host, (this.#reset.get(host) ?? new Set()).add(place))
@@ -156,6 +184,7 @@ class Purges implements PurgeChecker {
 
   replaced(host: string): void {
     for (const records of [this.#newest, this.#owned, this.#kept]) records.delete(host)
+    this.#sinceMs.delete(host)
   }
 
   readStarted(read: ReadOperation): void {
@@ -173,16 +202,28 @@ class Purges implements PurgeChecker {
     }
   }
 
+  #noteSince(host: string, place: Place, before: KeyRecord | undefined, record: KeyRecord): void {
+    if (record.values.every(({ expiresAtMs }) => expiresAtMs === null)) return
+    if (before !== undefined && holdsSame(before, record)) return
+    const places = this.#sinceMs.get(host) ?? new Map<Place, number>()
+    this.#sinceMs.set(host, places)
+    places.set(place, this.#clocks.now())
+  }
+
   #checkStrip(host: string, place: Place, before: KeyRecord, bare: KeyRecord): void {
     const hider = this.#conflictsOf(place) === 'lww' ? newestOf(before.values) : null
+    const stripped = this.#stripped.get(place) ?? new Set()
+    this.#stripped.set(place, stripped)
+    const wallMs = this.#clocks.greatestWallMs(host, this.#sinceMs.get(host)?.get(place) ?? 0)
     for (const value of before.values) {
+      stripped.add(dotName(value.dot))
       if (hider !== null && value !== hider) {
         this.counts.hidden++
         continue
       }
       if (value.value === null) continue
       this.counts.expired++
-      if (value.expiresAtMs !== null && value.expiresAtMs <= this.#now() + CLOCK_ERROR_MS) continue
+      if (value.expiresAtMs !== null && value.expiresAtMs <= wallMs) continue
       throw new Violation(3, `${host} purged ${nameOf(value)} of ${place}, which is alive`)
     }
     for (const records of [this.#owned, this.#kept]) {
@@ -199,6 +240,15 @@ class Purges implements PurgeChecker {
       }
     }
   }
+}
+
+function dotName({ actor, n }: Dot): string {
+  return `${actor}.${n}`
+}
+
+function holdsSame(a: KeyRecord, b: KeyRecord): boolean {
+  const names = new Set(a.values.map(({ dot }) => dotName(dot)))
+  return names.size === b.values.length && b.values.every(({ dot }) => names.has(dotName(dot)))
 }
 
 /** By timestamp; of two with the same one, by the names of their dots. */

@@ -22,11 +22,7 @@
  * In sloppy keyspaces that holds of the reads after everything that stand-ins kept was delivered.
  *
  * Writes with an unknown outcome bind nobody, but may excuse: they may have been applied, now or at any time
- * until the read's end. An acknowledged one without a context replaced what its reply covers, unless it came
- * twice and the second copy was answered first: that copy finds the write done, and what was replaced then
- * nobody knows any more, so its reply is the write's own dot and nothing else (`Write`, `#replicateAgain`).
- * That is less than the truth, and does no harm to whoever uses it as a context; but as an excuse it would be
- * too little. Then the record counts in which that dot first came to a disk.
+ * until the read's end.
  */
 import { covers, EMPTY_DOTS, includesDotSet, unionDotSets } from '../../protocol/dvv.ts'
 import type { Dot, DotSet } from '../../protocol/record.ts'
@@ -39,6 +35,8 @@ import {
   type WriteOperation,
 } from '../history.ts'
 import type { DotLedger } from './dot-ledger.ts'
+import type { PurgeFacts } from './purges.ts'
+import { mayHaveReplaced } from './replacement.ts'
 import { Violation } from './violation.ts'
 
 interface KeyHistory {
@@ -66,11 +64,7 @@ interface Bounds {
   readonly acknowledgedCount: number
 }
 
-/** @param purged what nobody needs to know any more of a key */
-export function createVisibilityChecker(
-  ledger: DotLedger,
-  purged: (place: Place) => DotSet = () => EMPTY_DOTS,
-): HistoryObserver {
+export function createVisibilityChecker(ledger: DotLedger, purges: PurgeFacts): HistoryObserver {
   const keys = new Map<Place, KeyHistory>()
   const bounds = new Map<ReadOperation, Bounds>()
 
@@ -86,7 +80,7 @@ export function createVisibilityChecker(
   }
 
   const isPurged = (read: ReadOperation, seen: DotSet, floor: DotSet): boolean => {
-    return includesDotSet(unionDotSets(seen, purged(placeOf(read.keyspace.name, read.key))), floor)
+    return includesDotSet(unionDotSets(seen, purges.purged(placeOf(read.keyspace.name, read.key))), floor)
   }
 
   const raiseFloor = (history: KeyHistory, count: number, seen: DotSet): void => {
@@ -125,7 +119,7 @@ export function createVisibilityChecker(
         throw new Violation(2, `${describeRead(read)} has not seen ${missing(bound.floor, seen)}`)
       }
       for (const value of read.values) checkValue(value, read, bound, history, ledger)
-      checkStanding(read, bound, history, ledger, purged(placeOf(read.keyspace.name, read.key)))
+      checkStanding(read, bound, history, ledger, purges)
       // A quorum read brings what it found to the owners it asked before it answers; some of them may be
       // stand-ins, which know it from then on only if they have to.
       if (read.isBound) raiseFloor(history, read.r, seen)
@@ -169,7 +163,7 @@ function checkStanding(
   bound: Bounds,
   history: KeyHistory,
   ledger: DotLedger,
-  purged: DotSet,
+  purges: PurgeFacts,
 ): void {
   const values = read.values ?? []
   const fallen = new Set<WriteOperation>()
@@ -180,7 +174,7 @@ function checkStanding(
     const excuse = history.writes.findLast((other) => mayReplace(other, write, dots, read, ledger))
     if (excuse !== undefined && excuse.outcome !== 'pending') fallen.add(write)
     const isBound = position < bound.acknowledgedCount && write.w + read.r > read.keyspace.owners
-    if (!isBound || excuse !== undefined || isOutdone(write, dots, read, history, ledger, purged)) continue
+    if (!isBound || excuse !== undefined || isOutdone(write, dots, read, ledger, purges)) continue
     const has = `it has ${String(values)}, seen ${showDots(read.seen ?? EMPTY_DOTS)}`
     throw new Violation(
       2,
@@ -198,23 +192,14 @@ function mayReplace(
   read: ReadOperation,
   ledger: DotLedger,
 ): boolean {
-  if (other === write || other.outcome === 'nothing') return false
+  if (other === write) return false
   if (read.endMs !== null && other.startMs >= read.endMs) return false
-  const { context, outcome, reply } = other
-  if (context !== null) return dots.every((dot) => covers(context, dot))
-  if (outcome !== 'ok' || reply === null) return true
-  const own = onlyDot(reply)
-  return dots.every((dot) => covers(reply, dot) || (own !== null && ledger.cameInPlaceOf(own, dot)))
-}
-
-/** Of a set that has no other one. */
-function onlyDot({ vector, loose }: DotSet): Dot | null {
-  return vector.size === 0 && loose.length === 1 ? (loose[0] as Dot) : null
+  return mayHaveReplaced(other, dots, ledger)
 }
 
 /**
- * In a `lww` keyspace one value is shown of several: the newest, or none when the newest is a delete. What
- * such a delete hid goes with it when it is purged.
+ * In a `lww` keyspace one value is shown of several: the newest, or none when the newest is a delete, or has
+ * expired. What such a one hid goes with it when it is purged.
  * @param dots those of the write that its reply had: under another one, of the same write sent twice, it may
  * have been newer, and replaced
  */
@@ -222,18 +207,15 @@ function isOutdone(
   write: WriteOperation,
   dots: readonly Dot[],
   read: ReadOperation,
-  history: KeyHistory,
   ledger: DotLedger,
-  purged: DotSet,
+  { isStripped, newestMortal }: PurgeFacts,
 ): boolean {
   if (read.keyspace.conflicts !== 'lww' || write.value === null) return false
+  const place = placeOf(read.keyspace.name, read.key)
+  if (dots.length > 0 && dots.every((dot) => isStripped(place, dot))) return true
   const shown = read.values?.[0]
-  if (shown !== undefined) {
-    const isNewer = ledger.timestampOf(ledger.dotsOf(shown)) >= ledger.timestampOf(dots)
-    return isNewer || (dots.length > 0 && dots.every((dot) => covers(purged, dot)))
-  }
-  const mayHide = (other: WriteOperation): boolean => other.value === null || other.expires
-  return history.writes.some((other) => mayHide(other) && other.outcome !== 'nothing')
+  const shownAt = shown === undefined ? newestMortal(place) : ledger.timestampOf(ledger.dotsOf(shown))
+  return shownAt >= ledger.timestampOf(dots)
 }
 
 export function describeRead(read: ReadOperation): string {
