@@ -71,7 +71,8 @@ export function checkTrees({ host, node, state }: SimPeer, disk: SimTree): Holdi
 function checkOwned(host: string, nodeId: NodeId, ring: Ring, holdings: Iterable<PlacedHolding>): void {
   for (const { keyspaceId, partition } of holdings) {
     if (!ring.isLeftOver(nodeId, keyspaceId, partition)) continue
-    const what = `records of ${ring.keyspaceById(keyspaceId)?.name}, partition ${partition}, which it does not own`
+    const name = ring.keyspaceById(keyspaceId)?.name
+    const what = `records of ${name}, partition ${partition}, which it does not own`
     throw new Violation(3, `${host} says that nothing is left over there, and holds ${what}`)
   }
 }
