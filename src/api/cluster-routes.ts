@@ -38,8 +38,9 @@ export function addClusterRoutes(app: FastifyInstance, { service, random }: Rout
   for (const kind of RING_CHANGES) {
     resource(app, `/v1/peers/:peer/${kind}`, {
       async POST(request, reply) {
-        new Query(request.originalUrl, [])
-        const changed = await service[kind]((request.params as { readonly peer: string }).peer)
+        const query = new Query(request.originalUrl, kind === 'remove' ? ['acceptLoss'] : [])
+        const { peer } = request.params as { readonly peer: string }
+        const changed = await service[kind](peer, query.flag('acceptLoss'))
         return reply.code(202).send(changed)
       },
     })

@@ -169,6 +169,12 @@ const repairRequest = {
   },
 }
 const namePath = [parameter('path', 'name', { type: 'string' }, 'Name of a keyspace.')]
+const lossParameter = parameter(
+  'query',
+  'acceptLoss',
+  { type: 'boolean' },
+  'Also where only it may have what was written.',
+)
 const peerPath = [parameter('path', 'peer', { type: 'string' }, 'Address or id of a member.')]
 const anObject = { type: 'object' }
 const keyspaceShape = {
@@ -239,9 +245,11 @@ export function openApiDocument(maxValueBytes: number): Json {
       },
       '/v1/peers/{peer}/remove': {
         parameters: peerPath,
-        post: operation('Takes a member that is down for good out of the cluster.', {
-          202: json('It has begun, or is `staged`; what it owned is rebuilt from the others.', anObject),
-        }),
+        post: operation(
+          'Takes a member that is down for good out of the cluster.',
+          { 202: json('It has begun, or is `staged`; what it owned is rebuilt from the others.', anObject) },
+          { parameters: [lossParameter] },
+        ),
       },
       ...layoutPaths,
       '/v1/ring': {

@@ -25,6 +25,7 @@ import {
   type KvService,
   type PutReply,
   type PutRequest,
+  type RingChangeKind,
   type RingChangeReply,
   type RingInfo,
 } from '../wire/requests.ts'
@@ -124,14 +125,16 @@ export class RemoteService implements KvService {
   }
 
   async leave(peer: string): Promise<RingChangeReply> {
-    return expect(await this.#ask({ type: 'changeRing', id: 0, kind: 'leave', peer }, true), 'changeRingDone')
+    return this.#changeRing('leave', peer, false)
   }
 
-  async remove(peer: string): Promise<RingChangeReply> {
-    return expect(
-      await this.#ask({ type: 'changeRing', id: 0, kind: 'remove', peer }, true),
-      'changeRingDone',
-    )
+  async remove(peer: string, acceptLoss = false): Promise<RingChangeReply> {
+    return this.#changeRing('remove', peer, acceptLoss)
+  }
+
+  async #changeRing(kind: RingChangeKind, peer: string, acceptLoss: boolean): Promise<RingChangeReply> {
+    const question = { type: 'changeRing', id: 0, kind, peer, acceptLoss } as const
+    return expect(await this.#ask(question, true), 'changeRingDone')
   }
 
   async layout(): Promise<LayoutInfo> {

@@ -12,10 +12,10 @@ import { KvError } from '../base/error.ts'
 import type { NodeId } from '../base/ids.ts'
 import type { Clock, Timer } from '../effects/clock.ts'
 import type { Log } from '../effects/log.ts'
-import type { Configuration, Member } from '../protocol/configuration.ts'
-import { begin, checkJoin, finish, giveUp, switchOver } from '../protocol/configuration-change.ts'
+import { type Configuration, MAX_MEMBERS, type Member, targetLayout } from '../protocol/configuration.ts'
+import { begin, checkJoin, exclude, finish, retarget, switchOver } from '../protocol/configuration-change.ts'
 import { createRing } from '../protocol/ring.ts'
-import { findShortage, isLossAccepted, membersWaitedFor } from '../protocol/ring-change.ts'
+import { findShortage, isLossAccepted, isRetargetDue, membersWaitedFor } from '../protocol/ring-change.ts'
 import type { Decided } from './configuration-adoption.ts'
 import { apply, type Decision } from './configuration-decision.ts'
 import type { ConfigurationTiming, PeerView } from './configuration-rpc.ts'
@@ -127,7 +127,7 @@ export class RingChange {
   }
 
   /**
-   * Gets a change of the ring begun, retargeted or shortened, as somebody wants it.
+   * Gets a change of the ring begun, or somebody excluded, as somebody wants it.
    * @param change gives the successor of a configuration, the same object when there is nothing to change, or
    * throws a KvError; called again on newer configurations
    * @returns the configuration that has it
@@ -163,20 +163,18 @@ export class RingChange {
     throw new KvError('TIMEOUT_UNKNOWN', 'the change was not confirmed in time; it may come about yet')
   }
 
-  /** Why `next` cannot follow yet, in words; null: all that it waits for are ready. */
+  /** Why a change cannot begin yet, in words; null: all that it waits for are ready, or it is begun. */
   async #lookAround(decided: Decided, next: Configuration): Promise<string | null> {
     const { configuration } = decided
-    const { number } = configuration
     if (next.phaseNumber === configuration.phaseNumber) return null
-    const isLeftOut = new Set(next.excluded)
-    const waitedFor = membersWaitedFor(configuration).filter((nodeId) => {
-      return !isLeftOut.has(nodeId) && next.members.some((member) => member.nodeId === nodeId)
-    })
+    const waitedFor = membersWaitedFor(configuration).filter((nodeId) => !next.excluded.includes(nodeId))
     const acks = await this.#parts.spread.collect(decided, waitedFor)
+    return this.#silence(configuration, waitedFor, acks) ?? this.#unready(acks)
+  }
+
+  #silence({ number }: Configuration, waitedFor: readonly NodeId[], acks: readonly Ack[]): string | null {
     const silent = waitedFor.filter((nodeId) => !acks.some((ack) => ack.nodeId === nodeId))
-    if (silent.length > 0) return `${this.#names(silent)} did not acknowledge configuration ${number}`
-    // Before the switch who takes over data is not done yet, and need not be: it begins anew.
-    return configuration.phase === 'stable' ? this.#unready(acks) : null
+    return silent.length === 0 ? null : `${this.#names(silent)} did not acknowledge configuration ${number}`
   }
 
   /** Somebody appeared, died or came back. Who was to join may be there no more. */
@@ -256,12 +254,9 @@ export class RingChange {
     const acks = await spread.collect(decided, waitedFor)
     if (this.#parts.current() !== decided) return 0
     if (this.#lacksJoiners(configuration)) return timing.retryMs
-    const silent = waitedFor.filter((nodeId) => !acks.some((ack) => ack.nodeId === nodeId))
-    if (silent.length > 0) {
-      this.#waitFor(
-        decided,
-        `${this.#names(silent)} did not acknowledge configuration ${configuration.number}`,
-      )
+    const silence = this.#silence(configuration, waitedFor, acks)
+    if (silence !== null) {
+      this.#waitFor(decided, silence)
       return timing.retryMs
     }
     const obstacle = this.#obstacleOf(configuration, acks)
@@ -273,6 +268,11 @@ export class RingChange {
     const next = await this.#next(decided, acks, replaced)
     if (this.#parts.current() !== decided) return 0
     if (next === null) return timing.retryMs
+    const loss = configuration.phase === 'stable' ? this.#lossOf(next) : null
+    if (loss !== null) {
+      this.#waitFor(decided, loss)
+      return timing.retryMs
+    }
     this.#heldMs = FIRST_HELD_RETRY_MS
     this.#setObstacle(decided, null)
     await this.#parts.decide(decided, next, PROPOSAL_RETRIES * timing.retryMs)
@@ -291,12 +291,11 @@ export class RingChange {
     const { configuration } = decided
     const nodeId = this.#replaced().find((one) => membersWaitedFor(configuration).includes(one))
     if (nodeId === undefined) return null
-    const next = giveUp(configuration, nodeId, clock.now())
-    const held = await this.#lookAround(decided, next)
-    if (this.#parts.current() !== decided) return 0
-    if (held !== null) {
-      this.#waitFor(decided, held)
-      return timing.heldRetryMs
+    const next = exclude(configuration, nodeId, clock.now())
+    const loss = this.#lossOf(next)
+    if (loss !== null) {
+      this.#waitFor(decided, loss)
+      return timing.retryMs
     }
     await this.#parts.decide(decided, next, PROPOSAL_RETRIES * timing.retryMs)
     return this.#parts.current() === decided ? timing.retryMs : 0
@@ -304,14 +303,24 @@ export class RingChange {
 
   /** Why the next step cannot be taken yet, in words; null: it can. */
   #obstacleOf(configuration: Configuration, acks: readonly Ack[]): string | null {
-    const unready = this.#unready(acks)
-    if (unready !== null) return unready
+    // Who takes over data is not done yet, and need not be: it begins anew.
+    if (isRetargetDue(createRing(configuration))) return null
+    return this.#unready(acks) ?? this.#lossOf(configuration)
+  }
+
+  /** What is lost without those that are excluded under it, in words; null: nothing, or that is accepted. */
+  #lossOf(configuration: Configuration): string | null {
     const shortage = findShortage(createRing(configuration))
     if (shortage === null || isLossAccepted(configuration)) return null
     const { keyspace, partition, owners, left } = shortage
     const where = `of partition ${partition} of keyspace ${keyspace.name}`
     const few = `${left.length} of ${owners.length} owners ${where} are left`
-    const advice = "'kvctl layout accept-loss' lets the change go on with what is left"
+    const excluded = this.#parts.current()?.configuration.excluded ?? []
+    const waiting = configuration.excluded.find((nodeId) => !excluded.includes(nodeId))
+    const advice =
+      waiting === undefined
+        ? "'kvctl layout accept-loss' lets the change go on with what is left"
+        : `'kvctl remove ${this.#names([waiting])} --accept-loss' gives them up`
     return `${few}: acknowledged writes may be missing there; ${advice}`
   }
 
@@ -334,6 +343,7 @@ export class RingChange {
   ): Promise<Configuration | null> {
     const { clock } = this.#parts
     const { configuration } = decided
+    if (isRetargetDue(createRing(configuration))) return retarget(configuration, clock.now())
     switch (configuration.phase) {
       case 'stable':
         return this.#begin(decided, replaced)
@@ -358,14 +368,15 @@ export class RingChange {
       decided,
       joining.map(({ nodeId }) => nodeId),
     )
-    const present = joining.filter(({ nodeId }) => answering.includes(nodeId))
+    // Who finds no room is told so when he asks again.
+    const room = Math.max(0, MAX_MEMBERS - decided.configuration.members.length)
+    const present = joining.filter(({ nodeId }) => answering.includes(nodeId)).slice(0, room)
     const { excluded } = decided.configuration
     if (present.length + excluded.length === 0) return null
-    const dead = [...new Set([...excluded, ...this.#replacedBy(present)])]
+    const dead = this.#replacedBy(present)
     // Of whom its successor is not there any more it has to be heard.
-    if (!replaced.every((nodeId) => dead.includes(nodeId))) return null
-    const alteration = { joining: present, leaving: dead, dead }
-    return begin(decided.configuration, alteration, clock.now())
+    if (!replaced.every((nodeId) => excluded.includes(nodeId) || dead.includes(nodeId))) return null
+    return begin(decided.configuration, { joining: present, dead }, clock.now())
   }
 
   #hasWork({ phase, excluded }: Configuration): boolean {
@@ -415,8 +426,11 @@ export class RingChange {
 
   #driverOf(configuration: Configuration): NodeId | null {
     const { self, peers } = this.#parts
-    const waitedFor = membersWaitedFor(configuration)
-    return waitedFor.find((nodeId) => nodeId === self || peers.isAlive(nodeId)) ?? null
+    const isUp = (nodeId: NodeId): boolean => nodeId === self || peers.isAlive(nodeId)
+    const candidates = membersWaitedFor(configuration).filter(isUp)
+    // One that leaves goes with the last step, maybe before the others have heard of it.
+    const { members } = targetLayout(configuration)
+    return candidates.find((nodeId) => members.includes(nodeId)) ?? candidates[0] ?? null
   }
 
   #forgetJoins(configuration: Configuration): void {
@@ -452,8 +466,9 @@ export class RingChange {
     const joining = isStable
       ? this.#presentJoiners().map(({ nodeId }) => nodeId)
       : (after ?? []).filter((nodeId) => before?.includes(nodeId) !== true)
-    const leaving = (before ?? []).filter((nodeId) => after?.includes(nodeId) !== true)
     const { excluded, altered, keyspaces } = configuration
+    const isStaying = (nodeId: NodeId): boolean => after?.includes(nodeId) === true
+    const leaving = isStable ? excluded : (before ?? []).filter((nodeId) => !isStaying(nodeId))
     const parts: string[] = []
     const add = (what: string, nodeIds: readonly NodeId[]): void => {
       if (nodeIds.length > 0) parts.push(`${what} of ${this.#names(nodeIds)}`)

@@ -236,7 +236,11 @@ async function answerTo(inquiry: Inquiry, service: KvService): Promise<Answer> {
       return { type: 'alterKeyspaceDone', id }
     }
     case 'changeRing':
-      return { type: 'changeRingDone', id, ...(await service[inquiry.kind](inquiry.peer)) }
+      return {
+        type: 'changeRingDone',
+        id,
+        ...(await service[inquiry.kind](inquiry.peer, inquiry.acceptLoss)),
+      }
     case 'layout':
       return { type: 'layoutDone', id, ...(await service.layout()) }
     case 'planLayout':

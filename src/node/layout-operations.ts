@@ -89,7 +89,7 @@ export class LayoutOperations {
       case 'automatic':
         return setManual(base, action === 'manual', nowMs)
       case 'acceptLoss':
-        if (base.phase !== 'stable' && findShortage(createRing(base)) === null) {
+        if (base.excluded.length > 0 && findShortage(createRing(base)) === null) {
           throw new KvError(
             'CONFLICT',
             'enough owners of every partition are left: nothing has to be given up',

@@ -199,8 +199,8 @@ export class LocalService implements KvService {
     return { staged: await this.#parts.operations.leave(peer) }
   }
 
-  async remove(peer: string): Promise<RingChangeReply> {
-    return { staged: await this.#parts.operations.remove(peer) }
+  async remove(peer: string, acceptLoss = false): Promise<RingChangeReply> {
+    return { staged: await this.#parts.operations.remove(peer, acceptLoss) }
   }
 
   async layout(): Promise<LayoutInfo> {

@@ -2,8 +2,10 @@
 import { KvError } from '../base/error.ts'
 import type { KeyspaceId, NodeId } from '../base/ids.ts'
 import { alteredKeyspace, type Configuration, targetLayout } from '../protocol/configuration.ts'
-import { begin, giveUp } from '../protocol/configuration-change.ts'
-import { stage } from '../protocol/staged-changes.ts'
+import { begin, exclude } from '../protocol/configuration-change.ts'
+import { createRing } from '../protocol/ring.ts'
+import { findShortage, isLossAccepted } from '../protocol/ring-change.ts'
+import { acceptLoss, stage } from '../protocol/staged-changes.ts'
 import type { KeyspaceShape } from '../wire/requests.ts'
 
 /** Whoever asked waits no longer than five seconds. */
@@ -44,8 +46,10 @@ export class RingOperations {
     }
     let isStaged = false
     const leave = (configuration: Configuration): Configuration => {
-      isStaged = configuration.isManual && !isLeaving(configuration, nodeId)
-      if (isLeaving(configuration, nodeId)) return configuration
+      // It has left when an answer was lost, and this is the second attempt.
+      const isDone = configuration.removed.includes(nodeId) || isLeaving(configuration, nodeId)
+      isStaged = configuration.isManual && !isDone
+      if (isDone) return configuration
       if (isStaged) return this.#stage(configuration, nodeId, 'leave')
       return begin(configuration, { leaving: [nodeId] }, this.#host.now())
     }
@@ -55,12 +59,14 @@ export class RingOperations {
 
   /**
    * A member that is down for good is one no more: what it owned is rebuilt from the other owners. Fulfils
-   * when that has begun, or is staged. In the middle of a change it begins at once: who is dead holds it up.
+   * when nobody waits for it any more, or that is staged; the rest follows by itself. That is possible at any
+   * time, and needs no one but a majority of the acceptors: when several are down, none waits for another.
    * @param peer its address or id
+   * @param mayLose what only it has, and whoever is excluded already, is given up
    * @returns whether it is staged only
-   * @throws NOT_FOUND; CONFLICT: it is up, or it is too late for this change
+   * @throws NOT_FOUND; CONFLICT: it is up, or acknowledged writes may be lost with it
    */
-  async remove(peer: string): Promise<boolean> {
+  async remove(peer: string, mayLose: boolean): Promise<boolean> {
     const nodeId = this.#member(peer)
     if (this.#isUp(nodeId)) {
       throw new KvError('CONFLICT', `${peer} is up; 'kvctl leave' has it hand over what it owns, and stop`)
@@ -70,7 +76,7 @@ export class RingOperations {
       const { isManual, phase, removed } = configuration
       isStaged = isManual && phase === 'stable' && !removed.includes(nodeId)
       if (isStaged) return this.#stage(configuration, nodeId, 'remove')
-      return this.#removeFrom(configuration, nodeId)
+      return this.#removeFrom(configuration, nodeId, mayLose)
     }
     await this.#host.changeRing(remove, RING_CHANGE_TIMEOUT_MS)
     return isStaged
@@ -91,13 +97,21 @@ export class RingOperations {
     }, RING_CHANGE_TIMEOUT_MS)
   }
 
-  #removeFrom(configuration: Configuration, nodeId: NodeId): Configuration {
+  #removeFrom(configuration: Configuration, nodeId: NodeId, mayLose: boolean): Configuration {
     const nowMs = this.#host.now()
     if (configuration.removed.includes(nodeId)) return configuration
-    if (configuration.phase === 'stable') {
-      return begin(configuration, { leaving: [nodeId], dead: [nodeId] }, nowMs)
-    }
-    return giveUp(configuration, nodeId, nowMs)
+    const next = exclude(configuration, nodeId, nowMs)
+    const shortage = isLossAccepted(next) ? null : findShortage(createRing(next))
+    if (shortage === null) return next
+    if (next === configuration) return mayLose ? acceptLoss(configuration, nowMs) : configuration
+    if (mayLose) return { ...next, lossAccepted: next.excluded }
+    const { keyspace, partition, owners, left } = shortage
+    const where = `of partition ${partition} of keyspace ${keyspace.name}`
+    const few = `${left.length} of ${owners.length} owners ${where} would be left`
+    const name = this.#host.addressOf(nodeId) ?? nodeId
+    const command = `'kvctl remove ${name} --accept-loss'`
+    const advice = `start ${name} again, or give up what only it has with ${command}`
+    throw new KvError('CONFLICT', `${few}, and acknowledged writes may be missing there: ${advice}`)
   }
 
   #isUp(nodeId: NodeId): boolean {

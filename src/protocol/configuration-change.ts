@@ -80,7 +80,7 @@ export interface Alteration {
   readonly joining?: readonly Member[]
   /** They hand over what they own and are no members afterwards. */
   readonly leaving?: readonly NodeId[]
-  /** Of those that leave: nobody waits for them, they hand over nothing. */
+  /** They leave too, but nobody waits for them, and they hand over nothing. */
   readonly dead?: readonly NodeId[]
   /** Members as they are to be: another zone, another weight. */
   readonly altering?: readonly Member[]
@@ -89,7 +89,7 @@ export interface Alteration {
 }
 
 /**
- * Opens a change of the ring.
+ * Opens a change of the ring. Who is excluded goes with it.
  * @throws CONFLICT when a change is open, a peer is a member already, was removed, or is none;
  * INVALID_ARGUMENT
  */
@@ -100,7 +100,9 @@ export function begin(configuration: Configuration, alteration: Alteration, nowM
       `a change of the ring is open (${configuration.reason}); it has to finish first`,
     )
   }
-  const { joining = [], leaving = [], dead = [], altering = [], keyspaces = [] } = alteration
+  const { joining = [], altering = [], keyspaces = [] } = alteration
+  const dead = union(configuration.excluded, alteration.dead ?? [])
+  const leaving = union(alteration.leaving ?? [], dead)
   if (joining.length + leaving.length + altering.length + keyspaces.length === 0) {
     throw new KvError('INVALID_ARGUMENT', 'there is nothing to change')
   }
@@ -114,21 +116,24 @@ export function begin(configuration: Configuration, alteration: Alteration, nowM
   const { partitionCount } = configuration
   const staying = members.filter(({ nodeId }) => !leaving.includes(nodeId))
   if (staying.length === 0) throw new KvError('INVALID_ARGUMENT', 'the last peer cannot leave')
-  const excluded = [...new Set([...configuration.excluded, ...dead])].sort()
   return next(configuration, nowMs, {
     phase: 'begun',
     phaseNumber: configuration.number + 1,
     changeNumber: configuration.number + 1,
     members,
-    excluded,
+    excluded: dead,
     layouts: [previous, planLayout({ members: staying, previous, partitionCount })],
     altered: keyspaces.toSorted((a, b) => a.id - b.id),
-    reason: `begin ${describe(configuration, alteration)}`,
+    reason: `begin ${describe(configuration, { joining, leaving, dead, altering, keyspaces })}`,
   })
 }
 
-function describe(configuration: Configuration, alteration: Alteration): string {
-  const { joining = [], leaving = [], dead = [], altering = [], keyspaces = [] } = alteration
+function union(some: readonly NodeId[], more: readonly NodeId[]): readonly NodeId[] {
+  return [...new Set([...some, ...more])].sort()
+}
+
+function describe(configuration: Configuration, alteration: Required<Alteration>): string {
+  const { joining, leaving, dead, altering, keyspaces } = alteration
   const parts: string[] = []
   const add = (what: string, nodeIds: readonly NodeId[]): void => {
     if (nodeIds.length > 0) parts.push(`${what} of ${names(nodeIds)}`)
@@ -193,58 +198,55 @@ export function checkJoin(configuration: Configuration, member: Member): void {
   if (configuration.members.some(({ nodeId }) => nodeId === member.nodeId)) {
     throw new KvError('CONFLICT', `peer ${member.nodeId} is a member already`)
   }
+  if (configuration.members.length >= MAX_MEMBERS) {
+    throw new KvError('CONFLICT', `a cluster has at most ${MAX_MEMBERS} members`)
+  }
 }
 
 /**
- * Before the switch: the open change goes on without these peers as owners. One that was an owner before it
- * is left out of the waiting too, one that was to join never will.
- * @throws CONFLICT when it is too late, or there is no change
+ * The open change goes on without the excluded peers as owners, in *begun* again (`ring-change.ts` says why
+ * that can be after the switch). One that was to join never will. When nobody is left of those it was to go
+ * to, who was to leave stays.
+ * @throws CONFLICT when there is no change
  */
-export function retarget(
-  configuration: Configuration,
-  dead: readonly NodeId[],
-  nowMs: number,
-): Configuration {
-  if (configuration.phase !== 'begun') {
-    throw new KvError('CONFLICT', `a change cannot be altered in phase ${configuration.phase}`)
-  }
-  const { partitionCount, layouts } = configuration
+export function retarget(configuration: Configuration, nowMs: number): Configuration {
+  const { partitionCount, layouts, phase, excluded, lossAccepted } = configuration
+  if (phase === 'stable') throw new KvError('CONFLICT', 'no change of the ring is open')
   const [previous] = layouts
   const wasOwner = (nodeId: NodeId): boolean => previous.members.includes(nodeId)
-  const members = configuration.members.filter(({ nodeId }) => wasOwner(nodeId) || !dead.includes(nodeId))
-  const wanted = targetLayout(configuration).members.filter((nodeId) => !dead.includes(nodeId))
+  const isLeft = (nodeId: NodeId): boolean => !excluded.includes(nodeId)
+  const members = configuration.members.filter(({ nodeId }) => wasOwner(nodeId) || isLeft(nodeId))
+  const targets = targetLayout(configuration).members.filter(isLeft)
+  const wanted = targets.length > 0 ? targets : previous.members.filter(isLeft)
   const staying = members.filter(({ nodeId }) => wanted.includes(nodeId))
-  if (staying.length === 0) throw new KvError('INVALID_ARGUMENT', 'the last peer cannot leave')
+  assert(staying.length > 0, 'somebody asks for it')
+  const given = targetLayout(configuration).members.filter((nodeId) => !isLeft(nodeId))
   return next(configuration, nowMs, {
+    phase: 'begun',
     phaseNumber: configuration.number + 1,
     members,
-    excluded: [...new Set([...configuration.excluded, ...dead.filter(wasOwner)])].sort(),
-    removed: [...configuration.removed, ...dead.filter((nodeId) => !wasOwner(nodeId))].sort(),
+    excluded: excluded.filter(wasOwner),
+    lossAccepted: lossAccepted.filter(wasOwner),
+    removed: [...configuration.removed, ...excluded.filter((nodeId) => !wasOwner(nodeId))].sort(),
     layouts: [previous, planLayout({ members: staying, previous, partitionCount })],
-    reason: `retarget without ${names(dead)}`,
+    reason: `retarget without ${names(given)}`,
   })
 }
 
 /**
- * Nobody waits for this member any more. Who owns what stays as it is.
- * @returns the same configuration when nobody does @throws CONFLICT when it is no member
+ * Nobody waits for this member any more, in any phase. Who owns what stays as it is; that it is no owner is
+ * for the next change, or a `retarget` of the open one.
+ * @returns the same configuration when nobody does
+ * @throws CONFLICT when it is no member, or the last that somebody waits for
  */
 export function exclude(configuration: Configuration, nodeId: NodeId, nowMs: number): Configuration {
   checkLeave(configuration, nodeId)
   if (configuration.excluded.includes(nodeId)) return configuration
-  const excluded = [...configuration.excluded, nodeId].sort()
+  const excluded = union(configuration.excluded, [nodeId])
+  if (excluded.length === configuration.members.length) {
+    throw new KvError('CONFLICT', `peer ${nodeId} is the last member that is not given up`)
+  }
   return next(configuration, nowMs, { excluded, reason: `exclude ${nodeId}` })
-}
-
-/**
- * The open change goes on without a member that is down for good: as an owner while that can be, otherwise it
- * is only waited for no more.
- * @returns the same configuration when that is so already @throws CONFLICT when it is no member
- */
-export function giveUp(configuration: Configuration, nodeId: NodeId, nowMs: number): Configuration {
-  const isLeaving = !targetLayout(configuration).members.includes(nodeId)
-  if (isLeaving || configuration.phase === 'switched') return exclude(configuration, nodeId, nowMs)
-  return retarget(configuration, [nodeId], nowMs)
 }
 
 /**
@@ -284,7 +286,7 @@ export function finish(
     acceptors: electAcceptors(members, electable, configuration.acceptors),
     keyspaces: configuration.keyspaces.map((keyspace) => alteredKeyspace(configuration, keyspace)),
     altered: [],
-    lossAccepted: [],
+    lossAccepted: configuration.lossAccepted.filter(isStaying),
     layouts: [layout],
     reason: 'finish',
   })

@@ -134,7 +134,7 @@ export interface Configuration extends PastDecision {
   readonly phase: Phase
   /** Everyone in either layout, by nodeId. */
   readonly members: readonly Member[]
-  /** Members nobody waits for any more; they come back only as catching-up. */
+  /** Members nobody waits for any more; they go with the next change. */
   readonly excluded: readonly NodeId[]
   /** Never members again. */
   readonly removed: readonly NodeId[]

@@ -21,19 +21,22 @@
  *   before and says that it has compared all that it owns in the new layout with every old owner that is not
  *   excluded, under the present phase.
  * - Of the N old owners of each partition at least max(N - W + 1, N - R + 1), with majorities for W and R,
- *   are
- *   not excluded: one of them has each acknowledged write. Otherwise the change stops, until an operator
- *   accepts the loss.
+ *   are not excluded: one of them has each acknowledged write. Otherwise the change stops, until an operator
+ *   accepts the loss. It is looked at before anybody is excluded, too, because an excluded peer cannot be had
+ *   back with what it holds.
+ * - Nor does *finish* come before as many of the new owners of each partition are left: the old ones drop it
+ *   then, and what was acknowledged after a new owner had compared may be on others alone.
  * - Who owns a partition in no layout drops it when every member has acknowledged that, not before; and no
  *   change begins while somebody holds what he does not own. So nobody gains a partition of which he still
- *   has
- *   something old.
+ *   has something old.
  *
  * What a crash does. The proposer's: the next member in line goes on from what is decided. A source's: those
  * who take over from it wait, it holds after its restart what it had acknowledged; an operator may exclude
  * it. A target's: what reached its disk is there after its restart, and it compares again; dead for good, it
- * is left out by a *retarget*, before the switch. A disk that is lost: the peer is let in again and catches
- * up (`coordinator/catch-up.ts`) before it is a source, and as a target begins anew.
+ * is excluded, and a *retarget* leaves it out: back to *begun*, where all that was done for the layout that
+ * goes counts for nothing. From *switch* too: until *finish* every write and every read that showed something
+ * has a quorum of the old owners. A disk that is lost: the peer is let in again and catches up
+ * (`coordinator/catch-up.ts`) before it is a source, and as a target begins anew.
  *
  * Source: joint consensus (Ongaro and Ousterhout 2014, section 6), for data: in Raft both configurations must
  * agree to everything, here the old one can only go when the new one has its data. Deviation: reads need both
@@ -41,7 +44,7 @@
  */
 import { assert } from '../base/assert.ts'
 import type { NodeId } from '../base/ids.ts'
-import type { Configuration, Keyspace } from './configuration.ts'
+import { type Configuration, type Keyspace, targetLayout } from './configuration.ts'
 import type { Ring } from './ring.ts'
 
 /** A partition that a peer owns under the new layout and that has other owners there than in the old one. */
@@ -70,7 +73,7 @@ export function dutiesOf(ring: Ring, nodeId: NodeId): Duty[] {
   return duties
 }
 
-/** A partition of which too many old owners are excluded. */
+/** A partition of which too many owners are excluded. */
 export interface Shortage {
   readonly keyspace: Keyspace
   readonly partition: number
@@ -79,15 +82,37 @@ export interface Shortage {
   readonly left: readonly NodeId[]
 }
 
-/** Of the first such partition, if any: acknowledged writes may be missing in what is left. */
+/**
+ * Of the first partition of which too few are left of those who own it now, if any: acknowledged writes may
+ * be missing in what is left.
+ */
 export function findShortage(ring: Ring): Shortage | null {
+  return shortageIn(ring, 0)
+}
+
+/**
+ * The open change has to go on without excluded peers that it would give data to. Before the switch always;
+ * after it only when what is acknowledged could be on too few of the new owners that are left.
+ */
+export function isRetargetDue(ring: Ring): boolean {
+  const { configuration } = ring
+  const { phase, excluded } = configuration
+  if (phase === 'stable') return false
+  const { members } = targetLayout(configuration)
+  if (!excluded.some((nodeId) => members.includes(nodeId))) return false
+  return phase === 'begun' || shortageIn(ring, 1) !== null
+}
+
+/** @param layout 0: the owners of now; 1: those that the open change brings, where they are others */
+function shortageIn(ring: Ring, layout: 0 | 1): Shortage | null {
   const { configuration, partitionCount } = ring
-  if (configuration.phase === 'stable') return null
-  for (const keyspace of configuration.keyspaces) {
+  const { keyspaces, excluded } = configuration
+  if (excluded.length === 0) return null
+  for (const keyspace of keyspaces) {
     for (let partition = 0; partition < partitionCount; partition++) {
-      const [owners, after] = ring.writeOwners(keyspace, partition)
-      if (owners === undefined || after === undefined) continue
-      const left = owners.filter((owner) => !configuration.excluded.includes(owner))
+      const owners = ring.writeOwners(keyspace, partition)[layout]
+      if (owners === undefined) continue
+      const left = owners.filter((owner) => !excluded.includes(owner))
       if (left.length < sourcesNeeded(owners.length)) return { keyspace, partition, owners, left }
     }
   }

@@ -88,15 +88,12 @@ export function applyStaged(configuration: Configuration, number: number, nowMs:
 }
 
 /**
- * The open change, which too few old owners are left for, goes on with what these have.
- * @returns the same configuration when that was said already
- * @throws CONFLICT when nobody is given up in an open change
+ * The change for which too few old owners are left goes on with what these have.
+ * @returns the same configuration when that was said already @throws CONFLICT when nobody is given up
  */
 export function acceptLoss(configuration: Configuration, nowMs: number): Configuration {
-  const { phase, excluded, lossAccepted } = configuration
-  if (phase === 'stable' || excluded.length === 0) {
-    throw new KvError('CONFLICT', 'no change of the ring is open from which somebody was left out')
-  }
+  const { excluded, lossAccepted } = configuration
+  if (excluded.length === 0) throw new KvError('CONFLICT', 'no member is given up: nothing is lost with one')
   if (excluded.every((nodeId) => lossAccepted.includes(nodeId))) return configuration
   return next(configuration, nowMs, {
     lossAccepted: excluded,

@@ -141,7 +141,7 @@ export const clientRequests = {
     },
   ],
   /** `peer`: its address or id. */
-  changeRing: [23, { id, kind: word(RING_CHANGES), peer: name }],
+  changeRing: [23, { id, kind: word(RING_CHANGES), peer: name, acceptLoss: bool }],
   ...layoutRequests,
 } as const satisfies MessageTable
 

@@ -171,6 +171,7 @@ export type KeyspaceShape = Pick<KeyspaceOptions, 'strategy' | 'replicas'>
 
 /** What can be asked to become of a member. */
 export const RING_CHANGES = ['leave', 'remove'] as const
+export type RingChangeKind = (typeof RING_CHANGES)[number]
 
 export interface RingChangeReply {
   /** It is staged, as everything is here, and begins with `kvctl layout apply`. */
@@ -229,8 +230,10 @@ export interface KvService {
   leave(peer: string): Promise<RingChangeReply>
   /**
    * A member that is down for good is one no more, and what it owned is rebuilt from the other owners; comes
-   * back when that has begun.
-   * @param peer its address or id @throws NOT_FOUND; CONFLICT: it is up, or another change is open
+   * back when nobody waits for it any more. At any time, also in the middle of a change.
+   * @param peer its address or id
+   * @param acceptLoss also where only it may have acknowledged writes; not unless it is given
+   * @throws NOT_FOUND; CONFLICT: it is up, or writes may be lost with it
    */
-  remove(peer: string): Promise<RingChangeReply>
+  remove(peer: string, acceptLoss?: boolean): Promise<RingChangeReply>
 }

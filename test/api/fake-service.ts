@@ -168,8 +168,8 @@ function ringChanges(
       changes.push(`leave ${peer}`)
       return { staged: true }
     },
-    async remove(peer) {
-      changes.push(`remove ${peer}`)
+    async remove(peer, acceptLoss) {
+      changes.push(`remove ${peer}${acceptLoss === true ? ', accept loss' : ''}`)
       return { staged: false }
     },
   }

@@ -86,4 +86,14 @@ test('who leaves where changes are staged is told so', async ({ server }) => {
   assert.equal([reply.status, await reply.json()], [202, { staged: true }])
 })
 
+test('a removal says whether what only the peer has may be lost, and a leave cannot', async ({ server }) => {
+  const path = '/v1/peers/a:1'
+  for (const query of ['', '?acceptLoss=0', '?acceptLoss=1']) {
+    assert.is((await send(server, 'POST', `${path}/remove${query}`, {})).status, 202)
+  }
+  assert.equal(server.service.changes, ['remove a:1', 'remove a:1', 'remove a:1, accept loss'])
+  assert.is((await send(server, 'POST', `${path}/remove?acceptLoss=maybe`, {})).status, 400)
+  assert.is((await send(server, 'POST', `${path}/leave?acceptLoss=1`, {})).status, 400)
+})
+
 test.run()

@@ -297,22 +297,42 @@ test('a keyspace is altered when the change is finished', () => {
   assert.equal(dropKeyspace(both, id, 8).altered, [], 'it may be dropped meanwhile')
 })
 
-test('before the switch a change can be given other targets, or none; afterwards nobody turns back', () => {
+test('an open change goes on without excluded peers, begun again, or with nothing to move', () => {
   const stable = join(first(), [member('b'), member('c')])
   const d = parseNodeId('d')
   const begun = begin(stable, { joining: [member('d'), member('e')] }, 6)
-  const without = retarget(begun, [d], 7)
-  assert.equal([without.phase, without.phaseNumber], ['begun', begun.number + 1])
+  const without = retarget(exclude(begun, d, 7), 8)
+  assert.equal([without.phase, without.phaseNumber], ['begun', begun.number + 2])
   assert.not.ok(without.members.some(({ nodeId }) => nodeId === d))
-  assert.equal(without.removed, [d])
+  assert.equal([without.removed, without.excluded], [[d], []])
   assert.not.ok(without.layouts[1]?.members.includes(d))
-  const onlyDead = retarget(begin(stable, { joining: [member('d')] }, 6), [d], 7)
+  const onlyDead = retarget(exclude(begin(stable, { joining: [member('d')] }, 6), d, 7), 8)
   assert.equal(onlyDead.layouts[1], stable.layouts[0], 'back to where it was')
   const old = parseNodeId('b')
-  const withoutOld = retarget(begun, [old], 7)
+  const withoutOld = retarget(exclude(begun, old, 7), 8)
   assert.equal([withoutOld.excluded, withoutOld.layouts[1]?.members.includes(old)], [[old], false])
-  throws('CONFLICT', () => retarget(switchOver(begun, 7), [d], 8))
-  throws('CONFLICT', () => retarget(stable, [d], 8))
+  const switched = retarget(exclude(switchOver(begun, 7), d, 8), 9)
+  assert.equal([switched.phase, switched.layouts], ['begun', without.layouts], 'after the switch, too')
+  throws('CONFLICT', () => retarget(stable, 8))
+})
+
+test('a change whose targets are all dead goes back to who was to leave', () => {
+  const stable = first()
+  const leaving = stable.members.map(({ nodeId }) => nodeId)
+  const begun = begin(stable, { joining: [member('d')], leaving }, 6)
+  const back = retarget(exclude(begun, parseNodeId('d'), 7), 8)
+  assert.equal(back.layouts[1], stable.layouts[0])
+  const [only] = leaving as [NodeId]
+  throws('CONFLICT', () => exclude(back, only, 9))
+})
+
+test('who is excluded goes with the next change, whatever that is', () => {
+  const stable = join(first(), [member('b'), member('c')])
+  const b = parseNodeId('b')
+  const excluded = exclude(stable, b, 6)
+  assert.is(excluded.phase, 'stable')
+  const begun = begin(excluded, { joining: [member('d')] }, 7)
+  assert.equal([begun.excluded, begun.layouts[1]?.members.includes(b)], [[b], false])
 })
 
 test('an excluded member stays one', () => {
@@ -342,8 +362,7 @@ test('whatever the order of joins and keyspaces, every configuration is sound an
         else if (kind === 'drop') {
           const last = before.keyspaces.at(-1)?.id ?? DEFAULT_ID
           if (last !== DEFAULT_ID) configuration = dropKeyspace(before, last, names)
-        } else if (before.phase === 'begun' && kind === 'retarget')
-          configuration = retarget(before, [], names)
+        } else if (before.phase === 'begun' && kind === 'retarget') configuration = retarget(before, names)
         else if (before.phase === 'begun') configuration = switchOver(before, names)
         else if (before.phase === 'switched')
           configuration = finish(before, before.members.map(acceptor), names)

@@ -9,11 +9,18 @@ import {
   exclude,
   finish,
   firstConfiguration,
+  retarget,
   switchOver,
 } from '../../src/protocol/configuration-change.ts'
 import { layoutMoves } from '../../src/protocol/layout-plan.ts'
 import { createRing, type Ring } from '../../src/protocol/ring.ts'
-import { dutiesOf, findShortage, membersWaitedFor, sourcesNeeded } from '../../src/protocol/ring-change.ts'
+import {
+  dutiesOf,
+  findShortage,
+  isRetargetDue,
+  membersWaitedFor,
+  sourcesNeeded,
+} from '../../src/protocol/ring-change.ts'
 import { DEFAULT_KEYSPACE_OPTIONS } from '../../src/wire/requests.ts'
 
 const node = (index: number): NodeId => parseNodeId(`n${String(index).padStart(3, '0')}`)
@@ -134,6 +141,36 @@ test('a change stops where too few old owners are left to have every acknowledge
   const shortage = findShortage(createRing(exclude(one, node(2), 0)))
   assert.is(shortage?.owners.length, 3)
   assert.is(shortage?.left.length, 1)
+})
+
+test('a change is retargeted before the switch when a target is given up, then when too few are left', () => {
+  const fc3 = {
+    ...clusterOf(1),
+    keyspaces: [{ ...DEFAULT_KEYSPACE_OPTIONS, id: 1 as KeyspaceId, name: 'default' }],
+  }
+  const begun = begin(fc3, { joining: [member(1), member(2), member(3)] }, 0)
+  const switched = switchOver(begun, 0)
+  const isDue = (configuration: Configuration): boolean => isRetargetDue(createRing(configuration))
+  assert.not(isDue(begun))
+  assert.ok(isDue(exclude(begun, node(3), 0)))
+  const oneIsDead = exclude(switched, node(3), 0)
+  assert.not(isDue(oneIsDead), 'two of three new owners have what is acknowledged')
+  const twoAreDead = exclude(oneIsDead, node(2), 0)
+  assert.ok(isDue(twoAreDead))
+  const back = retarget(twoAreDead, 0)
+  assert.equal([back.phase, back.excluded, back.removed], ['begun', [], [node(2), node(3)]])
+  assert.not(isDue(back))
+  const leaving = begin(clusterOf(4), { leaving: [node(3)] }, 0)
+  assert.not(isDue(exclude(leaving, node(3), 0)), 'who leaves takes over nothing')
+})
+
+test('who is given up while no change is open is looked at, too', () => {
+  const base = clusterOf(4)
+  const named = (name: string) => base.keyspaces.filter((keyspace) => keyspace.name === name)
+  const of = (name: string) => createRing(exclude({ ...base, keyspaces: named(name) }, node(1), 0))
+  assert.is(findShortage(of('default')), null)
+  assert.is(findShortage(of('full')), null)
+  assert.equal(findShortage(of('one'))?.left, [], 'the only copy')
 })
 
 test('as many sources as are needed share an owner with every majority', () => {

@@ -14,7 +14,6 @@ import {
   exclude,
   finish,
   firstConfiguration,
-  retarget,
   switchOver,
 } from '../../src/protocol/configuration-change.ts'
 import { findFlaw } from '../../src/protocol/configuration-check.ts'
@@ -195,7 +194,7 @@ test('a loss is accepted of those who are left out now, and of no one more', () 
   assert.ok(isLossAccepted(accepted))
   assert.is(acceptLoss(accepted, 0), accepted)
   assert.not(isLossAccepted(begun))
-  assert.not(isLossAccepted(retarget(accepted, [node(3)], 0)))
+  assert.not(isLossAccepted(exclude(accepted, node(3), 0)))
   assert.equal(completed(accepted).lossAccepted, [])
 })
 

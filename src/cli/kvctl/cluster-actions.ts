@@ -165,8 +165,13 @@ export async function leave(service: KvService, peer: string | null, json: boole
     process.stdout.write(`${who} hands over what it owns, then stops; 'kvctl tasks' shows how far that is\n`)
 }
 
-export async function remove(service: KvService, peer: string, json: boolean): Promise<void> {
-  const { staged } = await service.remove(peer)
+export async function remove(
+  service: KvService,
+  peer: string,
+  acceptLoss: boolean,
+  json: boolean,
+): Promise<void> {
+  const { staged } = await service.remove(peer, acceptLoss)
   if (json) printJson({ peer, removed: !staged, staged })
   else if (staged) process.stdout.write(`${peer} is staged to be removed: ${STAGED}\n`)
   else {
