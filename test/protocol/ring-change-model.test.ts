@@ -8,73 +8,125 @@ import {
   type Phase,
 } from '../../src/protocol/configuration.ts'
 import { makeLayout } from '../../src/protocol/layout.ts'
-import { createRing } from '../../src/protocol/ring.ts'
+import { createRing, type Ring } from '../../src/protocol/ring.ts'
+import { dutiesOf, isRetargetDue } from '../../src/protocol/ring-change.ts'
 import { type Change, type Mistake, runChange } from './ring-change-model.ts'
 
 const SCHEDULES = 300
 const KEYSPACE = { id: 1 as KeyspaceId, name: 'default', ...DEFAULT_KEYSPACE_OPTIONS }
 const nodes = (names: string): NodeId[] => [...names].map((name) => parseNodeId(name))
 
-function configuration(number: number, phase: Phase, layouts: Configuration['layouts']): Configuration {
-  const members = [...new Set(layouts.flatMap((layout) => layout.members))].sort()
-  return {
-    clusterId: parseClusterId('c'),
-    number,
-    partitionCount: 1,
-    phase,
-    members: members.map((nodeId) => ({ nodeId, zone: '', weight: 1 })),
-    ...{ excluded: [], removed: [], acceptors: [], keyspaces: [KEYSPACE], layouts },
-    ...{ nextKeyspaceId: 2 as KeyspaceId, reason: 'test', decidedAtMs: 0 },
-    ...{
-      phaseNumber: number,
-      changeNumber: 1,
-      isManual: false,
-      staged: [],
-      lossAccepted: [],
-      history: [],
-      decidedBy: 'n0' as NodeId,
-      altered: [],
-    },
+/** One configuration of a change: its phase, the owners of it, and who is excluded. */
+type Step = readonly [phase: Phase, owners: string, newOwners?: string | undefined, excluded?: string]
+
+function changeOf(steps: readonly Step[], dead = ''): Change {
+  const layoutOf = (names: string): Layout => {
+    const row = Uint16Array.from(names, (_, i) => i)
+    return makeLayout(nodes(names), names.length, row)
   }
+  let phaseNumber = 0
+  const configurations = steps.map(([phase, owners, newOwners, excluded = ''], i): Configuration => {
+    const [before] = i === 0 ? [] : [steps[i - 1] as Step]
+    const isSame = before?.[0] === phase && before[1] === owners && before[2] === newOwners
+    if (!isSame) phaseNumber = i + 1
+    const layouts = newOwners === undefined ? [layoutOf(owners)] : [layoutOf(owners), layoutOf(newOwners)]
+    const members = [...new Set(layouts.flatMap((layout) => layout.members))].sort()
+    return {
+      clusterId: parseClusterId('c'),
+      number: i + 1,
+      partitionCount: 1,
+      phase,
+      members: members.map((nodeId) => ({ nodeId, zone: '', weight: 1 })),
+      ...{ excluded: nodes(excluded), removed: [], acceptors: [], keyspaces: [KEYSPACE] },
+      ...{ layouts: layouts as unknown as Configuration['layouts'], nextKeyspaceId: 2 as KeyspaceId },
+      ...{ phaseNumber, altered: [], changeNumber: 1, isManual: false, staged: [], lossAccepted: [] },
+      ...{ reason: 'test', decidedBy: parseNodeId('a'), decidedAtMs: 0, history: [] },
+    }
+  })
+  const rings = configurations.map(createRing)
+  const everybody = nodes([...new Set(steps.flatMap(([, ...names]) => [...names.join('')]))].join(''))
+  const peers = everybody.filter((nodeId) => !dead.includes(nodeId))
+  const sources = rings.map((ring) => {
+    const { excluded } = ring.configuration
+    const targets = peers.filter((nodeId) => !excluded.includes(nodeId))
+    const duties = targets.flatMap((target) => {
+      return dutiesOf(ring, target).map((duty) => [target, duty.sources] as const)
+    })
+    const living = duties.map(([target, from]) => [target, from.filter((id) => peers.includes(id))] as const)
+    return new Map(living.filter(([, from]) => from.length > 0))
+  })
+  return { rings, sources, peers, coordinators: peers.slice(0, 3) }
 }
 
 /** @param dead old owners that nobody waits for any more */
-function changeOf(oldOwners: string, newOwners: string, dead = ''): Change {
-  const layoutOf = (names: string): Layout =>
-    makeLayout(
-      nodes(names),
-      names.length,
-      Uint16Array.from(names, (_, i) => i),
-    )
-  const [before, after] = [layoutOf(oldOwners), layoutOf(newOwners)]
-  const phases: Configuration[] = [
-    configuration(1, 'stable', [before]),
-    configuration(2, 'begun', [before, after]),
-    configuration(3, 'switched', [before, after]),
-    configuration(4, 'stable', [after]),
-  ]
-  const living = [...new Set([...oldOwners, ...newOwners])].filter((name) => !dead.includes(name))
-  const sources = [...oldOwners].filter((name) => !dead.includes(name))
-  return {
-    rings: phases.map(createRing) as unknown as Change['rings'],
-    sources: new Map(
-      nodes(newOwners)
-        .map((target) => [target, nodes(sources.join('')).filter((source) => source !== target)] as const)
-        .filter(([, others]) => others.length > 0),
-    ),
-    peers: nodes(living.join('')),
-    coordinators: nodes(living.slice(0, 3).join('')),
-  }
+function simple(oldOwners: string, newOwners: string, dead = ''): Change {
+  return changeOf(
+    [
+      ['stable', oldOwners],
+      ['begun', oldOwners, newOwners],
+      ['switched', oldOwners, newOwners],
+      ['stable', newOwners],
+    ],
+    dead,
+  )
 }
 
+const TWO_NEW_OWNERS_DIE: readonly Step[] = [
+  ['stable', 'abc'],
+  ['begun', 'abc', 'ade'],
+  ['switched', 'abc', 'ade'],
+  ['switched', 'abc', 'ade', 'de'],
+]
+
 const CHANGES: Readonly<Record<string, Change>> = {
-  'one owner moves': changeOf('abc', 'bcd'),
-  'two owners move': changeOf('abc', 'cde'),
-  'all owners move': changeOf('abc', 'def'),
-  'a dead owner is replaced': changeOf('abc', 'bcd', 'a'),
-  'N grows': changeOf('ab', 'abc'),
-  'N shrinks': changeOf('abc', 'a'),
-  'from one owner to three': changeOf('a', 'bcd'),
+  'one owner moves': simple('abc', 'bcd'),
+  'two owners move': simple('abc', 'cde'),
+  'all owners move': simple('abc', 'def'),
+  'a dead owner is replaced': simple('abc', 'bcd', 'a'),
+  'N grows': simple('ab', 'abc'),
+  'N shrinks': simple('abc', 'a'),
+  'from one owner to three': simple('a', 'bcd'),
+  'a new owner dies before the switch': changeOf([
+    ['stable', 'abc'],
+    ['begun', 'abc', 'abd'],
+    ['begun', 'abc', 'abd', 'd'],
+    ['begun', 'abc', 'abe'],
+    ['switched', 'abc', 'abe'],
+    ['stable', 'abe'],
+  ]),
+  'one of three new owners dies after the switch': changeOf([
+    ['stable', 'abc'],
+    ['begun', 'abc', 'ade'],
+    ['switched', 'abc', 'ade'],
+    ['switched', 'abc', 'ade', 'd'],
+    ['stable', 'ade', undefined, 'd'],
+    ['begun', 'ade', 'abe', 'd'],
+    ['switched', 'ade', 'abe', 'd'],
+    ['stable', 'abe'],
+  ]),
+  'two of three new owners die after the switch': changeOf([
+    ...TWO_NEW_OWNERS_DIE,
+    ['begun', 'abc', 'abf'],
+    ['switched', 'abc', 'abf'],
+    ['stable', 'abf'],
+  ]),
+  'one that lives is left out with the dead, after the switch': changeOf([
+    ['stable', 'abc'],
+    ['begun', 'abc', 'def'],
+    ['switched', 'abc', 'def'],
+    ['switched', 'abc', 'def', 'de'],
+    ['begun', 'abc', 'abg'],
+    ['switched', 'abc', 'abg'],
+    ['stable', 'abg'],
+  ]),
+  'old owners die in the middle': changeOf([
+    ['stable', 'abc'],
+    ['begun', 'abc', 'bcd'],
+    ['begun', 'abc', 'bcd', 'b'],
+    ['begun', 'abc', 'acd', 'b'],
+    ['switched', 'abc', 'acd', 'b'],
+    ['stable', 'acd'],
+  ]),
 }
 
 test('through every change of owners, reads show what was acknowledged and what was shown before', () => {
@@ -100,5 +152,53 @@ test('the same schedules show what goes wrong when one of the rules is broken', 
     assert.match(runChange(change, `${name}/${schedule}`, mistake) ?? '', /^a read under/, mistake)
   }
 })
+
+/** What `isRetargetDue` does not allow: *finish* with too few of the new owners left. */
+const FINISHED_ALL_THE_SAME = {
+  'one of three is left': changeOf([
+    ...TWO_NEW_OWNERS_DIE,
+    ['stable', 'ade', undefined, 'de'],
+    ['begun', 'ade', 'abc', 'de'],
+    ['switched', 'ade', 'abc', 'de'],
+    ['stable', 'abc'],
+  ]),
+  'none is left': changeOf([
+    ['stable', 'a'],
+    ['begun', 'a', 'd'],
+    ['switched', 'a', 'd'],
+    ['switched', 'a', 'd', 'd'],
+    ['stable', 'd', undefined, 'd'],
+    ['begun', 'd', 'a', 'd'],
+    ['switched', 'd', 'a', 'd'],
+    ['stable', 'a'],
+  ]),
+} as const
+
+test('a change that is finished with too few new owners left loses what was acknowledged', () => {
+  // Schedules in which it shows, as above.
+  for (const [name, schedule] of [
+    ['one of three is left', 430],
+    ['none is left', 2],
+  ] as const) {
+    const flaw = runChange(FINISHED_ALL_THE_SAME[name], `${name}/${schedule}`, null)
+    assert.match(flaw ?? '', /^a read under/, name)
+  }
+})
+
+test('of every configuration in these changes, those must be retargeted that are', () => {
+  for (const [name, { rings }] of Object.entries({ ...CHANGES, ...FINISHED_ALL_THE_SAME })) {
+    rings.slice(1).forEach(({ configuration: next }, i) => {
+      const ring = rings[i] as Ring
+      const { phase, excluded } = ring.configuration
+      const isExclusion = next.excluded.length > excluded.length
+      const isRight = phase !== 'stable' && next.phase === 'begun' && excluded.length > 0 && !isExclusion
+      assert.is(isRetargetDue(ring), isRight || isWronglyFinished(name, i), `${name}, after ${i}`)
+    })
+  }
+})
+
+function isWronglyFinished(name: string, step: number): boolean {
+  return Object.keys(FINISHED_ALL_THE_SAME).includes(name) && step === TWO_NEW_OWNERS_DIE.length - 1
+}
 
 test.run()

@@ -1,6 +1,7 @@
 /**
- * One key, a few peers, one change of the ring: writes, reads, read repairs and the comparisons of new owners
- * with old ones in any order, each message on its way for as long as it likes. What `protocol/ring-change.ts`
+ * One key, a few peers, one change of the ring or two: writes, reads, read repairs and the comparisons of
+ * new owners with old ones in any order, each message on its way for as long as it likes. Peers may die for
+ * good on the way, be excluded, and the change goes on to other targets. What `protocol/ring-change.ts`
  * promises is checked of every read: it shows what was acknowledged, and what was shown, before it began.
  */
 import type { NodeId } from '../../src/base/ids.ts'
@@ -17,11 +18,11 @@ export type Mistake =
   | 'writes to one table'
 
 export interface Change {
-  /** The configurations one after the other: stable, begun, switched, stable. */
-  readonly rings: readonly [Ring, Ring, Ring, Ring]
-  /** Of each peer that is compared, with whom. */
-  readonly sources: ReadonlyMap<NodeId, readonly NodeId[]>
-  /** Peers that are up. */
+  /** The configurations one after the other: stable, begun, switched, stable, and what comes in between. */
+  readonly rings: readonly Ring[]
+  /** Of each peer that is compared under each configuration, with whom. */
+  readonly sources: readonly ReadonlyMap<NodeId, readonly NodeId[]>[]
+  /** Peers that are up at first. */
   readonly peers: readonly NodeId[]
   readonly coordinators: readonly NodeId[]
 }
@@ -64,7 +65,7 @@ interface Comparison {
 
 const KEY = 0
 const MAX_REQUESTS = 3
-const MAX_STEPS = 500
+const STEPS_PER_RING = 125
 
 /** What is wrong with one random schedule, in words; null: nothing. */
 export function runChange(change: Change, seed: string, mistake: Mistake | null): string | null {
@@ -77,7 +78,7 @@ class Model {
   readonly #mistake: Mistake | null
   readonly #weights: readonly number[]
   readonly #loss: number
-  readonly #peers: ReadonlyMap<NodeId, Peer>
+  readonly #peers: Map<NodeId, Peer>
   #decided = 0
   #messages: Message[] = []
   #comparisons: Comparison[] = []
@@ -100,7 +101,8 @@ class Model {
   }
 
   run(): string | null {
-    for (let step = 0; step < MAX_STEPS && this.#violation === null; step++) this.#step()
+    const steps = STEPS_PER_RING * this.#change.rings.length
+    for (let step = 0; step < steps && this.#violation === null; step++) this.#step()
     return this.#violation
   }
 
@@ -113,7 +115,7 @@ class Model {
     })
     if (action === 0) this.#begin(this.#prng.int(2) === 0 ? 'write' : 'read')
     else if (action === 1) this.#deliver()
-    else if (action === 2) this.#adopt(this.#pick(this.#change.peers))
+    else if (action === 2) this.#adopt(this.#pick([...this.#peers.keys()]))
     else if (action === 3) this.#compare()
     else if (action === 4) this.#proceed()
     else this.#abandon()
@@ -122,7 +124,7 @@ class Model {
   #begin(kind: Request['kind']): void {
     if (this.#requests.size >= MAX_REQUESTS) return
     const request: Request = {
-      coordinator: this.#pick(this.#change.coordinators),
+      coordinator: this.#pick(this.#change.coordinators.filter((nodeId) => this.#peers.has(nodeId))),
       kind,
       record: kind === 'write' ? new Set([this.#values++]) : null,
       ...{ number: 0, attempt: 0, answers: new Map(), floor: new Set(this.#known) },
@@ -138,7 +140,7 @@ class Model {
     const { number, attempt } = request
     if (this.#prng.int(2) === 0)
       this.#messages = this.#messages.filter((message) => message.request !== request)
-    const ring = this.#change.rings[number] as Ring
+    const ring = this.#ring(number)
     const everyone = ring.allOwners(ring.configuration.keyspaces[0] as Keyspace, KEY)
     const asked = request.record === null ? this.#lists(request).flat() : everyone
     for (const to of new Set(asked)) {
@@ -148,7 +150,7 @@ class Model {
   }
 
   #lists({ number, kind }: Request): readonly (readonly NodeId[])[] {
-    const ring = this.#change.rings[number] as Ring
+    const ring = this.#ring(number)
     const keyspace = ring.configuration.keyspaces[0] as Keyspace
     const lists = kind === 'write' ? ring.writeOwners(keyspace, KEY) : ring.readLists(keyspace, KEY)
     const isOnlyNew = this.#mistake === 'reads leave the old owners at once' && kind === 'read'
@@ -161,6 +163,7 @@ class Model {
     if (message === null || this.#prng.float() < this.#loss) return
     if (message.isSlow && this.#prng.int(16) > 0) return void this.#messages.push(message)
     if (message.answer !== null) return this.#answered(message)
+    if (!this.#peers.has(message.to)) return
     const peer = this.#peer(message.to)
     if (message.number !== peer.number) {
       if (message.number > peer.number) this.#messages.push(message) // Asked again.
@@ -216,41 +219,73 @@ class Model {
   #compare(): void {
     const comparison = this.#prng.int(2) === 0 ? this.#take(this.#comparisons) : null
     if (comparison === null) return this.#beginComparison()
-    const { target, source, number, found } = comparison
+    const { target, number, found } = comparison
+    if (!this.#peers.has(target)) return
     const { disk, number: own } = this.#peer(target)
     if (own !== number) return
     for (const value of found) disk.add(value)
-    this.#compared.add(`${number} ${target} ${source}`)
+    this.#compared.add(this.#nameOf(comparison))
+  }
+
+  /** By phase: who is excluded meanwhile takes nothing back that was compared. */
+  #nameOf({ number, target, source }: Pick<Comparison, 'number' | 'target' | 'source'>): string {
+    return `${this.#ring(number).configuration.phaseNumber} ${target} ${source}`
   }
 
   #beginComparison(): void {
-    const open = [...this.#change.sources].flatMap(([target, sources]) => {
-      const { number } = this.#peer(target)
-      const isInChange = number === 1 || number === 2
+    const open = [...this.#peers].flatMap(([target, { number }]) => {
+      const sources = this.#change.sources[number]?.get(target) ?? []
       const wanted = this.#mistake === 'one source' ? sources.slice(-1) : sources
-      const left = wanted.filter((source) => !this.#compared.has(`${number} ${target} ${source}`))
-      return isInChange ? left.map((source) => ({ target, source, number })) : []
+      const left = wanted.map((source) => ({ target, source, number }))
+      return left.filter((comparison) => !this.#compared.has(this.#nameOf(comparison)))
     })
     if (open.length === 0) return
     const { target, source, number } = this.#pick(open)
-    if (this.#peer(source).number !== number) return
+    if (this.#peers.get(source)?.number !== number) return
     this.#comparisons.push({ target, source, number, found: new Set(this.#peer(source).disk) })
   }
 
   /** The next configuration is decided, when it may be. */
   #proceed(): void {
     const number = this.#decided
-    if (number === 3 || (number === 0 && this.#prng.int(4) > 0)) return
-    const peers = [...this.#peers.values()]
-    if (!peers.every((peer) => peer.number === number)) return
-    const isCompared = number === 0 || this.#isCompared(number)
-    if (isCompared || (number === 2 && this.#mistake === 'no second comparison')) this.#decided += 1
+    const next = this.#change.rings[number + 1]
+    if (next === undefined || (number === 0 && this.#prng.int(4) > 0)) return
+    const { excluded, phase } = this.#ring(number).configuration
+    const dying = next.configuration.excluded.filter((nodeId) => !excluded.includes(nodeId))
+    if (dying.length > 0) return this.#die(dying)
+    const isAcknowledged = [...this.#peers.values()].every((peer) => peer.number === number)
+    if (!isAcknowledged) return
+    if (phase === 'stable') this.#drop(number)
+    const isRetarget = phase !== 'stable' && next.configuration.phase === 'begun'
+    const isUnneeded = phase === 'stable' || isRetarget
+    if (isUnneeded || this.#isCompared(number)) this.#decided += 1
+    else if (phase === 'switched' && this.#mistake === 'no second comparison') this.#decided += 1
+  }
+
+  /** One after the other, each at its time; when all are dead they are excluded, which waits for nobody. */
+  #die(dying: readonly NodeId[]): void {
+    const [nodeId] = dying.filter((one) => this.#peers.has(one))
+    if (nodeId === undefined) this.#decided += 1
+    else if (this.#prng.int(16) === 0) {
+      this.#peers.delete(nodeId)
+      for (const request of this.#requests) {
+        if (request.coordinator === nodeId) this.#requests.delete(request)
+      }
+    }
+  }
+
+  /** Who is no owner any more forgets. */
+  #drop(number: number): void {
+    const ring = this.#ring(number)
+    for (const [nodeId, { disk }] of this.#peers) {
+      if (!ring.isOwner(nodeId, ring.configuration.keyspaces[0] as Keyspace, KEY)) disk.clear()
+    }
   }
 
   #isCompared(number: number): boolean {
     const isDone = (target: NodeId, source: NodeId): boolean =>
-      this.#compared.has(`${number} ${target} ${source}`)
-    return [...this.#change.sources].every(([target, sources]) => {
+      this.#compared.has(this.#nameOf({ number, target, source }))
+    return [...(this.#change.sources[number] ?? [])].every(([target, sources]) => {
       if (this.#mistake === 'one source') return sources.slice(-1).every((source) => isDone(target, source))
       return sources.every((source) => isDone(target, source))
     })
@@ -270,6 +305,10 @@ class Model {
 
   #pick<T>(from: readonly T[]): T {
     return from[this.#prng.int(from.length)] as T
+  }
+
+  #ring(number: number): Ring {
+    return this.#change.rings[number] as Ring
   }
 
   #peer(nodeId: NodeId): Peer {
