@@ -30,6 +30,8 @@ import { Pauses } from './pauses.ts'
 import { RingChange } from './ring-change.ts'
 import { Acceptor } from './votes.ts'
 
+/** Until those who did not say that they have a configuration are told again. */
+const TELL_AGAIN_MS = 200
 /** How long it is tried to stage the join of a peer, before that asks again. */
 const STAGE_TIMEOUT_MS = 5000
 
@@ -196,6 +198,26 @@ export class ConfigurationDriver {
     const waitedFor = membersWaitedFor(decided.configuration)
     const acks = await this.#spread.collect(decided, waitedFor)
     return acks.length === waitedFor.length
+  }
+
+  /**
+   * Sees to it that those who vote about the next configuration have this one, so that they can go on without
+   * this peer. @returns whether most of them do; false when they did not say so in time
+   */
+  async tellAcceptors(timeoutMs: number): Promise<boolean> {
+    const { effects } = this.#parts
+    const deadlineMs = effects.clock.monotonic() + timeoutMs
+    while (!this.#isStopped) {
+      const decided = this.#adoption.current
+      if (decided === null) return false
+      const acceptors = decided.configuration.acceptors.map(({ nodeId }) => nodeId)
+      const acks = await this.#spread.collect(decided, acceptors)
+      if (2 * acks.length > acceptors.length) return true
+      const restMs = deadlineMs - effects.clock.monotonic()
+      if (restMs <= 0) return false
+      await this.#pauses.pause(Math.min(TELL_AGAIN_MS, restMs))
+    }
+    return false
   }
 
   /** Membership heard that a peer has this configuration. */

@@ -31,6 +31,8 @@ const DRAIN_MS = 5000
 /** And this long, at most, to deliver what it keeps for others. */
 const FLUSH_MS = 3000
 const DRAIN_STEP_MS = 10
+/** Who has left sees to it for so long that the others know. */
+const FAREWELL_MS = 15_000
 const STARTING = 'this peer is starting: it has not joined its cluster yet; ask another one'
 
 /**
@@ -61,6 +63,8 @@ export class Node {
   #isReady = false
   /** Null until it was read. */
   #book: AddressBook | null = null
+  /** It knows that it is no member any more, and sees to it that the others do. */
+  #isLeaving = false
   /** Why this peer ended itself. */
   #fatal: KvError | null = null
 
@@ -149,6 +153,7 @@ export class Node {
     this.#opening = this.#open()
     this.#parts = await this.#opening
     if (this.#stopping === null) {
+      if (this.#isRemoved(this.#parts)) await this.#rejectRemoved(this.#parts)
       this.#begin(this.#parts)
       await this.#parts.finder.find().catch((error: unknown) => {
         throw this.#fatal ?? error
@@ -343,10 +348,40 @@ export class Node {
     leftovers.configurationChanged()
     if (before !== null) dropped.configurationChanged(before, next)
     this.#topologyChanged()
-    const { nodeId } = this.#running.identity
-    if (!next.removed.includes(nodeId)) return
-    if (before?.excluded.includes(nodeId) === true) this.#turnedOut('it was given up while it was away')
-    else this.#left()
+    const { identity } = this.#running
+    if (!this.#isRemoved(this.#running)) return
+    if (before?.excluded.includes(identity.nodeId) === true) {
+      this.#turnedOut('it was given up while it was away')
+    } else this.#left()
+  }
+
+  #isRemoved({ configuration, identity }: Parts): boolean {
+    return configuration.current?.removed.includes(identity.nodeId) === true
+  }
+
+  /**
+   * It knows from its own disk, but the others may not: it may have stopped before it told them, and they
+   * would wait for it. @throws CONFLICT
+   */
+  async #rejectRemoved(parts: Parts): Promise<never> {
+    this.#isLeaving = true
+    this.#begin(parts)
+    await this.#farewell(parts)
+    const how = 'it has left, or was given up'
+    this.#fatal = wasRemoved(how)
+    this.#effects.log.error('node.removed', { how })
+    await this.stop()
+    throw this.#fatal
+  }
+
+  /** Until others can go on with what this peer knows, or nobody wants to hear it, or for so long. */
+  async #farewell({ configuration }: Parts): Promise<void> {
+    let isTold = false
+    const told = configuration.tellAcceptors(FAREWELL_MS).then((is) => {
+      isTold = is
+    })
+    await this.#pauses.pause(FAREWELL_MS, told)
+    if (!isTold) this.#effects.log.warn('node.farewell_unheard', { number: this.#ring?.number })
   }
 
   #peerChanged(nodeId: NodeId, before: PeerView | null, after: PeerView | null): void {
@@ -359,22 +394,27 @@ export class Node {
     this.#topologyChanged()
   }
 
-  /** It is no member any more, and has nothing that the others lack. */
+  /** It is no member any more, and has nothing that the others lack: but they may not know that yet. */
   #left(): void {
-    if (this.#stopping !== null) return
+    if (this.#stopping !== null || this.#isLeaving) return
+    this.#isLeaving = true
     const { log } = this.#effects
     const wasReady = this.#isReady
     log.info('node.left', { number: this.#ring?.number })
-    this.stop().catch((error: unknown) => log.error('node.not_stopped', { error }))
-    if (wasReady) this.#onEnd(null)
+    if (!wasReady) this.#fatal = wasRemoved('it has left')
+    void this.#farewell(this.#running).then(() => {
+      if (this.#stopping !== null) return
+      this.stop().catch((error: unknown) => log.error('node.not_stopped', { error }))
+      if (wasReady) this.#onEnd(null)
+    })
   }
 
   /** It was removed without handing anything over: all others refuse to talk with it, or it was away. */
   #turnedOut(how: string): void {
     if (this.#stopping !== null) return
-    const kept = 'what it took while the others could not reach it is in its data directory alone'
-    const advice = `${kept}: keep that; to join as a new peer it needs an empty one`
-    const error = new KvError('CONFLICT', `this peer was removed from its cluster (${how}); ${advice}`)
+    // They know what it would tell them.
+    if (this.#isLeaving) return this.#pauses.wake()
+    const error = wasRemoved(how)
     const wasReady = this.#isReady
     this.#fatal = error
     this.#effects.log.error('node.removed', { how })
@@ -445,6 +485,12 @@ export class Node {
     const deadlineMs = clock.monotonic() + DRAIN_MS
     while (coordinator.inFlight > 0 && clock.monotonic() < deadlineMs) await this.#pauses.pause(DRAIN_STEP_MS)
   }
+}
+
+function wasRemoved(how: string): KvError {
+  const kept = 'what it took while the others could not reach it is in its data directory alone'
+  const advice = `${kept}: keep that; to join as a new peer it needs an empty one`
+  return new KvError('CONFLICT', `this peer was removed from its cluster (${how}); ${advice}`)
 }
 
 /** Up again, or up in another life. */
