@@ -256,14 +256,15 @@ export class Links implements PeerLinkOwner {
     if (partitionCount !== 0 && self.partitionCount !== 0 && partitionCount !== self.partitionCount) {
       return refusal('partitions', `${partitionCount} partitions, here there are ${self.partitionCount}`)
     }
+    // One we dialled is not told, here and below: it finds out when it dials. And what we say is not of us.
     if (this.#handler.isBarred(nodeId)) {
-      return refusal('removed', `node ${nodeId} was removed from this cluster and cannot come back`)
+      const reason = `node ${nodeId} was removed from this cluster and cannot come back`
+      return refusal(isOurDial ? 'somebodyElse' : 'removed', reason)
     }
     // What others say of a newer one may be wrong: it is for those who can ask there (`life-claims.ts`).
     const newest = this.#handler.newestMet(nodeId)
     if (newest === null || !isOutranked(facts, newest)) return null
     const where = `${newest.isUp ? 'runs' : 'ran'} as generation ${newest.generation} at ${newest.address}`
-    // One we dialled is not told: it finds out when it dials.
     return refusal(isOurDial ? 'somebodyElse' : 'outranked', `node ${nodeId} ${where}`)
   }
 

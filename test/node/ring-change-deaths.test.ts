@@ -213,6 +213,29 @@ test('one that stopped before anybody heard of it tells them when it is started 
   assert.ok(heard > 0, 'nobody knew but the one that left')
 })
 
+// Campaign seed 3 of changes of the ring: its own words about the other ended it.
+test('one that dials a peer which was removed does not take itself for that peer', async () => {
+  const { world, peers, first } = await cluster(3, 'who was removed')
+  const [, second, third] = peers as [TestPeer, TestPeer, TestPeer]
+  const touches = (...hosts: string[]): boolean => hosts.includes(third.host.name)
+  world.sim.paths.add({ touches, cut: true })
+  assert.ok(await world.until(() => !first.node.membership.isAlive(third.node.nodeId)))
+  await world.settle(first.node.service.remove(third.address))
+  assert.ok(await world.until(() => isStable([first, second], 2)))
+  for (const peer of [first, second]) peer.crash()
+  world.sim.paths.clear()
+  let failure: unknown = null
+  const join = [first.address, third.address]
+  const started = second.begin({ join }).catch((error: unknown) => {
+    failure = error
+  })
+  await world.pass(20_000)
+  assert.is(failure, null)
+  await world.settle(first.begin())
+  await world.settle(started)
+  assert.equal([failure, first.node.isReady, second.node.isReady], [null, true, true])
+})
+
 async function rejection(promise: Promise<unknown>): Promise<KvError> {
   try {
     await promise
