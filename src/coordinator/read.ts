@@ -21,7 +21,7 @@ import type { Coordination, Done } from './coordination.ts'
 import type { OwnerExchange } from './owner-exchange.ts'
 import { type Answer, type KeyPlace, QuorumRead } from './quorum-read.ts'
 import { Replication, type ReplicationTask } from './replication.ts'
-import { keepStandIn, type StandInRule } from './standing-in.ts'
+import { keepStandIn, mayStandIn, type StandInRule } from './standing-in.ts'
 
 export class Read {
   readonly #with: Coordination
@@ -146,8 +146,7 @@ export class Read {
   /** Repairs reach owners; stand-ins only where these are too few, as for the read itself. */
   #standInRule(answers: readonly Answer[]): StandInRule {
     if (!answers.some(({ isStandIn }) => isStandIn)) return 'nobody'
-    const { keyspace, partition } = this.#place
-    return this.#with.ring().isOwner(this.#with.selfId, keyspace, partition) ? 'others' : 'selfFirst'
+    return mayStandIn(this.#with, this.#place) ? 'selfFirst' : 'others'
   }
 
   #storeHere(record: Bytes, rule: StandInRule, replication: Replication): void {

@@ -28,6 +28,11 @@ export function liveStandIns(
   return (rule === 'selfFirst' ? [selfId, ...others] : others).slice(0, MAX_REPLICAS)
 }
 
+/** Whether this peer may keep a record for the key's owners: it is none of them, and does not leave. */
+export function mayStandIn({ selfId, ring }: Coordination, { keyspace, partition }: KeyPlace): boolean {
+  return keyspace.quorum !== 'strict' && ring().standIns(keyspace, partition).includes(selfId)
+}
+
 /** Merges a record into what is kept here for owners; a refusal is told as a failure is. */
 export function keepStandIn(
   store: Store,

@@ -21,7 +21,7 @@ import type { OwnerExchange } from './owner-exchange.ts'
 import { type Answer, type KeyPlace, QuorumRead } from './quorum-read.ts'
 import { Replication, type ReplicationTask } from './replication.ts'
 import { stalled } from './stall-watch.ts'
-import { liveStandIns, type StandInRule } from './standing-in.ts'
+import { liveStandIns, mayStandIn, type StandInRule } from './standing-in.ts'
 
 /** Puts that carry a context and leave this many siblings are refused; all others go on. */
 const MAX_SIBLINGS = 100
@@ -105,6 +105,12 @@ export class Write {
    * written.
    */
   #shortage(): KvError | null {
+    if (this.#standsIn && !mayStandIn(this.#with, this.#place)) {
+      return new KvError(
+        'UNAVAILABLE',
+        'nothing was written: this peer stands in for owners no more; try again',
+      )
+    }
     const ring = this.#with.ring()
     const lists = ring.writeOwners(this.#place.keyspace, this.#place.partition)
     const allNeeded = ring.needed(this.#level, lists)

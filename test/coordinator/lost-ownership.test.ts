@@ -17,6 +17,7 @@ import {
   makeRing,
   nodes,
   record,
+  SLOPPY,
   STORED,
   value,
 } from './coordinator-world.ts'
@@ -124,6 +125,21 @@ test('a put outlasts that its partition was dropped and gained back', async () =
   assert.is(told.error, null)
   assert.not.ok(world.logged.includes('actor.impostor'))
   assert.ok(contents(world.onDisk()).length <= 1)
+})
+
+/** It leaves: its id is in the old layout alone. */
+const LEAVING = makeRing(2, [nodes(1, 2, 3, 0, 4), nodes(1, 2, 3, 4)], 'begun')
+
+test('a peer that leaves keeps nothing for others any more: no write that it had begun', async () => {
+  const world = await CoordinatorWorld.open({ owners: nodes(1, 2, 3, 0, 4) })
+  for (const owner of nodes(1, 2, 3)) world.dead.add(owner)
+  const told = world.put({ keyspace: SLOPPY.name, value: utf8('new') })
+  world.adopt(LEAVING)
+  world.replyAll(null)
+  await world.settle()
+  assert.is(told.error?.code, 'UNAVAILABLE')
+  assert.match(told.error?.message ?? '', /nothing was written/)
+  assert.is(world.kept(), null)
 })
 
 test.run()
