@@ -11,11 +11,12 @@ import type { Era } from '../protocol/eras.ts'
 import { createQuorum, type Quorum } from '../protocol/quorum.ts'
 import { recordKey } from '../store/keys.ts'
 import { RecordOverflow } from '../store/record-codec.ts'
+import type { Merged } from '../store/slot.ts'
 import type { PeerMessage, PeerReply } from '../wire/peer-messages.ts'
 import type { Coordination, Done } from './coordination.ts'
 import { OwnerExchange } from './owner-exchange.ts'
 import type { KeyPlace } from './quorum-read.ts'
-import { liveStandIns, type StandInRule } from './standing-in.ts'
+import { keepStandIn, liveStandIns, mayStandIn, type StandInRule } from './standing-in.ts'
 
 /** How many owners have it on disk, and how many that stand in for another one. */
 export interface Replicated {
@@ -43,6 +44,9 @@ export interface ReplicationTask {
   readonly era: Era
 }
 
+/** How our own disk is to hold the record; null: not at all. */
+type OwnRole = 'owner' | 'standIn' | null
+
 export class Replication extends OwnerExchange {
   readonly #task: ReplicationTask
   readonly #done: Done<Replicated>
@@ -63,6 +67,9 @@ export class Replication extends OwnerExchange {
   #hasFailedHere = false
   /** An owner, or who stands in for one, has no room for it beside the concurrent values it holds. */
   #isOverfull = false
+  #ownRole: OwnRole
+  /** How often the record was brought to our own disk anew: what is said of an earlier copy is too late. */
+  #ownCopies = 0
   /** All owners are asked the same: made, and encoded, once. */
   #lastQuestion: Extract<PeerMessage, { type: 'replicate' }> | null = null
   #isAnswered = false
@@ -80,6 +87,7 @@ export class Replication extends OwnerExchange {
     this.#done = done
     this.#holders = [...task.holders]
     coordination.eras.continue(task.era)
+    this.#ownRole = this.#ownRoleNow
     this.#quorum = this.#makeQuorum()
   }
 
@@ -100,14 +108,14 @@ export class Replication extends OwnerExchange {
     this.#check()
   }
 
-  /** Our own disk has it. */
-  storedHere(): void {
-    this.#stored(this.with.selfId)
+  /** Our own disk has it. @param copy 0: the one with which this began */
+  storedHere(copy = 0): void {
+    if (copy === this.#ownCopies) this.#stored(this.with.selfId)
   }
 
   /** @param error our own disk failed: what happened to the record there is unknown; or it has no room */
-  failedHere(error: KvError): void {
-    if (this.isOver) return
+  failedHere(error: KvError, copy = 0): void {
+    if (this.isOver || copy !== this.#ownCopies) return
     this.#hasFailedHere = true
     this.#isOverfull ||= error instanceof RecordOverflow
     this.#quorum.fail(this.#standsInFor?.get(this.with.selfId) ?? this.with.selfId)
@@ -120,8 +128,10 @@ export class Replication extends OwnerExchange {
   }
 
   /**
-   * Answers under the old number count for nothing. What our own disk holds we know without asking, unless it
-   * turned out to have lost records: then what it held may have been put aside.
+   * Answers under the old number count for nothing. What our own disk holds we know without asking, as long
+   * as we own the key and lost no records: what was held then may have been put aside. Who did not own it
+   * under some number since may have dropped it, and what a stand-in kept may be handed over and gone: it is
+   * stored anew before it counts.
    */
   override restart(): void {
     if (this.isOver) return
@@ -129,17 +139,48 @@ export class Replication extends OwnerExchange {
       this.finish()
       return this.#answer('the keyspace was dropped meanwhile')
     }
-    const isHeldHere = this.#holders.includes(this.with.selfId)
-    const { keyspace, partition, key } = this.#task.place
-    const isOurs = isHeldHere && this.with.ring().isOwner(this.with.selfId, keyspace, partition)
-    const isSure = !isOurs || this.with.store.completeness.isComplete(keyspace.id, partition)
-    this.#holders = isHeldHere && isSure ? [this.with.selfId] : []
+    const role = this.#ownRoleNow
+    const isHeldHere = role === this.#ownRole && this.#holders.includes(this.with.selfId)
+    const isSure = isHeldHere && role === 'owner' && this.#isWhole
+    const isAnew = role !== null && (role !== this.#ownRole || (isHeldHere && !isSure))
+    if (isAnew) {
+      this.#ownCopies += 1
+      this.#hasFailedHere = false
+    }
+    this.#ownRole = role
+    this.#holders = isSure ? [this.with.selfId] : []
     this.start()
-    if (isSure) return
-    this.with.store.merge(keyspace, partition, key, this.#task.record, null, (error) => {
-      if (error === null) this.storedHere()
-      else this.failedHere(error)
-    })
+    if (isAnew && !this.isOver) this.#storeHere(role)
+  }
+
+  #storeHere(role: OwnRole): void {
+    const { place, record } = this.#task
+    const { keyspace, partition, key } = place
+    const { store, ring } = this.with
+    const copy = this.#ownCopies
+    const stored: Merged = (error) => {
+      if (error === null) this.storedHere(copy)
+      else this.failedHere(error, copy)
+    }
+    if (role === 'owner') store.merge(keyspace, partition, key, record, null, stored)
+    else keepStandIn(store, place, ring().allOwners(keyspace, partition), record, null, stored)
+  }
+
+  get #ownRoleNow(): OwnRole {
+    const { keyspace, partition } = this.#task.place
+    if (this.with.ring().isOwner(this.with.selfId, keyspace, partition)) return 'owner'
+    return this.#standInRule === 'selfFirst' ? 'standIn' : null
+  }
+
+  /** Under the ring as it is now: a stand-in may have become an owner, or be leaving. */
+  get #standInRule(): StandInRule {
+    const { standIns, place } = this.#task
+    return standIns === 'selfFirst' && !mayStandIn(this.with, place) ? 'others' : standIns
+  }
+
+  get #isWhole(): boolean {
+    const { keyspace, partition } = this.#task.place
+    return this.with.store.completeness.isComplete(keyspace.id, partition)
   }
 
   protected override get questionBytes(): number {
@@ -231,7 +272,7 @@ export class Replication extends OwnerExchange {
 
   /** The next one in the list stands in for an owner that is not up: each for one owner, one for each. */
   #replaceOwner(owner: NodeId): void {
-    this.#standIns ??= [...liveStandIns(this.with, this.#task.place, this.#task.standIns)]
+    this.#standIns ??= [...liveStandIns(this.with, this.#task.place, this.#standInRule)]
     const standIn = this.#standIns.shift()
     if (standIn === undefined) {
       this.#quorum.fail(owner)

@@ -17,6 +17,7 @@ import {
   makeRing,
   nodes,
   record,
+  recordReply,
   SLOPPY,
   STORED,
   value,
@@ -27,7 +28,7 @@ const test = suite('lost ownership')
 const PARTITION = makeRing(1, [nodes(0)]).partitionOf(KEY)
 const OWNERS = nodes(0, 1, 2)
 const OTHERS = nodes(1, 2, 3)
-const [N1, N2] = nodes(1, 2) as [NodeId, NodeId]
+const [N1, N2, N3, N4] = nodes(1, 2, 3, 4) as [NodeId, NodeId, NodeId, NodeId]
 
 /** What the node does once every member has acknowledged the ring that says so. */
 async function drop(world: CoordinatorWorld): Promise<void> {
@@ -127,6 +128,55 @@ test('a put outlasts that its partition was dropped and gained back', async () =
   assert.ok(contents(world.onDisk()).length <= 1)
 })
 
+test('what was dropped here and is owned again counts once it is on the disk again', async () => {
+  const world = await CoordinatorWorld.open()
+  const told = world.put({ blind: true, value: utf8('new') })
+  await world.settle()
+  world.adopt(makeRing(2, [OTHERS]))
+  await drop(world)
+  world.questions.splice(0)
+  world.adopt(makeRing(3, [OTHERS, OWNERS], 'switched'))
+  world.reply(N1, STORED)
+  world.reply(N3, STORED)
+  assert.not(told.isDone, 'one of its new owners has it')
+  await world.settle()
+  assert.is(told.error, null)
+  assert.equal(contents(world.onDisk()), ['new'])
+})
+
+test('a stand-in that owns the key meanwhile counts when it holds it as an owner', async () => {
+  const world = await CoordinatorWorld.open({ owners: nodes(1, 2, 3, 0, 4) })
+  for (const owner of nodes(1, 2, 3)) world.dead.add(owner)
+  const told = world.put({ keyspace: SLOPPY.name, blind: true, value: utf8('new') })
+  await world.settle()
+  assert.equal(contents(world.kept()), ['new'])
+  world.questions.splice(0)
+  world.adopt(makeRing(2, [nodes(0, 1, 2, 3, 4)]))
+  world.reply(N4, STORED)
+  assert.not(told.isDone)
+  assert.is(world.onDisk(SLOPPY), null)
+  await world.settle()
+  assert.equal(contents(world.onDisk(SLOPPY)), ['new'])
+  assert.equal([told.reply?.owners, told.reply?.standIns], [1, 1])
+})
+
+test('what a stand-in handed over is kept once more before it counts under a new number', async () => {
+  const world = await CoordinatorWorld.open({ owners: nodes(1, 2, 3, 0, 4) })
+  for (const owner of nodes(1, 2, 3)) world.dead.add(owner)
+  const told = world.put({ keyspace: SLOPPY.name, blind: true, value: utf8('new') })
+  await world.settle()
+  const partition = makeRing(1, [nodes(1)]).partitionOf(KEY)
+  const { standIns } = await world.store.standIns.slice(null, 1, 1e6)
+  for (const each of standIns) world.store.standIns.delivered(each, nodes(1, 2, 3), new Set(nodes(1, 2, 3)))
+  await world.settle()
+  assert.is(world.store.standIns.newest(SLOPPY.id, partition, KEY), null)
+  world.questions.splice(0)
+  world.adopt(makeRing(2, [nodes(1, 2, 4, 0, 3)]))
+  assert.not(told.isDone)
+  await world.settle()
+  assert.equal(contents(world.kept()), ['new'])
+})
+
 /** It leaves: its id is in the old layout alone. */
 const LEAVING = makeRing(2, [nodes(1, 2, 3, 0, 4), nodes(1, 2, 3, 4)], 'begun')
 
@@ -140,6 +190,26 @@ test('a peer that leaves keeps nothing for others any more: no write that it had
   assert.is(told.error?.code, 'UNAVAILABLE')
   assert.match(told.error?.message ?? '', /nothing was written/)
   assert.is(world.kept(), null)
+})
+
+test('nor does it count what it kept before, or keep what a read finds', async () => {
+  const world = await CoordinatorWorld.open({ owners: nodes(1, 2, 3, 0, 4, 5) })
+  for (const owner of nodes(1, 2, 3)) world.dead.add(owner)
+  const told = world.put({ keyspace: SLOPPY.name, blind: true, w: 'all', value: utf8('new') })
+  await world.settle()
+  const taken = world.store.standIns.takenCount
+  world.adopt(makeRing(2, [nodes(1, 2, 3, 0, 4, 5), nodes(1, 2, 3, 4, 5)], 'begun'))
+  world.replyAll(null)
+  await world.settle()
+  assert.not(told.error === null && told.isDone, 'two stand in for three')
+  world.get({ keyspace: SLOPPY.name })
+  const kept = record([value(dot('a', 1))])
+  for (const question of world.questions.filter(({ isAnswered }) => !isAnswered)) {
+    question.isAnswered = true
+    if (question.message.type === 'read') world.replyTo(question, recordReply(kept))
+  }
+  await world.settle()
+  assert.is(world.store.standIns.takenCount, taken)
 })
 
 test.run()
