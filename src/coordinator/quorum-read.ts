@@ -136,13 +136,17 @@ export class QuorumRead extends OwnerExchange {
     this.#fail(`${this.#answers.length} of ${needed} owners of this key answered in time`)
   }
 
-  /** How many of a list were asked, so far. */
+  /** How many of a list were asked, so far: all, where there is one list, as there is but for changes. */
   #countAsked(list: readonly NodeId[]): number {
+    if (this.#lists.length === 1) return this.#asked.length
     return this.#asked.filter((nodeId) => list.includes(nodeId) || this.#isStandIn(nodeId)).length
   }
 
   /** Of which too few were asked, or can still be; null: none. */
   #findShortList(): number | null {
+    if (this.#lists.length === 1) {
+      return this.#asked.length + this.#candidates.length < (this.#needed[0] as number) ? 0 : null
+    }
     const short = this.#lists.findIndex((list, i) => {
       const left = this.#candidates.filter((nodeId) => list.includes(nodeId) || this.#isStandIn(nodeId))
       return this.#countAsked(list) + left.length < (this.#needed[i] as number)
@@ -192,6 +196,7 @@ export class QuorumRead extends OwnerExchange {
 
   /** As many more as lists lack. */
   #askMissing(): void {
+    if (this.#lists.length === 1) return this.#askNext((this.#needed[0] as number) - this.#asked.length)
     const chosen: NodeId[] = []
     for (;;) {
       const list = this.#lists.find((each, i) => this.#countAsked(each) < (this.#needed[i] as number))
@@ -202,6 +207,14 @@ export class QuorumRead extends OwnerExchange {
       this.#asked.push(nodeId)
       chosen.push(nodeId)
     }
+    for (const nodeId of chosen) this.#askOne(nodeId)
+  }
+
+  /** Where there is one list. */
+  #askNext(count: number): void {
+    if (count <= 0) return
+    const chosen = this.#candidates.splice(0, count)
+    this.#asked.push(...chosen)
     for (const nodeId of chosen) this.#askOne(nodeId)
   }
 

@@ -94,7 +94,6 @@ export class Replication extends OwnerExchange {
   /** Asks every owner that is up, and stand-ins for the others; not those that hold it, and not ourselves. */
   start(): void {
     this.begin()
-    this.#quorum = this.#makeQuorum()
     this.#standsInFor = null
     this.#standInCount = 0
     this.#standIns = null
@@ -149,6 +148,7 @@ export class Replication extends OwnerExchange {
     }
     this.#ownRole = role
     this.#holders = isSure ? [this.with.selfId] : []
+    this.#quorum = this.#makeQuorum()
     this.start()
     if (isAnew && !this.isOver) this.#storeHere(role)
   }

@@ -9,8 +9,8 @@
  * Invariant: owners are those in the table, alive or not. So quorums of the same table intersect, whatever
  * anybody believes about who is up.
  *
- * Every list is made when it is first asked for, then kept: a request allocates nothing here. Callers must
- * not change them.
+ * Every list is made when it is first asked for, then kept: a request allocates nothing for them. Callers
+ * must not change them.
  */
 import { assert } from '../base/assert.ts'
 import type { Bytes } from '../base/bytes.ts'
@@ -141,10 +141,13 @@ export class Ring {
    * all of it.
    */
   needed(level: Level, lists: readonly (readonly NodeId[])[]): readonly number[] {
-    return lists.map(({ length }) => {
-      if (typeof level !== 'number') return this.required(level, length)
-      return lists.length === 1 ? level : Math.min(level, length)
-    })
+    const [only] = lists
+    if (lists.length === 1 && only !== undefined) {
+      return [typeof level === 'number' ? level : this.required(level, only.length)]
+    }
+    return lists.map(({ length }) =>
+      typeof level === 'number' ? Math.min(level, length) : this.required(level, length),
+    )
   }
 
   #owners(keyspace: Keyspace, partition: number): Owners {
