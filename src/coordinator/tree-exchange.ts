@@ -5,7 +5,8 @@
  * children tell where; of the leaves that differ the keys and digests are laid side by side. A write that is
  * on its way looks like a difference, so each key found is looked at once more half a second later, and only
  * what differs then too is repaired. By key, not by leaf: else a leaf with one busy key would never be
- * repaired.
+ * repaired. A partition of which one of the two cannot list the keys, since its disk is damaged there, stays
+ * open, and the others go on without it.
  *
  * A repair sends what is on disk at that moment, not what was compared, as every other write is sent: merged
  * by its dots, refused under another configuration. So it does no harm when it comes late, twice, or not at
@@ -21,12 +22,13 @@ import { type Digest, FANOUT, FANOUT_BITS, LEAF_BITS, recordDigest } from '../pr
 import { MAX_RECORD_BYTES } from '../protocol/record.ts'
 import { recordKey } from '../store/keys.ts'
 import { decodeRecord, isBare, RecordOverflow } from '../store/record-codec.ts'
-import type { KeyDigest, Listing } from '../store/slice-listing.ts'
+import type { Listing, SlicePlace } from '../store/slice-listing.ts'
 import type { PeerMessage, PeerReply } from '../wire/peer-messages.ts'
 import { MAX_LISTED_KEYS } from '../wire/repair-messages.ts'
 import { Comparison } from './comparison.ts'
 import type { Coordination } from './coordination.ts'
 import type { Pace } from './pace.ts'
+import { Pages } from './pages.ts'
 import { sharedPartitions } from './shared-partitions.ts'
 import { EMPTY_TREE, heldDigest, UNREADABLE } from './tree-replica.ts'
 
@@ -39,7 +41,7 @@ export interface ExchangeProgress {
   /** Keys that differed twice. */
   differing: number
   repaired: number
-  /** Keys whose record could not be read or stored. */
+  /** Keys whose record could not be read or stored, and partitions that could not be read. */
   failed: number
   /** That went either way, records included: about as many. */
   bytes: number
@@ -141,7 +143,9 @@ export class TreeExchange {
   async #compare(keyspace: Keyspace, own: readonly number[]): Promise<void> {
     if (own.length === 0) return
     const question = { type: 'roots', keyspaceId: keyspace.id } as const
-    const { partitions, roots, incomplete } = await this.#ask('rootsDone', question)
+    const answer = await this.#askOrFail('rootsDone', question)
+    if (answer === null) return this.#unreadable(keyspace, own)
+    const { partitions, roots, incomplete } = answer
     const theirGaps = new Set(incomplete)
     const shared = own.filter((partition) => !theirGaps.has(partition))
     this.#progress.partitions -= own.length - shared.length
@@ -171,6 +175,15 @@ export class TreeExchange {
     }
   }
 
+  /** The peer does not know what its disk holds, as it cannot read all of it. */
+  #unreadable(keyspace: Keyspace, own: readonly number[]): void {
+    for (const partition of own) {
+      this.comparison.begin(keyspace.id, partition)
+      this.comparison.blocked(keyspace.id, partition, 'unreadable')
+    }
+    this.#progress.failed += own.length
+  }
+
   #isInScope(keyspace: Keyspace, partition: number): boolean {
     const isComplete = this.#with.store.completeness.isComplete(keyspace.id, partition)
     return isComplete === (this.#scope === 'complete')
@@ -182,10 +195,16 @@ export class TreeExchange {
     for (let bits = 0; bits < LEAF_BITS && places.length > 0; bits += FANOUT_BITS) {
       places = await this.#differingChildren(keyspace, partition, bits, places)
     }
-    const isWalked = places.length === 0 || (await this.#compareKeys(keyspace, partition, places))
-    if (isWalked) this.comparison.settled(keyspace.id, partition)
-    else this.#isCut = true
-    this.#progress.compared += 1
+    try {
+      const isWalked = places.length === 0 || (await this.#compareKeys(keyspace, partition, places))
+      if (isWalked) this.comparison.settled(keyspace.id, partition)
+      else this.#isCut = true
+      this.#progress.compared += 1
+    } catch (error) {
+      if (!(error instanceof Unlisted)) throw error
+      this.comparison.blocked(keyspace.id, partition, 'unreadable')
+      this.#progress.failed += 1
+    }
   }
 
   /** @returns places among 2^(bits + FANOUT_BITS) slices */
@@ -203,14 +222,16 @@ export class TreeExchange {
     return all.filter((child, i) => children[i] !== ours[child])
   }
 
-  /** False: there was more than it takes on. */
+  /** False: there was more than it takes on. @throws Unlisted: what was found before that counts */
   async #compareKeys(keyspace: Keyspace, partition: number, leaves: readonly number[]): Promise<boolean> {
     const keyspaceId = keyspace.id
     const place = { keyspaceId, partition, leaves: new Set(leaves) }
-    const ours = new Pages((after) => this.#with.store.list(place, after, MAX_LISTED_KEYS))
+    const ours = new Pages((after) => this.#listHere(place, after))
     const theirs = new Pages(async (after) => {
       const question = { type: 'listKeys', keyspaceId, partition, leaves, after } as const
-      const { keys, digests, last } = await this.#ask('keysDone', question)
+      const listed = await this.#askOrFail('keysDone', question)
+      if (listed === null) throw new Unlisted()
+      const { keys, digests, last } = listed
       return { entries: keys.map((key, i) => ({ key, digest: digests[i] ?? 0n })), last }
     })
     for (let found = 0; ; ) {
@@ -226,6 +247,18 @@ export class TreeExchange {
       }
       if (order <= 0) ours.take()
       if (order >= 0) theirs.take()
+    }
+  }
+
+  /** @throws Unlisted */
+  async #listHere(place: SlicePlace, after: Bytes | null): Promise<Listing> {
+    try {
+      return await this.#with.store.list(place, after, MAX_LISTED_KEYS)
+    } catch (error) {
+      // Without trees the whole disk is away, not a part of it.
+      if (!(error instanceof KvError) || this.#with.store.hashTrees === null) throw error
+      this.#with.log.warn('repair.not-listed', { error })
+      throw new Unlisted()
     }
   }
 
@@ -421,6 +454,9 @@ export class TreeExchange {
   }
 }
 
+/** One of the two cannot read the keys of a partition. */
+class Unlisted extends Error {}
+
 /** Several workers. Waits for all, also when one fails: nothing of an exchange goes on after its end. */
 async function together(scope: ExchangeScope, work: () => Promise<void>): Promise<void> {
   const results = await Promise.allSettled(Array.from({ length: WORKERS[scope] }, work))
@@ -433,32 +469,6 @@ function hasNoValues(record: Bytes | null): boolean {
 
 type Asked<M> = M extends unknown ? Omit<M, 'id' | 'number'> : never
 type Question = Asked<Extract<PeerMessage, { readonly id: number; readonly number: number }>>
-
-/** A listing as one row of entries, of which a page at a time is in memory. */
-class Pages {
-  readonly #fetch: (after: Bytes | null) => Promise<Listing>
-  #page: Listing | null = null
-  #at = 0
-
-  constructor(fetch: (after: Bytes | null) => Promise<Listing>) {
-    this.#fetch = fetch
-  }
-
-  /** The first that was not taken; null: there are no more. */
-  async peek(): Promise<KeyDigest | null> {
-    for (;;) {
-      const entry = this.#page?.entries[this.#at]
-      if (entry !== undefined) return entry
-      if (this.#page !== null && this.#page.last === null) return null
-      this.#page = await this.#fetch(this.#page?.last ?? null)
-      this.#at = 0
-    }
-  }
-
-  take(): void {
-    this.#at += 1
-  }
-}
 
 /** Without a record, which is counted by whoever sends it. */
 function sizeOfQuestion(question: Question): number {
