@@ -168,4 +168,120 @@ test('what is in quarantine is counted again', async () => {
   assert.is(store.quarantine.size, 1)
 })
 
+test('a disk that fails again soon after each opening is given longer and longer rests', async () => {
+  let isBroken = false
+  const world = new World('back again and again', {
+    fail: (work) => (isBroken && work === 'sync' ? { message: 'refused', kept: false } : null),
+  })
+  const store = await world.open()
+  put(store, 'before')
+  await world.settle()
+  const names = new Set<string>()
+  const reopened = (): number => world.logged.filter((event) => event === 'store.reopened').length
+  // It takes the first write after each opening, and no other: as a database that has yet to find its damage.
+  for (let ms = 0; ms < 60_000; ms += 20) {
+    if (store.outage === null) {
+      isBroken = true
+      put(store, 'hot')
+      names.add(store.actor)
+    } else isBroken = false
+    await world.pass(20)
+  }
+  assert.ok(reopened() > 10 && reopened() < 20, `opened ${reopened()} times`)
+  assert.ok(names.size <= reopened() + 1)
+  isBroken = false
+  await world.pass(70_000)
+  assert.is(store.outage, null)
+  const before = world.nowMs
+  isBroken = true
+  put(store, 'fails')
+  while (store.outage === null) await world.step()
+  isBroken = false
+  while (store.outage !== null) await world.step()
+  assert.ok(world.nowMs - before < 100, 'it served long enough to be believed')
+  await world.result(store.close())
+})
+
+test('a database that opens and takes no write is not served from, and costs one name', async () => {
+  let isBroken = false
+  const world = new World('opens only', {
+    fail: (work) => (isBroken && work === 'sync' ? { message: 'Corruption', kept: false } : null),
+  })
+  const storage = world.openStorage()
+  const damaged = new KvError('INTERNAL', 'it is damaged: restore it', { cause: new Error('Corruption') })
+  storage.explain = () => damaged
+  const store = await world.result(Store.open(world.effects(storage)))
+  put(store, 'before')
+  await world.settle()
+  isBroken = true
+  put(store, 'hot')
+  while (store.outage === null) await world.step()
+  const { actor } = store
+  for (let ms = 0; ms < 60_000; ms += 20) {
+    assert.is(store.outage, 'its disk fails: it is damaged: restore it')
+    assert.throws(
+      () => put(store, 'hot'),
+      (error: KvError) => error.code === 'UNAVAILABLE',
+    )
+    await world.pass(20)
+  }
+  assert.is(store.actor, actor)
+  assert.not(world.logged.includes('store.reopened'))
+  const attempts = world.logged.filter((event) => event === 'store.reopen-failed').length
+  assert.ok(attempts > 10 && attempts < 25, `${attempts} attempts`)
+  isBroken = false
+  await world.settle()
+  assert.is(store.outage, null)
+  await world.result(store.close())
+})
+
+test('a name under which nothing was minted is kept through a failure, any other is not', async () => {
+  let isBroken = false
+  const world = new World('names', {
+    fail: (work) => (isBroken && work === 'sync' ? { message: 'gone', kept: false } : null),
+  })
+  const store = await world.open()
+  const fail = async (write: () => void): Promise<void> => {
+    isBroken = true
+    write()
+    while (store.outage === null) await world.step()
+    isBroken = false
+    await world.settle()
+    assert.is(store.outage, null)
+  }
+  const first = store.actor
+  await fail(() => keep(store, 'of others'))
+  assert.is(store.actor, first)
+  put(store, 'minted and stored')
+  await world.settle()
+  await fail(() => keep(store, 'of others'))
+  const second = store.actor
+  assert.is.not(second, first, 'what is on a disk that failed is not certain')
+  await fail(() => put(store, 'minted and lost'))
+  assert.is.not(store.actor, second)
+  await world.result(store.close())
+})
+
+test('a store that stops does not wait for a database on trial', async () => {
+  let isBroken = false
+  const world = new World('stops on trial', {
+    fail: (work) => (isBroken && work === 'sync' ? { message: 'gone', kept: false } : null),
+  })
+  const store = await world.open()
+  for (let i = 0; i < 8; i++) {
+    isBroken = true
+    put(store, 'fails')
+    while (store.outage === null) await world.step()
+    isBroken = false
+    if (i < 7) while (store.outage !== null) await world.step()
+  }
+  await world.pass(50)
+  assert.is.not(store.outage, null)
+  const before = world.nowMs
+  const closing = store.close()
+  await new Promise((resolve) => setImmediate(resolve)) // The trial's timer is the only event until then.
+  await world.result(closing)
+  assert.ok(world.nowMs - before < 50, `${world.nowMs - before} ms`)
+})
+
 test.run()
