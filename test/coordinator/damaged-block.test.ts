@@ -52,6 +52,14 @@ function spoil(simulation: Simulation, peer: SimPeer): void {
   simulation.world.host(peer.host).disk.spoil(key)
 }
 
+/** All three hold `v` of every key. */
+async function filled(seed: string): Promise<[Simulation, Peers]> {
+  const [simulation, peers] = await threePeers(seed, {})
+  await putAll(simulation, peers[2], 'v')
+  await simulation.run(5000)
+  return [simulation, peers]
+}
+
 /** A peer misses a new value of each key, and comes back with a block of its disk damaged. */
 async function missed(seed: string, missing: number): Promise<[Simulation, SimPeer]> {
   const [simulation, peers] = await threePeers(seed, {})
@@ -106,9 +114,7 @@ test('a wiped peer lacks the partition of the block alone, and an operator can g
 })
 
 test('what another owner has as well is no reason to wait for a damaged block', async () => {
-  const [simulation, [a, b, c]] = await threePeers('equal', {})
-  await putAll(simulation, c, 'v')
-  await simulation.run(5000)
+  const [simulation, [a, b]] = await filled('equal')
   spoil(simulation, b)
   await wipe(simulation, a)
   assert.ok(await simulation.until(() => storeOf(a).completeness.cause === null, CAUGHT_UP_MS))
@@ -116,9 +122,7 @@ test('what another owner has as well is no reason to wait for a damaged block', 
 })
 
 test('a disk that cannot be counted for it is named, and an operator can give it up', async () => {
-  const [simulation, [a, b, c]] = await threePeers('not counted', {})
-  await putAll(simulation, c, 'v')
-  await simulation.run(5000)
+  const [simulation, [a, b, c]] = await filled('not counted')
   b.crash('process')
   spoil(simulation, b)
   await back(simulation, b)

@@ -25,12 +25,16 @@ function keep(store: Store, name: string): void {
   store.standIns.put(KEYSPACE, PARTITION, utf8(name), TARGETS, EMPTY_DOTS, VALUE, ignore)
 }
 
+/** Its disk syncs nothing while it `isBroken`. */
+function breakable(seed: string, message = 'gone') {
+  const disk = { isBroken: false }
+  const fail = (work: string) => (disk.isBroken && work === 'sync' ? { message, kept: false } : null)
+  return { disk, world: new World(seed, { fail }) }
+}
+
 test('never says that it holds nothing while it does not know, or keeps what is for others', async () => {
   for (const holds of ['nothing', 'records', 'stand-in records']) {
-    let isBroken = false
-    const world = new World(`holds ${holds}`, {
-      fail: (work) => (isBroken && work === 'sync' ? { message: 'gone', kept: false } : null),
-    })
+    const { disk, world } = breakable(`holds ${holds}`)
     const store = await world.open()
     for (let i = 0; i < 300; i++) {
       if (holds === 'records') put(store, `key ${i}`)
@@ -38,7 +42,7 @@ test('never says that it holds nothing while it does not know, or keeps what is 
     }
     await world.settle()
     assert.is(store.holdsRecords(), holds !== 'nothing')
-    isBroken = true
+    disk.isBroken = true
     let failed: KvError | null = null
     put(store, 'fails', (error) => {
       failed = error
@@ -47,7 +51,7 @@ test('never says that it holds nothing while it does not know, or keeps what is 
       await world.step()
       assert.ok(store.holdsRecords(), holds)
     }
-    isBroken = false
+    disk.isBroken = false
     while (!world.logged.includes('store.reopened')) {
       assert.ok(store.holdsRecords(), holds)
       assert.is(store.standIns.total.records, holds === 'stand-in records' ? 300 : 0)
@@ -123,21 +127,18 @@ test('each attempt to open it again is one plain line, in the words of the stora
 })
 
 test('another database in the place of the one that was open is not taken for it', async () => {
-  let isBroken = false
-  const world = new World('exchanged', {
-    fail: (work) => (isBroken && work === 'sync' ? { message: 'gone', kept: false } : null),
-  })
+  const { disk, world } = breakable('exchanged')
   const store = await world.open()
   put(store, 'before')
   await world.settle()
   const { storeId } = store
-  isBroken = true
+  disk.isBroken = true
   let isTold = false
   put(store, 'fails', () => {
     isTold = true
   })
   while (!isTold) await world.step()
-  isBroken = false
+  disk.isBroken = false
   world.disk.rot(STORE_ID_KEY, null)
   world.disk.rot(recordKey(KEYSPACE.id, PARTITION, utf8('before')), null)
   await world.pass(20_000)
@@ -153,26 +154,20 @@ test('another database in the place of the one that was open is not taken for it
 })
 
 test('what is in quarantine is counted again', async () => {
-  let isBroken = false
-  const world = new World('quarantine', {
-    fail: (work) => (isBroken && work === 'sync' ? { message: 'gone', kept: false } : null),
-  })
+  const { disk, world } = breakable('quarantine')
   const store = await world.open()
-  isBroken = true
+  disk.isBroken = true
   put(store, 'fails')
   world.disk.rot(quarantineKey(KEYSPACE.id, PARTITION, utf8('aside')), utf8('it got there all the same'))
   while (!world.logged.includes('store.write-failed')) await world.step()
-  isBroken = false
+  disk.isBroken = false
   await world.settle()
   assert.is(store.outage, null)
   assert.is(store.quarantine.size, 1)
 })
 
 test('a disk that fails again soon after each opening is given longer and longer rests', async () => {
-  let isBroken = false
-  const world = new World('back again and again', {
-    fail: (work) => (isBroken && work === 'sync' ? { message: 'refused', kept: false } : null),
-  })
+  const { disk, world } = breakable('back again and again', 'refused')
   const store = await world.open()
   put(store, 'before')
   await world.settle()
@@ -181,39 +176,36 @@ test('a disk that fails again soon after each opening is given longer and longer
   // It takes the first write after each opening, and no other: as a database that has yet to find its damage.
   for (let ms = 0; ms < 60_000; ms += 20) {
     if (store.outage === null) {
-      isBroken = true
+      disk.isBroken = true
       put(store, 'hot')
       names.add(store.actor)
-    } else isBroken = false
+    } else disk.isBroken = false
     await world.pass(20)
   }
   assert.ok(reopened() > 10 && reopened() < 20, `opened ${reopened()} times`)
   assert.ok(names.size <= reopened() + 1)
-  isBroken = false
+  disk.isBroken = false
   await world.pass(70_000)
   assert.is(store.outage, null)
   const before = world.nowMs
-  isBroken = true
+  disk.isBroken = true
   put(store, 'fails')
   while (store.outage === null) await world.step()
-  isBroken = false
+  disk.isBroken = false
   while (store.outage !== null) await world.step()
   assert.ok(world.nowMs - before < 100, 'it served long enough to be believed')
   await world.result(store.close())
 })
 
 test('a database that opens and takes no write is not served from, and costs one name', async () => {
-  let isBroken = false
-  const world = new World('opens only', {
-    fail: (work) => (isBroken && work === 'sync' ? { message: 'Corruption', kept: false } : null),
-  })
+  const { disk, world } = breakable('opens only', 'Corruption')
   const storage = world.openStorage()
   const damaged = new KvError('INTERNAL', 'it is damaged: restore it', { cause: new Error('Corruption') })
   storage.explain = () => damaged
   const store = await world.result(Store.open(world.effects(storage)))
   put(store, 'before')
   await world.settle()
-  isBroken = true
+  disk.isBroken = true
   put(store, 'hot')
   while (store.outage === null) await world.step()
   const { actor } = store
@@ -229,23 +221,20 @@ test('a database that opens and takes no write is not served from, and costs one
   assert.not(world.logged.includes('store.reopened'))
   const attempts = world.logged.filter((event) => event === 'store.reopen-failed').length
   assert.ok(attempts > 10 && attempts < 25, `${attempts} attempts`)
-  isBroken = false
+  disk.isBroken = false
   await world.settle()
   assert.is(store.outage, null)
   await world.result(store.close())
 })
 
 test('a name under which nothing was minted is kept through a failure, any other is not', async () => {
-  let isBroken = false
-  const world = new World('names', {
-    fail: (work) => (isBroken && work === 'sync' ? { message: 'gone', kept: false } : null),
-  })
+  const { disk, world } = breakable('names')
   const store = await world.open()
   const fail = async (write: () => void): Promise<void> => {
-    isBroken = true
+    disk.isBroken = true
     write()
     while (store.outage === null) await world.step()
-    isBroken = false
+    disk.isBroken = false
     await world.settle()
     assert.is(store.outage, null)
   }
@@ -263,16 +252,13 @@ test('a name under which nothing was minted is kept through a failure, any other
 })
 
 test('a store that stops does not wait for a database on trial', async () => {
-  let isBroken = false
-  const world = new World('stops on trial', {
-    fail: (work) => (isBroken && work === 'sync' ? { message: 'gone', kept: false } : null),
-  })
+  const { disk, world } = breakable('stops on trial')
   const store = await world.open()
   for (let i = 0; i < 8; i++) {
-    isBroken = true
+    disk.isBroken = true
     put(store, 'fails')
     while (store.outage === null) await world.step()
-    isBroken = false
+    disk.isBroken = false
     if (i < 7) while (store.outage !== null) await world.step()
   }
   await world.pass(50)
