@@ -64,7 +64,7 @@ class LazyHttpFace implements HttpFace {
   constructor(options: HttpFaceOptions) {
     this.#options = options
     this.#seconds = options.metrics.histogram('kv_http_request_seconds', 'Time to answer an HTTP request.')
-    options.metrics.gauge('kv_http_requests_count', 'HTTP requests in flight.', () => this.#inFlight)
+    options.metrics.gauge('kv_http_requests_in_flight', 'HTTP requests in flight.', () => this.#inFlight)
     this.#pages = new Map<string, Page>([
       ['/healthz', (response, withBody) => answer(response, 200, 'text/plain', 'ok\n', withBody)],
       ['/readyz', (response, withBody) => this.#readyPage(response, withBody)],

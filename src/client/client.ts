@@ -100,7 +100,7 @@ export class Client {
     this.#random = effects.random
     this.#keyspace = keyspace
     this.#timeoutMs = timeoutMs
-    this.service = new RemoteService(this.#router)
+    this.service = new RemoteService(this.#router, timeoutMs)
   }
 
   /**

@@ -12,22 +12,21 @@ import {
   completeKeyspaceOptions,
   keyspaceNamed,
 } from '../wire/request-check.ts'
-import {
-  type ClusterStatus,
-  DEFAULT_TIMEOUT_MS,
-  type GetReply,
-  type GetRequest,
-  type HintCount,
-  type KeyLocation,
-  type KeyspaceInfo,
-  type KeyspaceOptions,
-  type KeyspaceShape,
-  type KvService,
-  type PutReply,
-  type PutRequest,
-  type RingChangeKind,
-  type RingChangeReply,
-  type RingInfo,
+import type {
+  ClusterStatus,
+  GetReply,
+  GetRequest,
+  HintCount,
+  KeyLocation,
+  KeyspaceInfo,
+  KeyspaceOptions,
+  KeyspaceShape,
+  KvService,
+  PutReply,
+  PutRequest,
+  RingChangeKind,
+  RingChangeReply,
+  RingInfo,
 } from '../wire/requests.ts'
 import type { RepairRequest, RepairStart, TaskList } from '../wire/tasks.ts'
 import { type Answer, type Question, unexpected } from './connection.ts'
@@ -35,9 +34,12 @@ import type { Router } from './router.ts'
 
 export class RemoteService implements KvService {
   readonly #router: Router
+  readonly #timeoutMs: number
 
-  constructor(router: Router) {
+  /** @param timeoutMs of all that does not bring its own */
+  constructor(router: Router, timeoutMs: number) {
     this.#router = router
+    this.#timeoutMs = timeoutMs
   }
 
   async put(request: PutRequest): Promise<PutReply> {
@@ -153,7 +155,7 @@ export class RemoteService implements KvService {
   }
 
   #ask(question: Question, isWrite = false, isRepeatable = true): Promise<Answer> {
-    return this.#router.ask(question, { isWrite, isRepeatable, timeoutMs: DEFAULT_TIMEOUT_MS })
+    return this.#router.ask(question, { isWrite, isRepeatable, timeoutMs: this.#timeoutMs })
   }
 }
 

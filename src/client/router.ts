@@ -296,11 +296,10 @@ export class Router implements ConnectionOwner, CallOwner {
   #fail(call: Call, error: KvError): void {
     if (call.isOver) return
     this.#settle(call)
-    const isUnknown = call.mayBeDone && error.code !== 'TIMEOUT_UNKNOWN'
+    if (!call.mayBeDone || error.code === 'TIMEOUT_UNKNOWN') return call.reject(error)
+    const last = error.message.replace(/^nothing was written[^:]*: /, '').replace(/; try again$/, '')
     const advice = 'it may or may not have been done: look before trying again'
-    call.reject(
-      isUnknown ? new KvError('TIMEOUT_UNKNOWN', `${error.message}; ${advice}`, { cause: error }) : error,
-    )
+    call.reject(new KvError('TIMEOUT_UNKNOWN', `${advice} (last try: ${last})`, { cause: error }))
   }
 
   #settle(call: Call): void {

@@ -249,5 +249,6 @@ export class AntiEntropy {
 /** For people: why an exchange is to follow. */
 function leftOf(failed: number): string {
   if (failed === 0) return 'some keys are still to be repaired'
-  return `one of the two cannot read or store ${failed} of the records: 'kvctl status' says whose disk it is`
+  const why = 'a disk of the two is damaged there, or a key has more concurrent values than a record holds'
+  return `${failed} keys or partitions could not be read or stored: ${why}; 'kvctl status' says more`
 }

@@ -401,7 +401,8 @@ export class CatchUp {
     const down = missing.filter((peer) => !this.#with.isAlive(peer))
     if (down.length > 0) {
       const why = 'it may have the only copies of what was acknowledged'
-      const asked = "start it again, or end its failure when 'kvctl fault list' shows that it plays dead"
+      const asked =
+        "start it again, or end its failure when 'kvctl fault list' shows that it is cut off or plays dead"
       const advice = `${asked}, for ${why}; or give those up with 'kvctl repair --accept-loss'`
       return this.#wait(`needs ${this.#names(down)}, which is down: ${advice}`)
     }

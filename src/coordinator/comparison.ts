@@ -3,7 +3,7 @@
  *
  * Intuition: a partition has one thing open while its hash trees are walked, and one for each key that was
  * found to differ and is not brought together yet. When nothing is open it was compared wholly, whatever
- * became of the others: one record that cannot be read holds up its own partition alone.
+ * became of the others: what cannot be read, a record or a range of them, holds up its own partition alone.
  */
 import type { KeyspaceId } from '../base/ids.ts'
 
@@ -11,7 +11,7 @@ import type { KeyspaceId } from '../base/ids.ts'
 export type Obstacle =
   /** The other owner is catching up with it itself. */
   | 'incomplete'
-  /** There are keys in it of which one of the two cannot read its record, or not store the other's. */
+  /** One of the two cannot list its keys, or there are keys of which it cannot read or store the record. */
   | 'unreadable'
 
 export interface ComparedPartition {

@@ -140,7 +140,7 @@ export class Purger {
       if (!(error instanceof KvError)) throw error
       this.#waits += 1
       this.#why = error.message
-      this.#with.log.info('purge.waits', { why: error.message })
+      this.#with.log.info('purge.waits', { why: error.message, cause: error.cause })
     }
     return this.#restMs()
   }

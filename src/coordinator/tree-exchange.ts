@@ -5,7 +5,8 @@
  * children tell where; of the leaves that differ the keys and digests are laid side by side. A write that is
  * on its way looks like a difference, so each key found is looked at once more half a second later, and only
  * what differs then too is repaired. By key, not by leaf: else a leaf with one busy key would never be
- * repaired.
+ * repaired. A partition of which one of the two cannot list the keys, since its disk is damaged there, stays
+ * open, and the others go on without it.
  *
  * A repair sends what is on disk at that moment, not what was compared, as every other write is sent: merged
  * by its dots, refused under another configuration. So it does no harm when it comes late, twice, or not at
@@ -21,12 +22,13 @@ import { type Digest, FANOUT, FANOUT_BITS, LEAF_BITS, recordDigest } from '../pr
 import { MAX_RECORD_BYTES } from '../protocol/record.ts'
 import { recordKey } from '../store/keys.ts'
 import { decodeRecord, isBare, RecordOverflow } from '../store/record-codec.ts'
-import type { KeyDigest, Listing } from '../store/slice-listing.ts'
-import type { PeerMessage, PeerReply } from '../wire/peer-messages.ts'
+import type { Listing, SlicePlace } from '../store/slice-listing.ts'
 import { MAX_LISTED_KEYS } from '../wire/repair-messages.ts'
 import { Comparison } from './comparison.ts'
 import type { Coordination } from './coordination.ts'
+import { ExchangeCalls } from './exchange-calls.ts'
 import type { Pace } from './pace.ts'
+import { Pages } from './pages.ts'
 import { sharedPartitions } from './shared-partitions.ts'
 import { EMPTY_TREE, heldDigest, UNREADABLE } from './tree-replica.ts'
 
@@ -39,7 +41,7 @@ export interface ExchangeProgress {
   /** Keys that differed twice. */
   differing: number
   repaired: number
-  /** Keys whose record could not be read or stored. */
+  /** Keys whose record could not be read or stored, and partitions that could not be read. */
   failed: number
   /** That went either way, records included: about as many. */
   bytes: number
@@ -54,12 +56,8 @@ export const NO_PROGRESS: Readonly<ExchangeProgress> = {
   bytes: 0,
 }
 
-const CALL_TIMEOUT_MS = 5000
 /** Between the two looks at a key that differs. */
 const SECOND_LOOK_MS = 500
-/** Until a peer that has too much to do is asked again, and how often. */
-const BUSY_PAUSE_MS = 250
-const MAX_BUSY_ANSWERS = 20
 /** Partitions, or keys, at work at once; how many of them may ask at once is the pace's. */
 const WORKERS = 16
 /** While somebody waits for the end. */
@@ -68,8 +66,6 @@ const URGENT_WORKERS = 64
 const MAX_CANDIDATES = 16_384
 /** Of one partition. What is left is found by the next exchange. */
 const MAX_PARTITION_CANDIDATES = 8192
-/** Of a message without its keys and values. */
-const MESSAGE_BYTES = 40
 
 /** Of a key that differed: both hold the same; the peer could not store ours; theirs is not here. */
 type Outcome = 'equal' | 'notGiven' | 'notTaken'
@@ -100,10 +96,9 @@ export class TreeExchange {
   readonly comparison = new Comparison()
   readonly #progress: ExchangeProgress
   readonly #with: Coordination
-  readonly #pace: Pace
   readonly #pauses: Pauses
   readonly #peer: NodeId
-  readonly #number: number
+  readonly #calls: ExchangeCalls
   readonly #scope: ExchangeScope
   #candidates: Candidate[] = []
   #isCut = false
@@ -118,11 +113,10 @@ export class TreeExchange {
     scope: ExchangeScope = 'complete',
   ) {
     this.#with = coordination
-    this.#pace = pace
     this.#pauses = pauses
     this.#peer = peer
     this.#progress = progress
-    this.#number = coordination.ring().number
+    this.#calls = new ExchangeCalls(coordination, pace, pauses, peer, progress)
     this.#scope = scope
   }
 
@@ -146,7 +140,9 @@ export class TreeExchange {
   async #compare(keyspace: Keyspace, own: readonly number[]): Promise<void> {
     if (own.length === 0) return
     const question = { type: 'roots', keyspaceId: keyspace.id } as const
-    const { partitions, roots, incomplete } = await this.#ask('rootsDone', question)
+    const answer = await this.#calls.askOrFail('rootsDone', question)
+    if (answer === null) return this.#unreadable(keyspace, own)
+    const { partitions, roots, incomplete } = answer
     const theirGaps = new Set(incomplete)
     const shared = own.filter((partition) => !theirGaps.has(partition))
     this.#progress.partitions -= own.length - shared.length
@@ -176,6 +172,15 @@ export class TreeExchange {
     }
   }
 
+  /** The peer does not know what its disk holds, as it cannot read all of it. */
+  #unreadable(keyspace: Keyspace, own: readonly number[]): void {
+    for (const partition of own) {
+      this.comparison.begin(keyspace.id, partition)
+      this.comparison.blocked(keyspace.id, partition, 'unreadable')
+    }
+    this.#progress.failed += own.length
+  }
+
   #isInScope(keyspace: Keyspace, partition: number): boolean {
     if (typeof this.#scope === 'object') return this.#scope.includes(keyspace.id, partition)
     if (this.#scope === 'complete') return this.#with.isComplete(keyspace.id, partition)
@@ -188,10 +193,16 @@ export class TreeExchange {
     for (let bits = 0; bits < LEAF_BITS && places.length > 0; bits += FANOUT_BITS) {
       places = await this.#differingChildren(keyspace, partition, bits, places)
     }
-    const isWalked = places.length === 0 || (await this.#compareKeys(keyspace, partition, places))
-    if (isWalked) this.comparison.settled(keyspace.id, partition)
-    else this.#isCut = true
-    this.#progress.compared += 1
+    try {
+      const isWalked = places.length === 0 || (await this.#compareKeys(keyspace, partition, places))
+      if (isWalked) this.comparison.settled(keyspace.id, partition)
+      else this.#isCut = true
+      this.#progress.compared += 1
+    } catch (error) {
+      if (!(error instanceof Unlisted)) throw error
+      this.comparison.blocked(keyspace.id, partition, 'unreadable')
+      this.#progress.failed += 1
+    }
   }
 
   /** @returns places among 2^(bits + FANOUT_BITS) slices */
@@ -202,21 +213,23 @@ export class TreeExchange {
     places: readonly number[],
   ): Promise<number[]> {
     const question = { type: 'slices', keyspaceId: keyspace.id, partition, bits, places } as const
-    const { children } = await this.#ask('slicesDone', question)
+    const { children } = await this.#calls.ask('slicesDone', question)
     const tree = this.#trees.find(keyspace.id, partition) ?? EMPTY_TREE
     const ours = tree.level(bits + FANOUT_BITS)
     const all = places.flatMap((place) => Array.from({ length: FANOUT }, (_, i) => place * FANOUT + i))
     return all.filter((child, i) => children[i] !== ours[child])
   }
 
-  /** False: there was more than it takes on. */
+  /** False: there was more than it takes on. @throws Unlisted: what was found before that counts */
   async #compareKeys(keyspace: Keyspace, partition: number, leaves: readonly number[]): Promise<boolean> {
     const keyspaceId = keyspace.id
     const place = { keyspaceId, partition, leaves: new Set(leaves) }
-    const ours = new Pages((after) => this.#with.store.partitions.list(place, after, MAX_LISTED_KEYS))
+    const ours = new Pages((after) => this.#listHere(place, after))
     const theirs = new Pages(async (after) => {
       const question = { type: 'listKeys', keyspaceId, partition, leaves, after } as const
-      const { keys, digests, last } = await this.#ask('keysDone', question)
+      const listed = await this.#calls.askOrFail('keysDone', question)
+      if (listed === null) throw new Unlisted()
+      const { keys, digests, last } = listed
       return { entries: keys.map((key, i) => ({ key, digest: digests[i] ?? 0n })), last }
     })
     for (let found = 0; ; ) {
@@ -232,6 +245,18 @@ export class TreeExchange {
       }
       if (order <= 0) ours.take()
       if (order >= 0) theirs.take()
+    }
+  }
+
+  /** @throws Unlisted */
+  async #listHere(place: SlicePlace, after: Bytes | null): Promise<Listing> {
+    try {
+      return await this.#with.store.partitions.list(place, after, MAX_LISTED_KEYS)
+    } catch (error) {
+      // Without trees the whole disk is away, not a part of it.
+      if (!(error instanceof KvError) || this.#with.store.hashTrees === null) throw error
+      this.#with.log.warn('repair.not-listed', { error })
+      throw new Unlisted()
     }
   }
 
@@ -253,7 +278,7 @@ export class TreeExchange {
   async #repairDiffering(keyspace: Keyspace, keys: readonly Bytes[]): Promise<void> {
     const { store } = this.#with
     const keyspaceId = keyspace.id
-    const { digests } = await this.#ask('digestsDone', { type: 'digests', keyspaceId, keys })
+    const { digests } = await this.#calls.ask('digestsDone', { type: 'digests', keyspaceId, keys })
     const ring = this.#with.ring()
     const rest = keys.flatMap((key, i) => {
       const theirs = digests[i] ?? 0n
@@ -313,7 +338,7 @@ export class TreeExchange {
     if (ours === null || (theirs !== null && equalBytes(ours, theirs))) return 'equal'
     if (ours.length > MAX_RECORD_BYTES) throw new RecordOverflow('here')
     const fields = { keyspaceId: keyspace.id, key, record: ours, mintedBy: null, standInFor: null, era }
-    const stored = await this.#askOrFail('stored', { type: 'replicate', ...fields }, ours.length)
+    const stored = await this.#calls.askOrFail('stored', { type: 'replicate', ...fields }, ours.length)
     return stored === null ? 'notGiven' : 'equal'
   }
 
@@ -346,7 +371,7 @@ export class TreeExchange {
   async #fetch(keyspace: Keyspace, key: Bytes): Promise<Bytes | null | undefined> {
     const fields = { keyspaceId: keyspace.id, key, seenOnly: false, asStandIn: null }
     const question = { type: 'read', ...fields, isDoubted: true } as const
-    return (await this.#askOrFail('record', question))?.record
+    return (await this.#calls.askOrFail('record', question))?.record
   }
 
   /** Undefined: it cannot be read. */
@@ -360,7 +385,7 @@ export class TreeExchange {
   }
 
   #mergeHere(keyspace: Keyspace, partition: number, key: Bytes, record: Bytes): Promise<boolean> {
-    this.#checkNumber()
+    this.#calls.checkNumber()
     return new Promise((resolve, reject) => {
       this.#with.store.merge(keyspace, partition, key, record, null, (error) => {
         if (error instanceof RecordOverflow) return reject(error)
@@ -370,62 +395,15 @@ export class TreeExchange {
     })
   }
 
-  /** Null: a refusal that concerns this record alone. */
-  async #askOrFail<T extends PeerReply['type']>(
-    type: T,
-    question: Question,
-    sentBytes = 0,
-  ): Promise<Extract<PeerReply, { type: T }> | null> {
-    const reply = await this.#call(question, sentBytes)
-    if (reply.type === 'refused' && (reply.reason === 'failed' || reply.reason === 'overfull')) return null
-    return this.#expect(type, reply)
-  }
-
-  async #ask<T extends PeerReply['type']>(
-    type: T,
-    question: Question,
-  ): Promise<Extract<PeerReply, { type: T }>> {
-    return this.#expect(type, await this.#call(question, 0))
-  }
-
-  #expect<T extends PeerReply['type']>(type: T, reply: PeerReply): Extract<PeerReply, { type: T }> {
-    if (reply.type === type) return reply as Extract<PeerReply, { type: T }>
-    if (reply.type !== 'refused')
-      throw new KvError('INTERNAL', `peer ${this.#peer} answered with ${reply.type}`)
-    if (reply.reason === 'stale') this.#with.sawNumber(this.#peer, reply.number)
-    throw new KvError('UNAVAILABLE', `peer ${this.#peer} will not compare now: ${reply.reason}`)
-  }
-
-  async #call(question: Question, sentBytes: number): Promise<PeerReply> {
-    for (let busy = 0; ; busy++) {
-      const call = (): Promise<PeerReply> => {
-        this.#checkNumber()
-        const message = (id: number): PeerMessage =>
-          ({ ...question, id, number: this.#number }) as PeerMessage
-        return this.#with.rpc.call(this.#peer, 'data', CALL_TIMEOUT_MS, message, sentBytes)
-      }
-      const asked = sizeOfQuestion(question) + sentBytes
-      this.#progress.bytes += asked
-      const reply = await this.#pace.run(call, (answer) => asked + sizeOf(answer))
-      this.#progress.bytes += sizeOf(reply)
-      const isBusy = reply.type === 'refused' && reply.reason === 'overloaded'
-      if (!isBusy || busy >= MAX_BUSY_ANSWERS) return reply
-      this.#pace.slowDown()
-      await this.#pauses.pause(BUSY_PAUSE_MS)
-    }
-  }
-
-  #checkNumber(): void {
-    if (this.#with.ring().number === this.#number) return
-    throw new KvError('UNAVAILABLE', 'the configuration changed meanwhile')
-  }
-
   get #trees() {
     const trees = this.#with.store.hashTrees
     if (trees !== null) return trees
     throw new KvError('UNAVAILABLE', 'what this disk holds is not known yet: its hash trees are being built')
   }
 }
+
+/** One of the two cannot read the keys of a partition. */
+class Unlisted extends Error {}
 
 /** Several workers. Waits for all, also when one fails: nothing of an exchange goes on after its end. */
 async function together(scope: ExchangeScope, work: () => Promise<void>): Promise<void> {
@@ -437,62 +415,4 @@ async function together(scope: ExchangeScope, work: () => Promise<void>): Promis
 
 function hasNoValues(record: Bytes | null): boolean {
   return record === null || isBare(record)
-}
-
-type Asked<M> = M extends unknown ? Omit<M, 'id' | 'number'> : never
-type Question = Asked<Extract<PeerMessage, { readonly id: number; readonly number: number }>>
-
-/** A listing as one row of entries, of which a page at a time is in memory. */
-class Pages {
-  readonly #fetch: (after: Bytes | null) => Promise<Listing>
-  #page: Listing | null = null
-  #at = 0
-
-  constructor(fetch: (after: Bytes | null) => Promise<Listing>) {
-    this.#fetch = fetch
-  }
-
-  /** The first that was not taken; null: there are no more. */
-  async peek(): Promise<KeyDigest | null> {
-    for (;;) {
-      const entry = this.#page?.entries[this.#at]
-      if (entry !== undefined) return entry
-      if (this.#page !== null && this.#page.last === null) return null
-      this.#page = await this.#fetch(this.#page?.last ?? null)
-      this.#at = 0
-    }
-  }
-
-  take(): void {
-    this.#at += 1
-  }
-}
-
-/** Without a record, which is counted by whoever sends it. */
-function sizeOfQuestion(question: Question): number {
-  switch (question.type) {
-    case 'slices':
-      return MESSAGE_BYTES + 2 * question.places.length
-    case 'listKeys':
-      return MESSAGE_BYTES + 2 * question.leaves.length
-    case 'digests':
-      return question.keys.reduce((sum, key) => sum + key.length + 2, MESSAGE_BYTES)
-    default:
-      return MESSAGE_BYTES
-  }
-}
-
-function sizeOf(reply: PeerReply): number {
-  switch (reply.type) {
-    case 'rootsDone':
-      return MESSAGE_BYTES + 11 * reply.roots.length
-    case 'slicesDone':
-      return MESSAGE_BYTES + 8 * reply.children.length
-    case 'keysDone':
-      return reply.keys.reduce((sum, key) => sum + key.length + 12, MESSAGE_BYTES)
-    case 'record':
-      return MESSAGE_BYTES + (reply.record?.length ?? 0)
-    default:
-      return MESSAGE_BYTES
-  }
 }

@@ -47,7 +47,7 @@ export class TreeReplica {
     if (!completeness.isAdmitted) {
       return this.#refuse(link, message.id, 'catchingUp')
     }
-    if (trees === null) return this.#refuse(link, message.id, 'failed') // What is on disk is not known.
+    if (trees === null) return this.#refuse(link, message.id, this.#unknown(message))
     switch (message.type) {
       case 'roots':
         return this.#tellRoots(from, keyspace, trees, message, link)
@@ -58,6 +58,15 @@ export class TreeReplica {
       case 'digests':
         return this.#tellDigests(message, link)
     }
+  }
+
+  /**
+   * While it is not known what is on disk. It will be soon, and nothing is to be given up for it, unless a
+   * scan met what cannot be read.
+   */
+  #unknown({ type }: RepairRequest): Refusal {
+    const { outage, inventory } = this.#with.store
+    return type === 'roots' && outage === null && inventory.isUnreadable ? 'failed' : 'catchingUp'
   }
 
   /** Why it cannot be answered, or the keyspace it is about. */
@@ -114,7 +123,7 @@ export class TreeReplica {
         },
         (error: unknown) => {
           this.#with.log.warn('repair.not-listed', { error })
-          this.#refuse(link, id, 'failed')
+          this.#refuse(link, id, this.#with.store.hashTrees === null ? 'catchingUp' : 'failed')
         },
       )
       .finally(() => {

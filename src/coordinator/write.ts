@@ -346,9 +346,11 @@ export class Write {
     if (this.#mints > MAX_MINTS) return !isTaken
     // What was kept here went with the name it was minted under: an owner has it already.
     if (!isTaken && this.#standsIn && this.#copies.actor !== dot.actor) return true
-    this.#with.log.error('actor.impostor', { actor: dot.actor, seenUpTo, ours })
     replication.abandon()
-    if (this.#copies.actor === dot.actor) this.#copies.renewActor()
+    // A name that was given up meanwhile, as after a failed write, has minted more than is known here now.
+    const isCurrent = this.#copies.actor === dot.actor
+    if (isCurrent || isTaken) this.#with.log.error('actor.impostor', { actor: dot.actor, seenUpTo, ours })
+    if (isCurrent) this.#copies.renewActor()
     try {
       this.#mint(null, isTaken ? context : withDot(context, dot))
     } catch (error) {

@@ -11,6 +11,7 @@ import type { Effects } from '../effects/effects.ts'
 import { MAX_MEMBERS } from '../protocol/configuration.ts'
 import type { PeerIdentity } from '../protocol/membership/peer.ts'
 import * as field from '../wire/fields.ts'
+import type { Refusal } from '../wire/handshake-messages.ts'
 import { pack, unpack } from '../wire/msgpack.ts'
 import { list, MalformedMessage, optional, type ShapeValue, string, struct, uint } from '../wire/schema.ts'
 
@@ -40,6 +41,8 @@ export class AddressBook {
   readonly #effects: Pick<Effects, 'storage' | 'clock' | 'log'>
   readonly #file: TwinFile
   readonly #entries = new Map<NodeId, Entry>()
+  /** Where somebody else answered than who was looked for, lately. */
+  readonly #strangers = new Set<string>()
   #timer: Timer | null = null
   #saving: Promise<void> = Promise.resolve()
 
@@ -80,8 +83,21 @@ export class AddressBook {
 
   /** A life shook hands with this peer. */
   met(nodeId: NodeId, { address, generation, bootNonce }: NotedLife): void {
+    this.#strangers.delete(address)
     const known = this.#entries.get(nodeId)
     if (generation > (known?.generation ?? 0)) this.#set({ nodeId, address, generation, bootNonce })
+  }
+
+  /** Who was looked for there did not answer; null: nor did anybody else. */
+  missed(address: Address, refusal: Refusal | null): void {
+    const isElse = refusal?.kind === 'somebodyElse' || refusal?.kind === 'otherCluster'
+    if (!isElse) this.#strangers.delete(address)
+    else if (this.#strangers.size < MAX_MEMBERS) this.#strangers.add(address)
+  }
+
+  /** Whether somebody else answers there than who was looked for. Not kept on disk. */
+  isStrangerAt(address: string): boolean {
+    return this.#strangers.has(address)
   }
 
   forget(nodeId: NodeId): void {

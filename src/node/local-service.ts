@@ -74,6 +74,8 @@ export interface ServiceParts {
   pendingChange(): string | null
   /** What is being simulated at this peer, in sentences; null: nothing can be. */
   activeFaults(): readonly string[] | null
+  /** Whether somebody else answers there than who was looked for. */
+  isStrangerAt(address: string): boolean
   /** Gets a successor of the current configuration decided. */
   change(make: (configuration: Configuration, nowMs: number) => Configuration): Promise<Configuration>
 }
@@ -272,7 +274,8 @@ export class LocalService implements KvService {
     pending: string | null,
   ): string[] {
     const warnings: string[] = []
-    const why = whyDown(this.#parts.activeFaults())
+    const { isStrangerAt, activeFaults } = this.#parts
+    const why = whyDown(activeFaults())
     if (pending !== null && this.#isHeldUp()) warnings.push(pending)
     for (const [nodeId, report] of reports) warnings.push(...dataWarnings(this.#addressOf(nodeId), report))
     warnings.push(...purgeWarnings(reports.values()))
@@ -281,7 +284,7 @@ export class LocalService implements KvService {
       const isMember = members.some(({ nodeId }) => nodeId === id)
       if (state === 'DJ' && !isMember) warnings.push(`${address} ${NEVER_CAME}`)
       else if (excluded.includes(id as NodeId)) warnings.push(`${address} ${LEFT_OUT}`)
-      else if (state.startsWith('D')) warnings.push(`${address} ${why}`)
+      else if (state.startsWith('D')) warnings.push(`${address} ${isStrangerAt(address) ? REPLACED : why}`)
       if (catchingUp !== null) warnings.push(`${address} is ${catchingUp}`)
       else if (quarantined !== null && quarantined > 0) {
         warnings.push(`${address} keeps ${quarantined} records in quarantine that no other owner has`)
@@ -312,13 +315,17 @@ const NEVER_CAME =
 
 /** Of one who was given up: it cannot come back. */
 const LEFT_OUT = 'is being removed: do not start it again with the data directory that it had'
+/** Of one who is down, while somebody else answers at its address: a start would find the port taken. */
+const REPLACED =
+  'is down, and another peer answers at its address (started with an empty directory and without --join?): ' +
+  'stop that one, and start it again with the data directory it had, or with an empty one and --join'
 
 /** What to do about a peer that is down. It may run, and must not be started twice. */
 function whyDown(activeFaults: readonly string[] | null): string {
   const advice = 'start it again with the same data directory'
   if (activeFaults === null) return `is down: ${advice}`
   if (activeFaults.length === 0)
-    return `is down: unless 'kvctl fault list' shows that it plays dead, ${advice}`
+    return `is down: unless 'kvctl fault list' shows that it is cut off or plays dead, ${advice}`
   return 'is not reachable from here; a simulated fault may be the cause: kvctl fault list'
 }
 

@@ -11,6 +11,8 @@ import type { Identity } from './identity.ts'
 
 const ASK_AGAIN_MS = 200
 const LOG_INTERVAL_MS = 10_000
+/** Of the addresses that a line names. */
+const MAX_LISTED = 5
 
 export interface EmptyPlace {
   readonly identity: Identity
@@ -56,7 +58,8 @@ export async function takeVacantPlace(
       return true
     }
     if (clock.monotonic() >= logAtMs) {
-      log.warn('node.waits', { reason: verdict.waitsFor })
+      const asked = answers.size > 0 ? '' : `; still asking ${[...toAsk].slice(0, MAX_LISTED).join(', ')}`
+      log.warn('node.waits', { reason: `${verdict.waitsFor}${asked}` })
       logAtMs += LOG_INTERVAL_MS
     }
     await pauses.pause(ASK_AGAIN_MS)

@@ -294,6 +294,7 @@ function serviceOf(
     layout: new LayoutOperations(host),
     pendingChange: () => configuration.pendingReason,
     activeFaults: () => around.activeFaults(),
+    isStrangerAt: (place) => around.book.isStrangerAt(place),
     change: (make) =>
       configuration.proposeChange((base) => make(base, effects.clock.now()), CHANGE_TIMEOUT_MS),
   })

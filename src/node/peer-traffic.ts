@@ -113,6 +113,7 @@ export class PeerTraffic implements LinksHandler {
     const parts = this.#parts()
     if (refusal !== null) parts.log.warn('link.turned_away', { address, ...refusal })
     parts.finder.dialFailed(address, refusal, why)
+    parts.book.missed(address, refusal)
     if (refusal?.kind === 'outranked') parts.claims.refused(address, refusal.reason)
     if (refusal?.kind === 'removed') parts.turnedOut(refusal.reason)
   }

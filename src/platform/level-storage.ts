@@ -133,7 +133,7 @@ class LevelStorage implements Storage {
   explain(error: unknown): unknown {
     const { code } = causeOf(error)
     const isOurs = error instanceof KvError || !code?.startsWith('LEVEL_')
-    return isOurs ? error : explained(`cannot read the database in ${this.name}`, this.name, error)
+    return isOurs ? error : explained(`cannot use the database in ${this.name}`, this.name, error)
   }
 
   async reclaim(gte: Bytes, lt: Bytes, goOn: () => Promise<boolean>): Promise<void> {
@@ -318,7 +318,7 @@ async function withFile(
 
 /** What LevelDB quotes of the system when its files are as they were. */
 const SYSTEM_REASON =
-  /No space left|quota exceeded|Permission denied|Read-only|Too many open|Input\/output|Cannot allocate/i
+  /No space|quota|Permission denied|Read-only|Too many open|Input\/output|Cannot allocate|File too large/i
 
 /** @param what was tried, for when the files are as they were */
 function explained(what: string, path: string, error: unknown): KvError {

@@ -2,7 +2,7 @@
  * Counts and timings as plain numbers, which is all that the hot path pays for. prom-client is loaded when
  * somebody first asks to see them; it renders from these numbers and adds what it knows about the process.
  */
-import type { Registry } from 'prom-client'
+import type { Counter as PromCounter, Registry } from 'prom-client'
 import type { Counter, Histogram, Metrics } from '../effects/metrics.ts'
 
 /** Upper bounds in seconds: 1, 2.5 and 5 in every power of ten from 0.1 ms to 10 s. */
@@ -105,6 +105,17 @@ function ensured<T>(known: Map<string, T>, name: string, make: () => T): T {
   return found
 }
 
+/** What the process used until now: prom-client counts from when it is loaded, which is the first scrape. */
+function addEarlierCpuTime(registry: Registry): void {
+  const { user, system } = process.cpuUsage()
+  const used = { process_cpu_user_seconds_total: user, process_cpu_system_seconds_total: system }
+  const earlier = { ...used, process_cpu_seconds_total: user + system }
+  for (const [name, microseconds] of Object.entries(earlier)) {
+    const counter = registry.getSingleMetric(name) as PromCounter | undefined
+    counter?.inc(microseconds / 1e6)
+  }
+}
+
 interface Exporter {
   readonly registry: Registry
   /** Shows it from now on; nothing happens for a name already shown. */
@@ -118,6 +129,7 @@ async function loadExporter(): Promise<Exporter> {
   const { Counter, Gauge, Registry, collectDefaultMetrics } = prometheus
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
+  addEarlierCpuTime(registry)
   const registers = [registry]
   return {
     registry,

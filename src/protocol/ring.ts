@@ -132,7 +132,7 @@ export class Ring {
     if (Number.isInteger(level) && level >= 1 && level <= ownerCount) return level
     const owners = `a key here has ${ownerCount} owner${ownerCount === 1 ? '' : 's'}`
     const allowed = `one, quorum, all or a number from 1 to ${ownerCount}`
-    throw new KvError('INVALID_ARGUMENT', `${level} answers cannot be had: ${owners}; ask for ${allowed}`)
+    throw new KvError('INVALID_ARGUMENT', `level ${level} cannot be met: ${owners}; ask for ${allowed}`)
   }
 
   /**

@@ -22,6 +22,8 @@ export interface SimWrites {
   write(operations: readonly SimOperation[], sync: boolean): Promise<void>
   /** Settles when everything written before is done. */
   drained(): Promise<void>
+  /** @throws when it lies where the disk cannot be read */
+  checkReadable(key: Bytes, value: Bytes | null): void
   /** @throws when the process that opened it is no more */
   assertAlive(): void
 }
@@ -84,12 +86,18 @@ export class SimDatabase extends AbstractLevel<Bytes, Bytes, Bytes> {
   }
 
   _getSync(key: Bytes, options: ReadOptions): Bytes | undefined {
-    return this.treeFor(options).get(key)
+    const value = this.treeFor(options).get(key)
+    if (value !== undefined) this.checkReadable(key, value)
+    return value
+  }
+
+  /** For this file's iterators. @param value null: any of that key */
+  checkReadable(key: Bytes, value: Bytes | null): void {
+    this.#writes.checkReadable(key, value)
   }
 
   async _getMany(keys: readonly Bytes[], options: ReadOptions): Promise<(Bytes | undefined)[]> {
-    const tree = this.treeFor(options)
-    return keys.map((key) => tree.get(key))
+    return keys.map((key) => this._getSync(key, options))
   }
 
   async _has(key: Bytes, options: ReadOptions): Promise<boolean> {
@@ -201,6 +209,7 @@ class SimIterator extends AbstractIterator<SimDatabase, Bytes, Bytes> {
   #take(): SimEntry | undefined {
     if (!this.#cursor.valid) return undefined
     const { keys, values } = this.#options
+    this.db.checkReadable(this.#cursor.key, null)
     const entry: SimEntry = [keys ? this.#cursor.key : undefined, values ? this.#cursor.value : undefined]
     this.#cursor.advance()
     return entry

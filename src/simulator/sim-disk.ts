@@ -9,7 +9,7 @@
  * Invariant: what a settled `sync` write or file operation put there survives every crash.
  */
 import { assert } from '../base/assert.ts'
-import { type Bytes, copyBytes } from '../base/bytes.ts'
+import { type Bytes, copyBytes, equalBytes } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
 import type { Prng } from '../base/prng.ts'
 import {
@@ -75,6 +75,8 @@ export class SimDisk {
   /** The log since `#durable`. */
   #tail: Appended[] = []
   #files = new Map<string, Bytes>()
+  /** Entries that lie in damaged blocks. */
+  #unreadable: { readonly key: Bytes; readonly value: Bytes }[] = []
   #session: SimDiskSession | null = null
 
   constructor(options: SimDiskOptions = {}) {
@@ -119,6 +121,23 @@ export class SimDisk {
     this.#session?.rot(rotten)
   }
 
+  /**
+   * The block of this key cannot be read any more. As in LevelDB what is written of the key later can be, but
+   * no range that goes over it.
+   */
+  spoil(key: Bytes): void {
+    const value = this.newest.get(key)
+    assert(value !== undefined, 'what is spoilt is there')
+    this.#unreadable.push({ key, value })
+  }
+
+  /** For sessions. @param value null: any of that key */
+  isReadable(key: Bytes, value: Bytes | null): boolean {
+    return !this.#unreadable.some((entry) => {
+      return equalBytes(entry.key, key) && (value === null || entry.value === value)
+    })
+  }
+
   /** What a crash right now, at its worst, would leave. */
   image(): SimDiskImage {
     return { tree: this.#durable, files: new Map(this.#files) }
@@ -128,6 +147,7 @@ export class SimDisk {
     assert(this.#session === null, 'a disk is replaced while no process has it open')
     this.#durable = image.tree
     this.#tail = []
+    this.#unreadable = []
     this.#files = new Map(image.files)
   }
 
@@ -212,6 +232,10 @@ export class SimDiskSession implements SimWrites {
   /** What reads see rots with the disk. */
   rot(rotten: (tree: SimTree) => SimTree): void {
     this.#visible = rotten(this.#visible)
+  }
+
+  checkReadable(key: Bytes, value: Bytes | null): void {
+    if (!this.#disk.isReadable(key, value)) throw new Error('Corruption: block checksum mismatch')
   }
 
   assertAlive(): void {

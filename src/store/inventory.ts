@@ -92,6 +92,11 @@ export class Inventory {
     return this.#scan === null
   }
 
+  /** The scan failed, and is to begin anew. */
+  get isUnreadable(): boolean {
+    return this.#retry !== null
+  }
+
   /** Of trees: the one that goes on, or the last one; null: there was none yet. */
   get rebuild(): RebuildProgress | null {
     return this.#rebuild?.progress ?? this.#progress

@@ -113,5 +113,7 @@ export class Mortals {
 }
 
 function unreadable(cause: unknown): never {
-  throw new KvError('UNAVAILABLE', "this peer's records cannot be read now", { cause })
+  const advice = "the peer whose log says so ('purge.waits') needs another disk, if that stays so"
+  const why = `a disk cannot be read where they are: ${advice}`
+  throw new KvError('UNAVAILABLE', `deleted keys cannot be purged now: ${why}`, { cause })
 }

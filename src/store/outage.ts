@@ -5,12 +5,18 @@ import type { LogFields } from '../effects/log.ts'
 
 const SHORTEST_REST_MS = 100
 const LONGEST_REST_MS = 5000
+/** A disk that fails sooner after it served again has not recovered: it only opened. */
+const WELL_AFTER_MS = 60_000
 const MAX_WORDS = 300
 
 export class Outage {
   readonly #clock: Clock
   #why: string | null = null
   #restMs = SHORTEST_REST_MS
+  #endedMs = Number.NEGATIVE_INFINITY
+  /** The one before had only just ended. */
+  #isBack = false
+  #isStopped = false
   #rest: { readonly timer: Timer; readonly end: () => void } | null = null
 
   constructor(clock: Clock) {
@@ -29,26 +35,43 @@ export class Outage {
 
   began(error: unknown): void {
     this.#why = diskWords(error)
+    this.#isBack = this.#clock.monotonic() - this.#endedMs < WELL_AFTER_MS
+    if (!this.#isBack) this.#restMs = SHORTEST_REST_MS
   }
 
   ended(): void {
     this.#why = null
-    this.#restMs = SHORTEST_REST_MS
+    this.#endedMs = this.#clock.monotonic()
+  }
+
+  /**
+   * The database is open. Where that helped only for a moment the last time, it has a while to fail by itself
+   * before anything depends on it: it works on its files unasked.
+   */
+  async trial(): Promise<void> {
+    if (this.#isBack) await this.#pause()
   }
 
   /** Another attempt failed. Fulfils when it is time for the next one, or when there will be none. */
   async rest(error: unknown): Promise<void> {
-    this.began(error)
+    this.#why = diskWords(error)
+    await this.#pause()
+  }
+
+  /** There will be no rest and no trial any more. */
+  stopResting(): void {
+    this.#isStopped = true
+    this.#rest?.timer.cancel()
+    this.#rest?.end()
+  }
+
+  async #pause(): Promise<void> {
+    if (this.#isStopped) return
     const ms = this.#restMs
     this.#restMs = Math.min(2 * ms, LONGEST_REST_MS)
     await new Promise<void>((resolve) => {
       this.#rest = { timer: this.#clock.setTimer(ms, resolve), end: resolve }
     })
-  }
-
-  stopResting(): void {
-    this.#rest?.timer.cancel()
-    this.#rest?.end()
   }
 }
 

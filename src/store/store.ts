@@ -30,7 +30,7 @@ import { CATCH_UP_KEY, recordKey, STORE_ID_KEY } from './keys.ts'
 import { beginLife, emptyLife, keyspacesHeld, type Life, syncDatabase } from './life.ts'
 import { type Minted, mintDot, type NewValue, putUnder } from './minting.ts'
 import { Mortals } from './mortals.ts'
-import { exchangedError, Outage, outageError, outageFields } from './outage.ts'
+import { Outage, outageError, outageFields } from './outage.ts'
 import { Overfull } from './overfull.ts'
 import { Ownership } from './ownership.ts'
 import { PartitionReader } from './partition-reader.ts'
@@ -39,6 +39,7 @@ import { Quarantine } from './quarantine.ts'
 import { decodeSeeded } from './record-codec.ts'
 import { RecordWriter } from './record-writer.ts'
 import { Removal, type RemovalHost } from './removal.ts'
+import { openAgain } from './reopening.ts'
 import type { KeyspacePlace, Merged } from './slot.ts'
 import { type StandInHost, StandIns, type StandInWrite } from './stand-ins.ts'
 import { STORE_LIMITS, type StoreLimits } from './store-limits.ts'
@@ -437,31 +438,30 @@ export class Store {
     }
   }
 
-  /** What reached the disk is not known, and what was minted may be lost: anew, from what the disk says. */
+  /** What reached the disk is not known, and dots may be lost: anew, from what the disk says. */
   #failed(error: unknown): void {
     this.#effects.log.error('store.write-failed', { error })
     this.#isOpen = false
-    this.#outage.began(error)
+    this.#outage.began(this.#effects.storage.explain(error))
     this.#writer.clear()
-    this.renewActor()
+    if (this.#actor.counter > 0) this.renewActor()
     this.#reopening = this.#reopen()
   }
 
   async #reopen(): Promise<void> {
-    const { log, storage, random } = this.#effects
+    const { log, storage } = this.#effects
     while (!this.#isClosing) {
       try {
         await this.inventory.stop()
         await this.#database.close()
-        this.#database = await storage.openDatabase()
-        this.#disk.begin(this.#database)
-        const life = await beginLife(storage, this.#database, random)
-        if (life.storeId !== this.#storeId) throw exchangedError(storage.name)
-        await this.standIns.load(this.#database)
-        await this.quarantine.load(this.#database)
-        this.completeness.load(this.#database)
-        this.#commit.begin(this.#database)
-        this.inventory.begin(this.#database, life)
+        const { database, life } = await openAgain(this.#effects, this.#storeId, this.#outage)
+        this.#database = database
+        this.#disk.begin(database)
+        await this.standIns.load(database)
+        await this.quarantine.load(database)
+        this.completeness.load(database)
+        this.#commit.begin(database)
+        this.inventory.begin(database, life)
         this.#isOpen = true
         this.#outage.ended()
         log.info('store.reopened', { storeId: life.storeId })

@@ -415,7 +415,7 @@ test('health needs nothing, readiness follows the peer, metrics show', async ({ 
   assert.is(head.status, 200)
   const metrics = await (await fetch(`${server.url}/metrics`)).text()
   assert.match(metrics, /^kv_http_request_seconds_count \d/m)
-  assert.match(metrics, /^kv_http_requests_count 1$/m)
+  assert.match(metrics, /^kv_http_requests_in_flight 1$/m)
 })
 
 test('stopping answers what is in flight, refuses the rest, and waits no longer than told', async ({

@@ -132,7 +132,9 @@ test('a peer that has no part in it hinders nobody', async ({ peers }) => {
   const [first, second, third] = peers
   second.refuses = FORBIDDEN
   const command: FaultCommand = { fault: 'one-way', from: 'n0', to: 'n2' }
-  assert.is((await printed(() => injectFault(command, asking(first)))).error, null)
+  const { error, out } = await printed(() => injectFault(command, asking(first)))
+  assert.is(error, null)
+  assert.match(out, /^this is about the peers concerned; about all: 'kvctl fault list'$/m)
   assert.equal([first.told, third.told], [[command], [command]])
 })
 

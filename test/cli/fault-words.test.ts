@@ -43,6 +43,7 @@ test('too few words, too many, or wrong ones are refused with how it is written'
     ['partition', ['7001,|7002'], /no partition/],
     ['partition', ['|7002'], /no partition/],
     ['drop', ['a', 'b', '130%'], /0% to 100%/],
+    ['drop', ['a', 'b', '0.5'], /'0\.5' is no share; write it with its sign, 0% to 100%/],
     ['drop', ['a', 'b', 'some'], /0% to 100%/],
     ['delay', ['a', 'b', '200'], /200ms or 2s/],
     ['delay', ['a', 'b', '100s'], /0 to 60000/],

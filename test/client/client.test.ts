@@ -110,6 +110,23 @@ test('the client’s own keyspace and timeout are those of requests that name no
   assert.ok(put?.type === 'put' && put.keyspace === 'yours' && put.timeoutMs === 77)
 })
 
+test('what there is beside keys is given up after the client’s own timeout too', async () => {
+  const { world } = one()
+  const { service } = world.client({ timeoutMs: 77 })
+  const asks = [
+    () => service.status(),
+    () => service.ring(),
+    () => service.hints(),
+    () => service.tasks(),
+    () => service.keyspaces(),
+    () => service.locate('default', utf8('k')),
+    () => service.repair({ keyspace: null, round: 'r', acceptLoss: false }),
+    () => service.createKeyspace('shop'),
+    () => service.dropKeyspace('shop'),
+  ]
+  for (const ask of asks) assert.match(await world.code(ask(), 700), /UNAVAILABLE|TIMEOUT_UNKNOWN/, `${ask}`)
+})
+
 test('every write has a name of its own', async () => {
   const { world, peer, kv } = one(() => PUT_DONE)
   for (let i = 0; i < 20; i++) kv.put('k', 'v').catch(() => undefined)

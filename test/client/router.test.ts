@@ -235,8 +235,12 @@ test('with a context it is sent again, under the same name', async () => {
 test('what may have been done is never called undone, whatever the last attempt met with', async () => {
   for (const code of ['UNAVAILABLE', 'OVERLOADED', 'CONFLICT'] as const) {
     const { world, kv, peers } = await warm()
-    answering(peers, failed('TIMEOUT_UNKNOWN'), failed(code))
-    assert.is(await world.code(kv.put('k', 'v', { context }), 2_000), 'TIMEOUT_UNKNOWN', code)
+    const message = 'nothing was written at this peer: its disk is full; try again'
+    answering(peers, failed('TIMEOUT_UNKNOWN'), { type: 'failed', code, message })
+    const error = (await world.outcome(kv.put('k', 'v', { context }), 2_000)) as KvError
+    assert.is(error.code, 'TIMEOUT_UNKNOWN', code)
+    const advice = 'it may or may not have been done: look before trying again'
+    assert.is(error.message, `${advice} (last try: its disk is full)`)
   }
 })
 

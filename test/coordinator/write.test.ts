@@ -438,6 +438,23 @@ test('dots of ours that the replica saw before are nobody else’s', async () =>
   assert.is(told.reply?.owners, 2)
 })
 
+test('what was minted before the disk failed is no impostor’s when it is answered afterwards', async () => {
+  const world = await CoordinatorWorld.open()
+  const told = world.put({ blind: true })
+  const name = world.store.actor
+  world.disk.isFailing = true
+  await world.pass(5)
+  world.disk.isFailing = false
+  await world.pass(200)
+  const renewed = world.store.actor
+  assert.is.not(renewed, name)
+  world.reply(N1, { type: 'stored', seenUpTo: 1 })
+  assert.not(world.logged.includes('actor.impostor'))
+  assert.is(world.store.actor, renewed, 'one new name is enough')
+  assert.not(told.isDone, 'what this store knew of that name is gone, so that answer does not count')
+  assert.is(world.asked('replicate', N1).at(-1)?.mintedBy, renewed)
+})
+
 test('while the disk here is away nobody is called an impostor, and that answer waits', async () => {
   const world = await CoordinatorWorld.open()
   await world.seed(record([value(dot('a', 1))]))

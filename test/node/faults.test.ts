@@ -81,7 +81,7 @@ test('a failed peer is noticed at once, as a killed one is, and back in a moment
   await simulation.run(10_000)
   const other = simulation.client({ peers: [first.address], pinned: true })
   const { warnings } = await simulation.settle(other.service.status())
-  const advice = "is down: unless 'kvctl fault list' shows that it plays dead, start it again with the same"
+  const advice = "is down: unless 'kvctl fault list' shows that it is cut off or plays dead, start it again"
   assert.ok(
     warnings.some((warning) => warning.startsWith(`${third.address} ${advice}`)),
     warnings.join('\n'),

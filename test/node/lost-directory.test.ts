@@ -152,12 +152,39 @@ test('an operator may give up what could not be found', async () => {
   assert.not(isComplete(third))
   const { warnings } = await world.settle(first.node.service.status())
   assert.ok(warnings.some((warning) => warning.includes(`needs ${second.address}, which is down`)))
-  assert.ok(warnings.some((warning) => warning.includes("'kvctl fault list' shows that it plays dead")))
+  assert.ok(
+    warnings.some((warning) => warning.includes("'kvctl fault list' shows that it is cut off or plays dead")),
+  )
   assert.ok(warnings.some((warning) => warning.includes('kvctl repair --accept-loss')))
   await world.settle(first.node.service.repair({ keyspace: null, round: 'accepted', acceptLoss: true }))
   assert.ok(await world.until(() => isComplete(third)))
   assert.ok(world.logged.includes('catch-up.loss_accepted'))
   assert.is((await world.settle(world.client(third).get('k', { r: 2 }))).text(), 'v', 'as first has it')
+})
+
+test('of a wiped peer that founded its own cluster, others do not say to start it once more', async () => {
+  const { world, peers } = await cluster('stranger')
+  const [first, , third] = peers
+  third.crash('process')
+  await world.pass(20_000)
+  const warned = async (): Promise<string> => {
+    const { warnings } = await world.settle(first.node.service.status())
+    return warnings.find((warning) => warning.startsWith(`${third.address} is down`)) ?? 'nothing'
+  }
+  const advice = 'is down: start it again with the same data directory'
+  assert.is(await warned(), `${third.address} ${advice}`)
+  third.host.disk.wipe()
+  await third.start({ join: [] })
+  await world.pass(30_000)
+  assert.match(await warned(), 'another peer answers at its address')
+  await third.stop()
+  await world.pass(30_000)
+  assert.is(await warned(), `${third.address} ${advice}`)
+  third.host.disk.wipe()
+  await third.start()
+  assert.ok(await world.until(() => isComplete(third)))
+  await world.pass(5000)
+  assert.is(await warned(), 'nothing')
 })
 
 test('a wiped peer waits while another member cannot say that it is gone', async () => {

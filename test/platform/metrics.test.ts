@@ -47,4 +47,14 @@ test('a scrape tells about the process, and two peers in one process do not meet
   for (const { body } of bodies) assert.match(body, 'process_resident_memory_bytes')
 })
 
+test('the CPU time of the process counts from its start, not from the first scrape', async () => {
+  const { user, system } = process.cpuUsage()
+  const { body } = await createSystemMetrics().render()
+  const shown = (name: string): number => Number(new RegExp(`^${name} (.+)$`, 'm').exec(body)?.[1])
+  assert.ok(shown('process_cpu_user_seconds_total') >= user / 1e6)
+  assert.ok(shown('process_cpu_system_seconds_total') >= system / 1e6)
+  const used = shown('process_cpu_seconds_total')
+  assert.ok(used >= (user + system) / 1e6 && used < (user + system) / 1e6 + 5, `${used} s`)
+})
+
 test.run()

@@ -40,7 +40,7 @@ export default class Bench extends CtlCommand {
       timeoutMs: flags.timeout,
       json: flags.json,
     }
-    await withClients(flags.peer, words.clients, (clients) => runBench(words, clients))
+    await withClients(flags.peer, words.clients, (clients) => runBench(words, clients), flags.timeout)
   }
 }
 

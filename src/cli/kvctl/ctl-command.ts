@@ -25,7 +25,8 @@ export abstract class CtlCommand extends Command {
     }),
     json: Flags.boolean({ default: false, description: 'print JSON', helpGroup: 'COMMON' }),
     timeout: Flags.integer({
-      description: 'ms after which a request is given up',
+      description:
+        'ms after which a request is given up; half a second later when no peer has answered by then',
       helpValue: 'MS',
       default: 5000,
       min: 1,
@@ -42,7 +43,7 @@ export abstract class CtlCommand extends Command {
   /** Connects, runs, and closes whatever happens. */
   protected async withClient<T>(flags: CommonFlags, action: (client: KvClient) => Promise<T>): Promise<T> {
     const { withClient } = await import('./session.ts')
-    return withClient(flags.peer, action)
+    return withClient(flags.peer, action, flags.timeout)
   }
 }
 

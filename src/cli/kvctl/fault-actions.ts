@@ -17,6 +17,8 @@ export interface Asking {
   readonly json: boolean
 }
 
+const CONCERNED_ONLY = "this is about the peers concerned; about all: 'kvctl fault list'\n"
+
 /** What the peers concerned said, in their order. */
 interface Answers {
   readonly reports: readonly FaultReport[]
@@ -44,8 +46,11 @@ export async function injectFault(command: FaultCommand, asking: Asking): Promis
   const touched = peersTouched(resolved, peers)
   checkReady(resolved, await askAll(touched, asking, null))
   const answers = await askAll(touched, asking, resolved)
-  if (answers.reports.length > 0) await print(answers, asking.json, null)
-  else if (answers.failures.length === 0) throw unreached(answers.absent)
+  if (answers.reports.length > 0) {
+    await print(answers, asking.json, null)
+    if (!asking.json && touched.length < peers.length) process.stdout.write(CONCERNED_ONLY)
+  }
+  if (answers.reports.length === 0 && answers.failures.length === 0) throw unreached(answers.absent)
   const [failure] = answers.failures
   if (failure === undefined) return
   const done = answers.reports.map(({ address }) => address).join(', ')

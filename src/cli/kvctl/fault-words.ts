@@ -36,11 +36,12 @@ function groupsOf(text: string): string[][] {
   throw invalid(`'${text}' is no partition; write the groups as in "7001,7002|7003"`)
 }
 
+/** Without its sign 0.5 may be meant as a half, and is half a percent. */
 function percentOf(text: string): number {
-  const match = /^(\d{1,3}(?:\.\d+)?)%?$/.exec(text)
+  const match = /^(\d{1,3}(?:\.\d+)?)%$/.exec(text)
   const percent = Number(match?.[1] ?? Number.NaN)
   if (percent <= 100) return percent
-  throw invalid(`'${text}' is no share; write 0% to 100%`)
+  throw invalid(`'${text}' is no share; write it with its sign, 0% to 100%`)
 }
 
 function delayMsOf(text: string): number {

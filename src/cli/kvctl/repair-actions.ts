@@ -128,8 +128,10 @@ function sayBegun(round: string, parts: readonly RepairPart[], json: boolean): v
 
 function say(watch: RoundWatch, tookMs: number): void {
   const { pairs, partitions, compared, differing, repaired, failed, bytes } = watch.totals
+  const unfinished = watch.tasks.filter(({ state }) => state === 'failed').length
+  const by = `by ${pairs} pairs of peers${unfinished > 0 ? `, of which ${unfinished} did not finish` : ''}`
   const lines = [
-    `compared  ${formatCount(compared)} of ${formatCount(partitions)} partitions, by ${pairs} pairs of peers`,
+    `compared  ${formatCount(compared)} of ${formatCount(partitions)} partitions, ${by}`,
     `differed  ${formatCount(differing)} keys`,
     `repaired  ${formatCount(repaired)} keys${failed > 0 ? `, ${formatCount(failed)} could not be` : ''}`,
     `moved     ${formatBytes(bytes)}`,

@@ -15,11 +15,15 @@ export interface KvClient {
   newId(): string
 }
 
-/** @throws INVALID_ARGUMENT; UNAVAILABLE when none of the peers answers */
+/**
+ * @param timeoutMs of requests that name none; the library's own when it is left out
+ * @throws INVALID_ARGUMENT; UNAVAILABLE when none of the peers answers
+ */
 export async function withClients<T>(
   peers: readonly string[],
   count: number,
   action: (clients: readonly KvClient[]) => Promise<T>,
+  timeoutMs?: number,
 ): Promise<T> {
   const addresses = peers.map(parseAddress)
   const random = createSystemRandom()
@@ -28,7 +32,8 @@ export async function withClients<T>(
     network: createSystemNetwork({ maxFrameBytes: MAX_FRAME_BYTES }),
     random,
   }
-  const clients = Array.from({ length: count }, () => createClient({ peers: addresses }, effects))
+  const options = { peers: addresses, ...(timeoutMs === undefined ? {} : { timeoutMs }) }
+  const clients = Array.from({ length: count }, () => createClient(options, effects))
   try {
     return await action(clients.map(({ service }) => ({ service, newId: random.id })))
   } catch (error) {
@@ -41,8 +46,9 @@ export async function withClients<T>(
 export function withClient<T>(
   peers: readonly string[],
   action: (client: KvClient) => Promise<T>,
+  timeoutMs?: number,
 ): Promise<T> {
-  return withClients(peers, 1, ([client]) => action(client as KvClient))
+  return withClients(peers, 1, ([client]) => action(client as KvClient), timeoutMs)
 }
 
 /** What a peer says of itself brings its own advice. */

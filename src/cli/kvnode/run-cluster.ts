@@ -155,7 +155,9 @@ async function formed(peers: readonly PeerProcess[]): Promise<string | null> {
         const normal = status.peers.filter((peer) => peer.state === 'UN').length
         if (status.layout.phase === 'stable' && normal >= peers.length) return absentees(status)
         const nowMs = performance.now()
-        const counted = `${normal} of ${peers.length} peers have joined so far`
+        const isShort = normal < peers.length
+        const joined = `${normal} of ${peers.length} peers have joined so far`
+        const counted = isShort ? joined : `all ${normal} peers are there, and the ring still changes`
         const text = [counted, ...status.warnings].join('; ')
         if (text !== obstacle.text) obstacle = { text, sinceMs: nowMs, isTold: false }
         const isStuck = nowMs - obstacle.sinceMs > STUCK_MS || nowMs - startedMs > FORM_TIMEOUT_MS
