@@ -107,6 +107,8 @@ class Checks implements ClusterChecks {
   #simulation: Simulation | null = null
   /** Hosts whose peers have gone for good. */
   readonly #gone = new Set<string>()
+  /** Hosts whose peers were removed, by the number that says so: until all others go by it, they count. */
+  readonly #removedBy = new Map<string, number>()
   /** Host and place of what hosts were told to forget, because they own it no more. */
   readonly #dropping = new Set<string>()
 
@@ -234,7 +236,28 @@ class Checks implements ClusterChecks {
     const configuration = bytes === null ? null : decidedIn(file, bytes)
     if (configuration === null || this.#decided.has(configuration.number)) return
     this.#decided.set(configuration.number, createRing(configuration))
-    for (const nodeId of configuration.removed) this.#isGone(this.#hosts.get(nodeId))
+    const before = this.#decided.get(configuration.number - 1)?.configuration.removed ?? []
+    for (const nodeId of configuration.removed) {
+      const host = before.includes(nodeId) ? undefined : this.#hosts.get(nodeId)
+      if (host !== undefined && !this.#gone.has(host)) this.#removedBy.set(host, configuration.number)
+    }
+  }
+
+  #forgetRemoved(): void {
+    const stay = this.#simulation?.peers.filter(({ host }) => !this.#removedBy.has(host)) ?? []
+    const lowest = Math.min(...stay.flatMap(({ node }) => node?.configuration?.number ?? []))
+    for (const [host, number] of this.#removedBy) {
+      if (number > lowest) continue
+      this.#removedBy.delete(host)
+      this.#isGone(host)
+    }
+  }
+
+  /** Somebody else, with a disk of his own, where a peer was that has gone. */
+  #isBack(host: string, nodeId: NodeId): void {
+    if (!this.#gone.has(host) || this.#ring?.configuration.removed.includes(nodeId) !== false) return
+    this.#gone.delete(host)
+    this.#replaced(host)
   }
 
   /** It may live on and not know it: what is on its disk is nobody's any more. */
@@ -381,8 +404,10 @@ class Checks implements ClusterChecks {
       if (node === null || configuration === null) continue
       this.#guarded(() => this.configurations.saw(host, configuration))
       this.#hosts.set(node.nodeId, host)
+      this.#isBack(host, node.nodeId)
       if (configuration.number > (this.#ring?.number ?? 0)) this.#ring = createRing(configuration)
     }
+    this.#forgetRemoved()
     simulation.world.scheduler.after(LOOK_INTERVAL_MS, this.#look)
   }
 
