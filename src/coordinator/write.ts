@@ -341,14 +341,15 @@ export class Write {
     if (!this.#standsIn && !this.#isOwner) return !isTaken
     const ours = this.#mintedUpTo(dot)
     if (ours === null) return false
-    // It may have been dropped and gained back: this dot was minted here all the same.
-    if (seenUpTo <= Math.max(ours, dot.n)) return true
+    // A partition may have been dropped and gained back: the dot was minted here all the same. After a failed
+    // write it may have been minted and lost, so it does not count under the new name.
+    const isCurrent = this.#copies.actor === dot.actor
+    if (seenUpTo <= (isCurrent ? Math.max(ours, dot.n) : ours)) return true
     if (this.#mints > MAX_MINTS) return !isTaken
     // What was kept here went with the name it was minted under: an owner has it already.
-    if (!isTaken && this.#standsIn && this.#copies.actor !== dot.actor) return true
+    if (!isTaken && this.#standsIn && !isCurrent) return true
     replication.abandon()
     // A name that was given up meanwhile, as after a failed write, has minted more than is known here now.
-    const isCurrent = this.#copies.actor === dot.actor
     if (isCurrent || isTaken) this.#with.log.error('actor.impostor', { actor: dot.actor, seenUpTo, ours })
     if (isCurrent) this.#copies.renewActor()
     try {
