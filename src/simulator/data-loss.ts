@@ -27,11 +27,21 @@ export interface DiskLedger {
   replaced(host: string): void
 }
 
+/** A peer that is away, and is to be taken out of the cluster meanwhile. */
+export interface Absence {
+  /** It runs again, with what it had. */
+  end(): void
+  /** It runs again, and is a member as before. */
+  callOff(): void
+}
+
 export class DataLoss {
   readonly #simulation: Simulation
   readonly #ledger: DiskLedger
   /** One that was brought back from a copy, until it knows. */
   #asking: SimPeer | null = null
+  /** Nothing else brings it back. */
+  #givenUp: SimPeer | null = null
   /** What they had is not made good before they are no members any more. */
   readonly #retired = new Set<NodeId>()
   #isOver = false
@@ -49,6 +59,11 @@ export class DataLoss {
   /** Others must not strike now. */
   get isFragile(): boolean {
     return this.#asking !== null && this.#asking.state === 'starting'
+  }
+
+  /** It is away until those who gave it up have it go on. */
+  isGivenUp(peer: SimPeer): boolean {
+    return peer === this.#givenUp
   }
 
   wipe(peer: SimPeer, forMs: number, struck: () => void): void {
@@ -75,13 +90,24 @@ export class DataLoss {
   /**
    * It is away for so long that operators give it up: what they take out of the cluster is alive, and goes on
    * one day with what it had.
-   * @param struck given what has it go on
    * @param missed it could not be
    */
-  giveUp(peer: SimPeer, struck: (goOn: () => void) => void, missed: () => void): void {
+  giveUp(peer: SimPeer, struck: (absence: Absence) => void, missed: () => void): void {
     const strike = (): void => {
-      if (peer.node !== null) this.#retired.add(peer.node.nodeId)
-      struck(peer.pause())
+      if (peer.node === null) return missed() // It has left meanwhile.
+      const { nodeId } = peer.node
+      const resume = peer.pause()
+      this.#retired.add(nodeId)
+      this.#givenUp = peer
+      const end = (): void => {
+        this.#givenUp = null
+        resume()
+      }
+      const callOff = (): void => {
+        this.#retired.delete(nodeId)
+        end()
+      }
+      struck({ end, callOff })
     }
     this.#whenAllowed(peer, strike, missed)
   }

@@ -95,7 +95,7 @@ class Injector implements FaultInjector {
       case 'powerLoss':
       case 'restart':
       case 'pause':
-        return strikePeer(fault.class, fault.forMs, this.#peerOn(fault.host), this.#undoAfter)
+        return this.#strikePeer(fault.class, this.#peerOn(fault.host), fault.forMs)
       case 'loss':
       case 'duplication':
       case 'reordering':
@@ -146,12 +146,17 @@ class Injector implements FaultInjector {
       },
       struck,
       strikePeer: (act, peer, forMs) => {
-        if (act !== 'wipe') return strikePeer(act, forMs, peer, this.#undoAfter)
+        if (act !== 'wipe') return this.#strikePeer(act, peer, forMs)
         this.dataLoss.wipe(peer, forMs, struck)
         return false
       },
       addPathFault: (fault, forMs) => this.#undoAfter(forMs, this.#simulation.world.paths.add(fault)),
     }
+  }
+
+  #strikePeer(how: PeerFault, peer: SimPeer | undefined, forMs: number): boolean {
+    if (peer === undefined || this.dataLoss.isGivenUp(peer)) return false
+    return strikePeer(how, forMs, peer, this.#undoAfter)
   }
 
   /** While it is ready: one that cannot start on its disk is another matter. */
@@ -171,13 +176,15 @@ class Injector implements FaultInjector {
   }
 }
 
+type PeerFault = 'crash' | 'powerLoss' | 'restart' | 'pause'
+
 function strikePeer(
-  how: 'crash' | 'powerLoss' | 'restart' | 'pause',
+  how: PeerFault,
   forMs: number,
-  peer: SimPeer | undefined,
+  peer: SimPeer,
   undoAfter: (forMs: number, undo: () => void) => void,
 ): boolean {
-  if (peer === undefined || (peer.state !== 'ready' && peer.state !== 'starting')) return false
+  if (peer.state !== 'ready' && peer.state !== 'starting') return false
   switch (how) {
     case 'pause':
       undoAfter(forMs, peer.pause())

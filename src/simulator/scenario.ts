@@ -325,6 +325,8 @@ class Scenario {
     if (peers.length < 4 || !chance(this.#prng, 0.25)) return null
     // A disk that was lost is made good by all the others.
     if (!peers.every((peer) => peer.node?.isWhole === true)) return null
+    // Who is given up stays away until it is removed, for which somebody else must not be down.
+    if (this.#ringLoad !== null && this.#ringLoad.open !== null) return null
     // An open change waits for all members.
     if (!this.simulation.isFormed()) return null
     // Without one of two owners there is no quorum.
@@ -342,12 +344,9 @@ class Scenario {
     const { simulation } = this
     // Peers may leave until then.
     const up = (): readonly SimPeer[] => simulation.peers.filter((peer) => peer !== down)
-    const agrees = (): boolean => this.#ringLoad?.isOpen !== true && findDisagreement(up(), down) === null
-    if (!(await simulation.until(agrees, CONVERGE_LIMIT_MS))) {
-      throw new Violation(
-        5,
-        `${CONVERGE_LIMIT_MS} ms after all faults ended, ${findDisagreement(up(), down)}`,
-      )
+    const open = (): string | null => this.#ringLoad?.open ?? findDisagreement(up(), down)
+    if (!(await simulation.until(() => open() === null, CONVERGE_LIMIT_MS))) {
+      throw new Violation(5, `${CONVERGE_LIMIT_MS} ms after all faults ended, ${open()}`)
     }
     const load = this.#load as Load
     if (!(await simulation.until(() => load.underWay === 0, DRAIN_LIMIT_MS))) {

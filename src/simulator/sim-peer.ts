@@ -31,7 +31,10 @@ export interface SimPeer {
    * Ends it, and leaves an empty disk; its next life begins with nothing but the addresses of the others.
    */
   wipe(): void
-  /** Stops it in its tracks, as SIGSTOP does; the returned function lets this life of it go on. */
+  /**
+   * Stops it in its tracks, as SIGSTOP does; the returned function lets this life of it go on, once all who
+   * paused it have.
+   */
   pause(): () => void
   traffic(): Traffic
 }
@@ -138,9 +141,12 @@ class SimulatedPeer implements SimPeer {
   }
 
   pause(): () => void {
-    const { process } = this.#host
+    let { process } = this.#host
     process?.pause()
-    return () => process?.resume()
+    return () => {
+      process?.resume()
+      process = null
+    }
   }
 
   traffic(): Traffic {

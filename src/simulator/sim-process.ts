@@ -19,12 +19,14 @@ export interface SimProcess {
   /** Runs now, or after the pause, or never. Called from within an event. */
   deliver(kind: WorkKind, run: () => void): void
   pause(): void
+  /** It goes on when it was told so as often as it was paused. */
   resume(): void
   kill(): void
 }
 
 export function createProcess(scheduler: Scheduler, host: string, life: number): SimProcess {
   let state: ProcessState = 'running'
+  let pauses = 0
   let held: { kind: WorkKind; run: () => void }[] = []
   const process: SimProcess = {
     name: `${host}#${life}`,
@@ -37,10 +39,12 @@ export function createProcess(scheduler: Scheduler, host: string, life: number):
       else if (state === 'paused') held.push({ kind, run })
     },
     pause() {
-      if (state === 'running') state = 'paused'
+      if (state === 'dead') return
+      pauses++
+      state = 'paused'
     },
     resume() {
-      if (state !== 'paused') return
+      if (state !== 'paused' || --pauses > 0) return
       state = 'running'
       const late = held
       held = []

@@ -202,6 +202,17 @@ test('2: a disk may know less of a key that was purged and is written again', ()
   checker.durable('a', 'siblings/k', stored(dot(1, OTHER), 'y'))
 })
 
+test('2: a disk may be lost while each list of owners has all of it without that', () => {
+  const checker = createDurabilityChecker(() => EMPTY_DOTS)
+  for (const host of ['a', 'b']) checker.durable(host, 'siblings/k', stored(dot(1), 'x'))
+  const [old, both, gaining] = [new Set(['a', 'b']), new Set(['a', 'b', 'c']), new Set(['a', 'c'])]
+  assert.ok(checker.isElsewhere('a', () => [old]))
+  assert.ok(checker.isElsewhere('a', () => [old, both]))
+  assert.not(checker.isElsewhere('a', () => [old, gaining]))
+  checker.durable('c', 'siblings/k', stored(dot(1), 'x'))
+  assert.ok(checker.isElsewhere('a', () => [old, gaining]))
+})
+
 test('2: a disk that was lost counts for what it had been told before, and for nothing later', () => {
   const checker = createDurabilityChecker(() => EMPTY_DOTS)
   const place = 'siblings/k'

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { runScenario } from '../../src/simulator/scenario.ts'
-import { createSimulation, type Simulation } from '../../src/simulator/simulation.ts'
+import { createSimulation, type SimPeer, type Simulation } from '../../src/simulator/simulation.ts'
 
 const test = suite('simulation')
 
@@ -79,6 +79,19 @@ test('a peer that is paused for a second is not called dead, one for ten seconds
     assert.is(died, pausedMs === 10_000)
     assert.ok(await simulation.until(() => viewed() === 'alive', 2_000), `alive after ${pausedMs} ms`)
   }
+  await simulation.stop()
+})
+
+test('a peer that is paused by two goes on when both let it, and each of them once', async () => {
+  const simulation = createSimulation({ seed: 6, peers: 3 })
+  await simulation.start()
+  const third = simulation.peers[2] as SimPeer
+  const [one, other] = [third.pause(), third.pause()]
+  one()
+  one()
+  assert.ok(third.isPaused)
+  other()
+  assert.not(third.isPaused)
   await simulation.stop()
 })
 

@@ -102,7 +102,9 @@ class Checks implements ClusterChecks {
   readonly #conflicts = new Map<string, Conflicts>()
   /** The newest that anybody goes by. */
   #ring: Ring | null = null
-  #keepers = { ring: this.#ring, byPlace: new Map<Place, ReadonlySet<string>>() }
+  /** The newest that is on anybody's disk. */
+  #newest: Ring | null = null
+  #keepers = { ring: this.#newest, byPlace: new Map<Place, readonly ReadonlySet<string>[]>() }
   readonly #rings = new WeakMap<Configuration, Ring>()
   #simulation: Simulation | null = null
   /** Hosts whose peers have gone for good. */
@@ -235,7 +237,9 @@ class Checks implements ClusterChecks {
   #noteDecided(file: string, bytes: Bytes | null): void {
     const configuration = bytes === null ? null : decidedIn(file, bytes)
     if (configuration === null || this.#decided.has(configuration.number)) return
-    this.#decided.set(configuration.number, createRing(configuration))
+    const ring = createRing(configuration)
+    this.#decided.set(ring.number, ring)
+    if (ring.number > (this.#newest?.number ?? 0)) this.#newest = ring
     const before = this.#decided.get(configuration.number - 1)?.configuration.removed ?? []
     for (const nodeId of configuration.removed) {
       const host = before.includes(nodeId) ? undefined : this.#hosts.get(nodeId)
@@ -382,17 +386,22 @@ class Checks implements ClusterChecks {
     return known
   }
 
-  /** Hosts that are to keep a place, because the newest configuration says that they own it. */
-  #keepersOf(place: Place): ReadonlySet<string> {
-    const ring = this.#ring
+  /**
+   * Hosts that are to keep a place, because the newest configuration says that they own it: in each list that
+   * reads need. Until the switch who gains it may have it all, and still nobody could go on with that: the
+   * old owners are asked. After the switch the old ones may have it, and the finish, for which whoever loses
+   * his disk may have said what it takes, drops that.
+   */
+  #keepersOf(place: Place): readonly ReadonlySet<string>[] {
+    const ring = this.#newest
     if (this.#keepers.ring !== ring) this.#keepers = { ring, byPlace: new Map() }
     const known = this.#keepers.byPlace.get(place)
     if (known !== undefined) return known
     const name = keyspaceNameOf(place)
     const keyspace = ring?.keyspace(name) ?? null
     const partition = ring?.partitionOf(utf8(place.slice(name.length + 1))) ?? 0
-    const owners = keyspace === null ? [] : (ring?.allOwners(keyspace, partition) ?? [])
-    const keepers = new Set(owners.flatMap((owner) => this.#hosts.get(owner) ?? []))
+    const lists = keyspace === null ? [[]] : (ring?.readLists(keyspace, partition) ?? [[]])
+    const keepers = lists.map((list) => new Set(list.flatMap((owner) => this.#hosts.get(owner) ?? [])))
     this.#keepers.byPlace.set(place, keepers)
     return keepers
   }

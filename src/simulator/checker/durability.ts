@@ -23,10 +23,10 @@ export interface DurabilityChecker extends HistoryObserver {
   /** A host's disk is another one: only what is told from here on is on it. */
   replaced(host: string, nowMs: number): void
   /**
-   * Everything that a host's disk has seen, other disks that are to keep it have seen too, or nobody needs to
-   * know any more.
+   * Everything that a host's disk has seen, other disks of each of these lists have seen together, or nobody
+   * needs to know any more. Default: one list, of all disks.
    */
-  isElsewhere(host: string, keepersOf?: (place: Place) => ReadonlySet<string>): boolean
+  isElsewhere(host: string, keepersOf?: (place: Place) => readonly ReadonlySet<string>[]): boolean
   /** What a host's disk has seen of a key for good, as an owner. */
   seenBy(host: string, place: Place): DotSet
   /** Owners' disks that have what the reply of a write covers, or had it since the write began. */
@@ -73,8 +73,10 @@ export function createDurabilityChecker(purged: (place: Place) => DotSet): Durab
     },
     isElsewhere(host, keepersOf) {
       return [...(disks.get(host) ?? []), ...(standIns.get(host) ?? [])].every(([place, seen]) => {
-        const others = seenElsewhere(place, disks, standIns, host, keepersOf?.(place) ?? null)
-        return includesDotSet(unionDotSets(others, purged(place)), seen)
+        return (keepersOf?.(place) ?? [null]).every((keepers) => {
+          const others = seenElsewhere(place, disks, standIns, host, keepers)
+          return includesDotSet(unionDotSets(others, purged(place)), seen)
+        })
       })
     },
     holdersOf(write) {
