@@ -2,8 +2,9 @@
  * Brings the disk space of records back that are gone, purged or no more this peer's: LevelDB gives it back
  * when it happens to rewrite the files they lie in, which after many deletes and few writes may take for
  * ever. When enough records went and no more have gone for a while, the partitions they were in are
- * compacted, one slice after the other, each in parts of a bounded size, with pauses as long as the work. A
- * stop waits for one part at most.
+ * compacted, one slice after the other, each in parts of a bounded size, with pauses as long as the work, and
+ * several times as long while there are requests. Not while the ring changes: every peer is busy then. A stop
+ * waits for one part at most.
  */
 import { KvError } from '../base/error.ts'
 import type { KeyspaceId } from '../base/ids.ts'
@@ -21,6 +22,10 @@ const MAX_RECORDS = 1_000_000
 /** A keyspace is compacted in so many parts at most. */
 const SLICES = 16
 const SHORTEST_PAUSE_MS = 50
+/** Of a pause, to the work before it, when requests came meanwhile. */
+const BUSY_FACTOR = 4
+/** Until it is looked again whether the ring still changes. */
+const HELD_MS = 500
 
 interface Erased {
   records: number
@@ -91,9 +96,15 @@ export class Reclaimer {
     const total = (): number => [...this.#erased.values()].reduce((sum, { records }) => sum + records, 0)
     while (!this.#isStopped && total() < MAX_RECORDS) {
       const restMs = this.#lastMs + QUIET_MS - clock.monotonic()
-      if (restMs <= 0) return
+      if (restMs <= 0) break
       await this.#pauses.pause(restMs)
     }
+    await this.#whileChanging()
+  }
+
+  async #whileChanging(): Promise<void> {
+    const isChanging = (): boolean => this.#with.ring().configuration.phase !== 'stable'
+    while (!this.#isStopped && isChanging()) await this.#pauses.pause(HELD_MS)
   }
 
   async #reclaim(keyspaceId: KeyspaceId, { records, partitions }: Erased): Promise<void> {
@@ -102,9 +113,13 @@ export class Reclaimer {
     const { partitionCount } = this.#with.ring()
     const width = Math.ceil(partitionCount / SLICES)
     let beganMs = startMs
+    let requestsBefore = store.requestCount
     const goOn = async (): Promise<boolean> => {
-      await this.#pauses.pause(Math.max(SHORTEST_PAUSE_MS, clock.monotonic() - beganMs))
+      const factor = store.requestCount === requestsBefore ? 1 : BUSY_FACTOR
+      await this.#pauses.pause(Math.max(SHORTEST_PAUSE_MS, factor * (clock.monotonic() - beganMs)))
+      await this.#whileChanging()
       beganMs = clock.monotonic()
+      requestsBefore = store.requestCount
       return !this.#isStopped
     }
     for (let first = 0; first < partitionCount && !this.#isStopped; first += width) {

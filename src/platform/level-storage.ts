@@ -84,8 +84,8 @@ type Compactable = Pick<ClassicLevel, 'status'> & {
   compactRange(start: Bytes, end: Bytes, options: object): Promise<void>
 }
 const VIEWS = { keyEncoding: 'view' }
-/** At once, about: LevelDB ends no compaction before its time, and a close waits for it. */
-const COMPACTED_BYTES = 16 * 1024 * 1024
+/** At once, about: LevelDB ends no compaction before its time, requests feel it, and a close waits for it. */
+const COMPACTED_BYTES = 8 * 1024 * 1024
 
 class LevelStorage implements Storage {
   readonly name: string

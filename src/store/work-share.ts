@@ -2,17 +2,19 @@
  * How bulk work on records shares a peer's time with requests. It is done in pieces of a millisecond or two,
  * so that no request waits for more than one of them. While there are requests each piece is followed by a
  * rest, longer than it by a factor. A rest that ends late tells that somebody waits for the processor, here
- * or in another process of this machine, and doubles the factor; others shrink it a little. Without requests
- * the next piece follows at once.
+ * or in another process of this machine, and doubles the factor; others shrink it a little, so little that
+ * few of them are late in the long run. It begins with a large one: a change of the ring has many peers begin
+ * in the same moment, just when requests that it held up start over. Without requests the next piece follows
+ * at once.
  */
 import type { Clock, Timer } from '../effects/clock.ts'
 
 /** Of a rest, to the piece before it: what a piece makes the disk do afterwards costs as much again. */
 const LEAST_FACTOR = 2
-const GREATEST_FACTOR = 16
-const SHRINKAGE = 0.9
+const GREATEST_FACTOR = 32
+const SHRINKAGE = 0.97
 const SHORTEST_REST_MS = 1
-const LONGEST_REST_MS = 40
+const LONGEST_REST_MS = 60
 /** Later than this is late: a timer of a process that does little is in time by less. */
 const LATE_MS = 3
 /** For so long after a request others are expected. */
@@ -21,7 +23,7 @@ const BUSY_MS = 250
 export class WorkShare {
   readonly #clock: Clock
   readonly #requestCount: () => number
-  #factor = LEAST_FACTOR
+  #factor = GREATEST_FACTOR
   /** When the last rest ended. */
   #count: number
   /** Monotonic ms. */

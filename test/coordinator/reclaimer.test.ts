@@ -25,6 +25,11 @@ interface Bench {
   parts: number
   /** Parts after the first one of a slice. */
   compacted: number
+  /** That each of these takes. */
+  partMs: number
+  phase: 'stable' | 'begun'
+  /** So many were asked for. */
+  requests(): number
   pass(ms: number): Promise<void>
 }
 
@@ -35,14 +40,23 @@ function open(): Bench {
   const reclaim: Mortals['reclaim'] = async (keyspaceId, first, end, goOn) => {
     calls.push([keyspaceId, first, end])
     if (bench.error !== null) throw bench.error
-    for (let part = 1; part < bench.parts && (await goOn()); part++) bench.compacted += 1
+    for (let part = 1; part < bench.parts && (await goOn()); part++) {
+      bench.compacted += 1
+      if (bench.partMs > 0) await new Promise<void>((resolve) => clock.setTimer(bench.partMs, resolve))
+    }
   }
-  const ring = () => ({ partitionCount: 64 })
+  const ring = () => ({ partitionCount: 64, configuration: { phase: bench.phase } })
   const counts = { of: () => ({ records: bench.left }) }
-  const store = { mortals: { reclaim }, inventory: { counts } }
+  const store = {
+    ...{ mortals: { reclaim }, inventory: { counts } },
+    get requestCount() {
+      return bench.requests()
+    },
+  }
   const coordination = { clock, log, ring, store } as unknown as Coordination
   const bench: Bench = {
     ...{ sim, calls, error: null, left: 0, parts: 1, compacted: 0, reclaimer: new Reclaimer(coordination) },
+    ...{ phase: 'stable', partMs: 0, requests: () => 0 },
     pass: (ms) => sim.scheduler.run(sim.scheduler.nowMs + ms),
   }
   return bench
@@ -140,6 +154,42 @@ test('what goes while a compaction is under way is compacted after it', async ()
   erase(bench, 1000, 42)
   await bench.pass(60_000)
   assert.equal(bench.calls.slice(1), [[ONE, 40, 44]])
+  await bench.reclaimer.stop()
+})
+
+test('while the ring changes nothing is compacted, and what is under way goes on after it', async () => {
+  const bench = open()
+  bench.phase = 'begun'
+  bench.parts = 1000
+  erase(bench, 1000, 3)
+  await bench.pass(60_000)
+  assert.equal(bench.calls, [])
+  bench.phase = 'stable'
+  await bench.pass(2000)
+  assert.ok(bench.compacted > 0)
+  bench.phase = 'begun'
+  await bench.pass(100)
+  const { compacted } = bench
+  await bench.pass(10_000)
+  assert.is(bench.compacted, compacted)
+  bench.phase = 'stable'
+  await bench.pass(1000)
+  assert.ok(bench.compacted > compacted)
+  await bench.reclaimer.stop()
+})
+
+test('the pauses between parts are several times as long while there are requests', async () => {
+  const bench = open()
+  bench.parts = 1000
+  bench.partMs = 100
+  erase(bench, 1000, 3)
+  await bench.pass(QUIET_MS + 4000)
+  const idle = bench.compacted
+  let count = 0
+  bench.requests = () => count++
+  await bench.pass(4000)
+  const busy = bench.compacted - idle
+  assert.ok(busy > 0 && 2 * busy < idle, `${busy} parts beside requests, ${idle} without`)
   await bench.reclaimer.stop()
 })
 

@@ -35,23 +35,27 @@ test('without requests the next piece follows at once: what the work itself asks
   for (let i = 0; i < 5; i++) assert.is(await restMs(setting, 0), 0)
 })
 
-test('while there are requests a rest takes twice as long as a piece, more when it ends late', async () => {
+test('beside requests work begins slowly, and comes to rest twice as long as a piece takes', async () => {
   const setting = begin()
+  assert.is(await restMs(setting, 1), 60)
+  for (let i = 0; i < 100; i++) await restMs(setting, 1)
   assert.is(await restMs(setting, 1), 4)
+})
+
+test('a rest that ends late makes the next one twice as long, and it takes many to forget it', async () => {
+  const setting = begin()
+  for (let i = 0; i < 100; i++) await restMs(setting, 1)
   setting.late.ms = 10
-  assert.is(await restMs(setting, 1), 4)
-  assert.is(await restMs(setting, 1), 8)
-  assert.is(await restMs(setting, 1), 16)
-  for (let i = 0; i < 10; i++) await restMs(setting, 1)
-  assert.is(await restMs(setting, 1), 32)
+  for (const expectedMs of [4, 8, 16, 32, 60, 60]) assert.is(await restMs(setting, 1), expectedMs)
   setting.late.ms = 0
-  for (let i = 0; i < 40; i++) await restMs(setting, 1)
-  assert.is(await restMs(setting, 1), 4)
+  for (let i = 0; i < 20; i++) await restMs(setting, 1)
+  const afterMs = await restMs(setting, 1)
+  assert.ok(afterMs > 30 && afterMs < 40, `${afterMs} ms`)
 })
 
 test('a while after the last request nobody is given way to any more', async () => {
   const setting = begin()
-  await restMs(setting, 1)
+  for (let i = 0; i < 100; i++) await restMs(setting, 1)
   let rests = 0
   while ((await restMs(setting, 0)) > 0) rests++
   assert.ok(rests > 10 && rests < 100, `${rests} rests`)
