@@ -32,7 +32,7 @@ export function hunt(
   signal: AbortSignal,
 ): Promise<Hunt> {
   const script = join('test', 'simulation', 'campaign.ts')
-  const own = ['--seeds', `${from}..${to}`, '--jobs', String(jobs), ...(hasRing ? ['--ring'] : [])]
+  const own = ['--seeds', `${from}..${to}`, '--jobs', String(jobs), ...(hasRing ? [] : ['--no-ring'])]
   const begunMs = performance.now()
   const child = spawn(process.execPath, ['--import', 'tsx', script, ...own, ...SIZE, ...MANNER], {
     cwd: root,

@@ -1,10 +1,11 @@
 /**
  * Runs the simulator over many seeds, in several processes.
  *
- *     npm run sim -- --seeds 1..200 --peers 5 --minutes 10 --jobs 2 [--ring] [--resume] [--keep 3,9]
+ *     npm run sim -- --seeds 1..200 --peers 5 --minutes 10 --jobs 2 [--no-ring] [--resume] [--keep 3,9]
  *
- * In every fifth seed the ring changes besides: peers join, leave, and are removed; with `--ring` in all of
- * them. With several numbers of peers (`--peers 3,5,7`) seeds take them in turn.
+ * The ring changes meanwhile: peers join, leave, are removed and replaced, and keyspaces get more copies or
+ * fewer; with `--no-ring` it stays as it is. With several numbers of peers (`--peers 3,5,7`) seeds take them
+ * in turn.
  *
  * `--resume` goes on where the same campaign on the same code was interrupted. `--keep` carries out only
  * these of the seed's faults, as a failure's replay command names them. Exit code 0: no violation, and every
@@ -24,18 +25,14 @@ import { createPool } from './pool.ts'
 
 /** Fewer seeds than this need not strike with every class. */
 const MIN_SEEDS_FOR_EVERY_CLASS = 20
-/** Of the seeds one has changes of the ring: they cost more than everything else does. */
-const RING_EVERY = 5
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 
-interface Settings extends Omit<RunSettings, 'peers' | 'ring'> {
+interface Settings extends Omit<RunSettings, 'peers'> {
   /** Of each cluster: seeds take these in turn. */
   readonly peers: readonly number[]
   readonly from: number
   readonly to: number
   readonly jobs: number
-  /** The ring changes in all seeds. */
-  readonly ring: boolean
   readonly resume: boolean
   readonly log: boolean
   readonly shrinkMs: number
@@ -53,7 +50,7 @@ interface Totals {
   struck: Record<string, number>
 }
 
-const USAGE = `usage: npm run sim -- --seeds A..B [--peers 3,5,7] [--minutes 10] [--jobs 2] [--ring]
+const USAGE = `usage: npm run sim -- --seeds A..B [--peers 3,5,7] [--minutes 10] [--jobs 2] [--no-ring]
        [--resume] [--keep I,J] [--log] [--shrink-seconds 120] [--stop-at-first]`
 
 function parse(): Settings {
@@ -63,13 +60,14 @@ function parse(): Settings {
       peers: { type: 'string', default: '5' },
       minutes: { type: 'string', default: '10' },
       jobs: { type: 'string', default: '2' },
-      ring: { type: 'boolean', default: false },
+      ring: { type: 'boolean', default: true },
       resume: { type: 'boolean', default: false },
       keep: { type: 'string' },
       log: { type: 'boolean', default: false },
       'shrink-seconds': { type: 'string', default: '120' },
       'stop-at-first': { type: 'boolean', default: false },
     },
+    allowNegative: true,
   })
   const [from, to] = values.seeds.split('..')
   return {
@@ -115,7 +113,7 @@ class Journal {
 
   constructor(settings: Settings, hash: string) {
     const { from, to, peers, minutes, ring, keep } = settings
-    const mix = ring ? 'ring' : 'mixed'
+    const mix = ring ? 'ring' : 'steady'
     const name = [`${from}-${to}`, peers.join('_'), minutes, mix, keep?.join('_') ?? 'all', hash].join('-')
     this.#file = join(ROOT, 'node_modules', '.cache', 'kvnode-simulation', `${name}.jsonl`)
     if (!settings.resume) rmSync(this.#file, { force: true })
@@ -169,7 +167,7 @@ function showTotals(totals: Totals): void {
 function replay(settings: Settings, seed: string, keep: readonly number[] | null): string {
   const kept = keep === null ? '' : ` --keep ${keep.length === 0 ? 'none' : keep.join(',')}`
   const { peers, minutes, ring } = settingsOf(settings, Number(seed))
-  const rest = `${ring ? ' --ring' : ''}${kept}`
+  const rest = `${ring ? '' : ' --no-ring'}${kept}`
   return `npm run sim -- --seeds ${seed}..${seed} --peers ${peers} --minutes ${minutes}${rest}`
 }
 
@@ -263,8 +261,7 @@ async function main(): Promise<number> {
 }
 
 function settingsOf({ peers, minutes, ring, keep }: Settings, seed: number): RunSettings {
-  const isOfRing = ring || seed % RING_EVERY === 0
-  return { peers: peers[seed % peers.length] as number, minutes, ring: isOfRing, keep }
+  return { peers: peers[seed % peers.length] as number, minutes, ring, keep }
 }
 
 exitWith(main)
