@@ -7,7 +7,7 @@ import type { Bytes } from '../base/bytes.ts'
 import { toKvError } from '../base/error.ts'
 import { createPrng, type Prng } from '../base/prng.ts'
 import type { Client } from '../client/client.ts'
-import type { Keyspace, Level } from '../protocol/configuration.ts'
+import type { Configuration, Keyspace, Level } from '../protocol/configuration.ts'
 import { DEFAULT_KEYSPACE_OPTIONS } from '../wire/requests.ts'
 import { ChangeWatch, type StepListener } from './change-watch.ts'
 import { type ClusterChecks, createClusterChecks } from './checker/cluster-checks.ts'
@@ -74,6 +74,8 @@ export interface ScenarioFailure {
 }
 
 const TIMES_WHILE_CHANGING = 4
+/** A step that none has followed for so long waits for somebody who is away. */
+const BUSY_STEP_MS = 5000
 /** Where the ring changes: none, or more peers than zones. */
 const ZONES: readonly (readonly string[])[] = [[], ['x', 'y'], ['x', 'y', 'z']]
 const FORM_LIMIT_MS = 90_000
@@ -143,6 +145,7 @@ class Scenario {
   readonly #injectors: FaultInjector[] = []
   #load: Load | null = null
   #ringLoad: RingLoad | null = null
+  #lastStep: Configuration | null = null
   readonly #changes = new ChangeWatch((...step) => this.#changeStepTaken(...step))
 
   constructor(options: ScenarioOptions) {
@@ -183,8 +186,14 @@ class Scenario {
 
   readonly #changeStepTaken: StepListener = (step, moment, next) => {
     this.#injectors.at(-1)?.stepTaken(step, moment, next)
-    // An open change is short, and what it may do wrong it does to what is asked meanwhile.
-    if (this.#load !== null) this.#load.times = next.phase === 'stable' ? 1 : TIMES_WHILE_CHANGING
+    const load = this.#load
+    if (load === null) return
+    // What an open change may do wrong it does to what is asked meanwhile.
+    load.times = next.phase === 'stable' ? 1 : TIMES_WHILE_CHANGING
+    this.#lastStep = next
+    this.simulation.world.scheduler.after(BUSY_STEP_MS, () => {
+      if (this.#lastStep === next) load.times = 1
+    })
   }
 
   async run(): Promise<void> {
