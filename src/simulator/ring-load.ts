@@ -18,9 +18,10 @@ const INTERVALS_MS = [8_000, 20_000, 45_000]
 const ANOTHER_AT_ONCE_CHANCE = 0.3
 /** Fewer would leave keys with fewer owners. */
 const MIN_PEERS = 3
-/** While there is one copy its disk cannot be taken away, so that is seldom. */
+/** Of runs. While there is one copy of something, hardly any disk may be taken away. */
+const SINGLE_COPIES_CHANCE = 0.3
+const SINGLE_COPY: Partial<KeyspaceShape> = { strategy: 'ring', replicas: 1 }
 const SHAPES: readonly Partial<KeyspaceShape>[] = [
-  { strategy: 'ring', replicas: 1 },
   { strategy: 'ring', replicas: 2 },
   { strategy: 'ring', replicas: 2 },
   { strategy: 'ring', replicas: 3 },
@@ -54,6 +55,7 @@ export class RingLoad {
   readonly #removals: Removals
   readonly #prng: Prng
   readonly #intervalMs: number
+  readonly #shapes: readonly Partial<KeyspaceShape>[]
   #isGoing = false
 
   constructor(parts: RemovalParts, prng: Prng) {
@@ -62,6 +64,7 @@ export class RingLoad {
     this.#removals = new Removals(parts, this.counts, prng)
     this.#prng = prng
     this.#intervalMs = pick(prng, INTERVALS_MS)
+    this.#shapes = chance(prng, SINGLE_COPIES_CHANCE) ? [SINGLE_COPY, ...SHAPES] : SHAPES
   }
 
   begin(): void {
@@ -105,7 +108,7 @@ export class RingLoad {
 
   async #alter(): Promise<void> {
     const name = pick(this.#prng, Object.keys(LOAD_KEYSPACES))
-    const shape = pick(this.#prng, SHAPES)
+    const shape = pick(this.#prng, this.#shapes)
     const { service } = pick(this.#prng, this.#clients)
     if ((await refusalOf(() => service.alterKeyspace(name, shape))) === null) this.counts.alterations += 1
   }
