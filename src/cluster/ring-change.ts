@@ -9,6 +9,7 @@
  */
 import { unreachable } from '../base/assert.ts'
 import { KvError } from '../base/error.ts'
+import { firstFew } from '../base/first-few.ts'
 import type { NodeId } from '../base/ids.ts'
 import type { Clock, Timer } from '../effects/clock.ts'
 import type { Log } from '../effects/log.ts'
@@ -31,7 +32,7 @@ const FORGET_OBSTACLE_RETRIES = 12
 const PROPOSAL_RETRIES = 10
 /** Until a change that waits for something is looked at again, at first; then after twice as long… */
 const FIRST_HELD_RETRY_MS = 10
-const MAX_NAMES = 3
+const MAX_REASONS = 3
 
 export interface RingChangeParts {
   readonly self: NodeId
@@ -329,7 +330,7 @@ export class RingChange {
     for (const { nodeId, waitsFor } of acks) {
       if (waitsFor !== null) waiting.set(waitsFor, [...(waiting.get(waitsFor) ?? []), nodeId])
     }
-    const shown = [...waiting].slice(0, MAX_NAMES).map(([waitsFor, nodeIds]) => {
+    const shown = [...waiting].slice(0, MAX_REASONS).map(([waitsFor, nodeIds]) => {
       return `${this.#names(nodeIds.sort())}${nodeIds.length > 1 ? ' each' : ''} ${waitsFor}`
     })
     return waiting.size === 0 ? null : shown.join('; ')
@@ -490,8 +491,6 @@ export class RingChange {
   }
 
   #names(nodeIds: readonly NodeId[]): string {
-    const names = nodeIds.slice(0, MAX_NAMES).map((nodeId) => this.#parts.peers.nameOf(nodeId))
-    const more = nodeIds.length - names.length
-    return names.join(', ') + (more > 0 ? ` and ${more} more` : '')
+    return firstFew(nodeIds.map((nodeId) => this.#parts.peers.nameOf(nodeId)))
   }
 }

@@ -29,8 +29,11 @@
  */
 import type { Bytes } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
+import { firstFew } from '../base/first-few.ts'
 import type { KeyspaceId, NodeId, StoreId } from '../base/ids.ts'
 import type { Configuration, Keyspace } from '../protocol/configuration.ts'
+import { placeName } from '../protocol/place-name.ts'
+import { sourcesNeeded } from '../protocol/ring-change.ts'
 import type { Store } from '../store/store.ts'
 import { BackgroundJob } from './background-job.ts'
 import type { ComparedPartition, Obstacle } from './comparison.ts'
@@ -45,7 +48,6 @@ const FIRST_RETRY_MS = 250
 const LAST_RETRY_MS = 5000
 /** Nothing is missing: until it is looked again whether the acceptor has its vote. */
 const IDLE_MS = 60_000
-const MAX_NAMES = 3
 /** What a message carries. */
 const MAX_REPORT_LENGTH = 1024
 
@@ -58,7 +60,7 @@ export interface CatchUpHost {
   nameOf(nodeId: NodeId): string
 }
 
-interface Gap {
+export interface Gap {
   readonly keyspace: Keyspace
   readonly partition: number
 }
@@ -93,7 +95,7 @@ export class CatchUp {
 
   start(): void {
     this.#with.store.completeness.watch(({ keyspaceId, partition }) => {
-      this.#compared.delete(nameOf(keyspaceId, partition))
+      this.#compared.delete(placeName(keyspaceId, partition))
       this.wake()
     })
     this.#background.start()
@@ -228,7 +230,7 @@ export class CatchUp {
       if (this.#background.isStopped || !this.#with.isAlive(peer)) continue
       const isNeeded = this.#gaps().some(({ keyspace, partition }) => {
         const isOwner = ring.isOwner(peer, keyspace, partition)
-        return isOwner && this.#compared.get(nameOf(keyspace.id, partition))?.has(peer) !== true
+        return isOwner && this.#compared.get(placeName(keyspace.id, partition))?.has(peer) !== true
       })
       if (isNeeded) await this.#compareWith(peer)
     }
@@ -265,7 +267,7 @@ export class CatchUp {
   #note(peer: NodeId, partitions: readonly ComparedPartition[]): number {
     let complete = 0
     for (const { keyspaceId, partition, isWhole, obstacle } of partitions) {
-      const name = nameOf(keyspaceId, partition)
+      const name = placeName(keyspaceId, partition)
       const obstacles = this.#obstacles.get(name) ?? new Map<NodeId, Obstacle>()
       this.#obstacles.set(name, obstacles)
       if (obstacle === null) obstacles.delete(peer)
@@ -363,14 +365,14 @@ export class CatchUp {
 
   #isClosed({ keyspace, partition }: Gap): boolean {
     const { selfId } = this.#with
-    const compared = this.#compared.get(nameOf(keyspace.id, partition))
+    const compared = this.#compared.get(placeName(keyspace.id, partition))
     return this.#with
       .ring()
       .readLists(keyspace, partition)
       .every((owners) => {
         const others = owners.filter((owner) => owner !== selfId)
         if (others.length === owners.length || others.length === 0) return true
-        return others.filter((other) => compared?.has(other) === true).length >= neededOf(owners.length)
+        return others.filter((other) => compared?.has(other) === true).length >= sourcesNeeded(owners.length)
       })
   }
 
@@ -386,13 +388,13 @@ export class CatchUp {
 
   /** Its other owners that it was not compared with. */
   #missing({ keyspace, partition }: Gap): NodeId[] {
-    const compared = this.#compared.get(nameOf(keyspace.id, partition))
+    const compared = this.#compared.get(placeName(keyspace.id, partition))
     const owners = this.#with.ring().allOwners(keyspace, partition)
     return owners.filter((owner) => owner !== this.#with.selfId && compared?.has(owner) !== true)
   }
 
   #obstacle({ id }: Keyspace, partition: number, peer: NodeId): Obstacle | null {
-    return this.#obstacles.get(nameOf(id, partition))?.get(peer) ?? null
+    return this.#obstacles.get(placeName(id, partition))?.get(peer) ?? null
   }
 
   /** Who was not compared, though his partitions wait for it, and why. */
@@ -408,7 +410,9 @@ export class CatchUp {
     }
     const stuck = gaps.flatMap((gap) => {
       const behind = this.#missing(gap).map((peer) => this.#obstacle(gap.keyspace, gap.partition, peer))
-      return behind.includes(null) ? [] : [{ ...gap, isUnreadable: behind.includes('unreadable') }]
+      return behind.includes(null)
+        ? []
+        : [{ ...gap, isUnreadable: behind.some((obstacle) => obstacle !== 'incomplete') }]
     })
     if (stuck.length === 0) return this.#wait(`compares with ${this.#names(missing)}`)
     const peers = this.#names([...new Set(stuck.flatMap((gap) => this.#missing(gap)))])
@@ -427,26 +431,14 @@ export class CatchUp {
   }
 
   #names(nodeIds: readonly NodeId[]): string {
-    const names = nodeIds.slice(0, MAX_NAMES).map((nodeId) => this.#host.nameOf(nodeId))
-    const more = nodeIds.length - names.length
-    return names.join(', ') + (more > 0 ? ` and ${more} more` : '')
+    return firstFew(nodeIds.map((nodeId) => this.#host.nameOf(nodeId)))
   }
 }
 
-/** N − W + 1, W being a majority. */
-function neededOf(ownerCount: number): number {
-  return ownerCount - (Math.floor(ownerCount / 2) + 1) + 1
-}
-
-function nameOf(keyspaceId: KeyspaceId, partition: number): string {
-  return `${keyspaceId}/${partition}`
-}
-
 /** For people. */
-function placesOf(gaps: readonly Gap[]): string {
-  const names = gaps.slice(0, MAX_NAMES).map(({ keyspace, partition }) => `${keyspace.name}/${partition}`)
-  const more = gaps.length - names.length
-  return `${gaps.length} of them (${names.join(', ')}${more > 0 ? ` and ${more} more` : ''})`
+export function placesOf(gaps: readonly Gap[]): string {
+  const names = gaps.map(({ keyspace, partition }) => `${keyspace.name}/${partition}`)
+  return `${gaps.length} of them (${firstFew(names)})`
 }
 
 /** Null: there is none, or it is damaged. */

@@ -6,13 +6,16 @@
  * became of the others: what cannot be read, a record or a range of them, holds up its own partition alone.
  */
 import type { KeyspaceId } from '../base/ids.ts'
+import { placeName } from '../protocol/place-name.ts'
 
 /** What keeps a partition from being compared, for as long as nobody does something about it. */
 export type Obstacle =
   /** The other owner is catching up with it itself. */
   | 'incomplete'
-  /** One of the two cannot list its keys, or there are keys of which it cannot read or store the record. */
+  /** The other owner cannot list its keys, or there are keys of which it cannot read the record. */
   | 'unreadable'
+  /** The peer that compares cannot, or cannot store what the other one has. */
+  | 'unreadableHere'
 
 export interface ComparedPartition {
   readonly keyspaceId: KeyspaceId
@@ -31,24 +34,24 @@ export class Comparison {
 
   /** Its walk is open. */
   begin(keyspaceId: KeyspaceId, partition: number): void {
-    this.#entries.set(nameOf(keyspaceId, partition), { keyspaceId, partition, obstacle: null, open: 1 })
+    this.#entries.set(placeName(keyspaceId, partition), { keyspaceId, partition, obstacle: null, open: 1 })
   }
 
   /** One more key in it differs. */
   found(keyspaceId: KeyspaceId, partition: number): void {
-    const entry = this.#entries.get(nameOf(keyspaceId, partition))
+    const entry = this.#entries.get(placeName(keyspaceId, partition))
     if (entry !== undefined) entry.open += 1
   }
 
   /** Its walk is over, or a key in it is equal now. */
   settled(keyspaceId: KeyspaceId, partition: number): void {
-    const entry = this.#entries.get(nameOf(keyspaceId, partition))
+    const entry = this.#entries.get(placeName(keyspaceId, partition))
     if (entry !== undefined) entry.open -= 1
   }
 
   /** What is open there stays so. */
   blocked(keyspaceId: KeyspaceId, partition: number, obstacle: Obstacle): void {
-    const entry = this.#entries.get(nameOf(keyspaceId, partition))
+    const entry = this.#entries.get(placeName(keyspaceId, partition))
     if (entry !== undefined) entry.obstacle = obstacle
   }
 
@@ -57,8 +60,4 @@ export class Comparison {
       return { keyspaceId, partition, obstacle, isWhole: open === 0 }
     })
   }
-}
-
-function nameOf(keyspaceId: KeyspaceId, partition: number): string {
-  return `${keyspaceId}/${partition}`
 }

@@ -6,13 +6,14 @@
  * Each piece is read when it is asked for, behind the last key of the one before. So a source that restarts,
  * or another one, goes on where the last left off.
  */
-import { assert } from '../base/assert.ts'
+import { assert, present } from '../base/assert.ts'
 import { type Bytes, copyBytes } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
 import type { KeyspaceId, NodeId } from '../base/ids.ts'
 import type { Pauses } from '../cluster/pauses.ts'
 import type { Keyspace } from '../protocol/configuration.ts'
 import type { Digest } from '../protocol/hash-tree.ts'
+import { placeName } from '../protocol/place-name.ts'
 import type { Duty } from '../protocol/ring-change.ts'
 import { RecordOverflow } from '../store/record-codec.ts'
 import type { Merged } from '../store/slot.ts'
@@ -57,8 +58,12 @@ const PASSING: ReadonlySet<Refusal> = new Set(['overloaded', 'behind', 'stale'])
 
 interface Choice {
   readonly duty: Duty
-  readonly source: NodeId
+  /** Those that have something of it, the first to be asked first. */
+  readonly sources: readonly NodeId[]
 }
+
+/** What a source has of a keyspace: the partitions, with the roots of their trees. */
+type Held = ReadonlyMap<number, Digest>
 
 type Page = Extract<PeerReply, { type: 'recordsFetched' }>
 
@@ -90,12 +95,19 @@ export class PartitionCopy {
 
   /**
    * Goes on with what was not copied to its end. What cannot be had now is left out.
-   * @param progress what it does is added to it @throws KvError when this peer cannot go on
+   * @param progress what it does is added to it
+   * @returns of which partitions no owner says yet whether he has something: compared without having been
+   * copied they would come over one by one
+   * @throws KvError when this peer cannot go on
    */
-  async run(phaseNumber: number, duties: readonly Duty[], progress: CopyProgress): Promise<void> {
+  async run(
+    phaseNumber: number,
+    duties: readonly Duty[],
+    progress: CopyProgress,
+  ): Promise<ReadonlySet<string>> {
     if (phaseNumber !== this.#phaseNumber) this.#cursors = new Map()
     this.#phaseNumber = phaseNumber
-    const { left, isCut } = await this.#plan(duties)
+    const { left, unsaid } = await this.#plan(duties)
     progress.partitions = progress.done + left.length
     progress.startedMs ??= this.#with.clock.monotonic()
     const before = progress.bytes
@@ -104,34 +116,35 @@ export class PartitionCopy {
     })
     const work = async (): Promise<void> => {
       for (let next = left.pop(); next !== undefined; next = left.pop()) {
-        if (await this.#copy(next.duty.keyspace, next.duty.partition, next.source, progress))
-          progress.done += 1
+        if (await this.#copyFromAny(next, progress)) progress.done += 1
       }
     }
     const results = await Promise.allSettled([sized, ...Array.from({ length: WORKERS }, work)])
     for (const result of results) if (result.status === 'rejected') throw result.reason
-    // Compared without having been copied they would come over one by one.
-    if (isCut) throw new KvError('UNAVAILABLE', 'an owner does not say yet what it holds')
+    return unsaid
+  }
+
+  /** What is here of it turned out to be less than was copied. */
+  forget(keyspaceId: KeyspaceId, partition: number): void {
+    this.#cursors.delete(placeName(keyspaceId, partition))
   }
 
   /**
-   * A source for each partition that is not here yet, where one of those that are up has something of it.
-   * What came before a restart is here. `isCut`: some could not be asked.
+   * Sources for each partition that is not here yet, where some of those that are up have something of it.
+   * What came before a restart is here. `unsaid`: as `run` returns it.
    * @throws UNAVAILABLE while it is not known what is here
    */
-  async #plan(duties: readonly Duty[]): Promise<{ readonly left: Choice[]; readonly isCut: boolean }> {
+  async #plan(duties: readonly Duty[]): Promise<{ readonly left: Choice[]; readonly unsaid: Set<string> }> {
     const open = duties.filter(({ keyspace, partition }) => {
-      return this.#cursors.get(nameOf(keyspace.id, partition)) !== null
+      return this.#cursors.get(placeName(keyspace.id, partition)) !== null
     })
-    const choices = open.flatMap((duty) => {
-      const up = duty.sources.filter((source) => this.#with.isAlive(source))
-      const source = up[duty.partition % Math.max(1, up.length)]
-      return source === undefined ? [] : [{ duty, source }]
-    })
-    const held = new Map<string, ReadonlyMap<number, Digest> | null>()
-    for (const { duty, source } of choices) {
-      const name = `${source} ${duty.keyspace.id}`
-      if (!held.has(name)) held.set(name, await this.#heldBy(source, duty.keyspace.id))
+    const held = new Map<string, Held | null>()
+    const choices = open.map((duty) => ({ duty, up: this.#inOrder(duty) }))
+    for (const { duty, up } of choices) {
+      for (const source of up) {
+        const name = `${source} ${duty.keyspace.id}`
+        if (!held.has(name)) held.set(name, await this.#heldBy(source, duty.keyspace.id))
+      }
     }
     const trees = this.#with.store.hashTrees
     if (trees === null) {
@@ -140,19 +153,33 @@ export class PartitionCopy {
         'what this disk holds is not known yet: its hash trees are being built',
       )
     }
-    const left = choices.filter(({ duty: { keyspace, partition }, source }) => {
-      const root = held.get(`${source} ${keyspace.id}`)?.get(partition)
-      return root !== undefined && root !== trees.root(keyspace.id, partition)
+    const unsaid = new Set<string>()
+    const left = choices.flatMap(({ duty, up }): Choice[] => {
+      const { keyspace, partition } = duty
+      const own = trees.root(keyspace.id, partition)
+      const answers = up.map((source) => ({ source, has: held.get(`${source} ${keyspace.id}`) ?? null }))
+      if (answers.every(({ has }) => has === null)) unsaid.add(placeName(keyspace.id, partition))
+      const sources = answers.flatMap(({ source, has }) => (has?.has(partition) ? [source] : []))
+      const isHere = answers.some(({ has }) => has?.get(partition) === own)
+      return isHere || sources.length === 0 ? [] : [{ duty, sources }]
     })
-    return { left, isCut: [...held.values()].includes(null) }
+    return { left, unsaid }
+  }
+
+  /** Those that are up. Each begins with some of the partitions. */
+  #inOrder({ sources, partition }: Duty): readonly NodeId[] {
+    const up = sources.filter((source) => this.#with.isAlive(source))
+    const first = partition % Math.max(1, up.length)
+    return [...up.slice(first), ...up.slice(0, first)]
   }
 
   /** What a source does not say counts for nothing: this is for people. */
   async #sizeOf(choices: readonly Choice[]): Promise<number> {
     const sizes = new Map<string, ReadonlyMap<number, number>>()
     let bytes = 0
-    for (const { duty, source } of choices) {
+    for (const { duty, sources } of choices) {
       const { keyspace, partition } = duty
+      const source = present(sources[0], 'a choice has sources')
       const name = `${source} ${keyspace.id}`
       const { rpc } = this.#with
       if (!sizes.has(name)) sizes.set(name, (await askSizes(rpc, source, keyspace.id)) ?? new Map())
@@ -161,17 +188,15 @@ export class PartitionCopy {
     return bytes
   }
 
-  /**
-   * The partitions that both own and the source has records of, with the roots of their trees. Null: it does
-   * not say now.
-   */
-  async #heldBy(source: NodeId, keyspaceId: KeyspaceId): Promise<ReadonlyMap<number, Digest> | null> {
+  /** Of what both own. Null: it does not say now; one that cannot read its disk has nothing to give. */
+  async #heldBy(source: NodeId, keyspaceId: KeyspaceId): Promise<Held | null> {
     const { rpc } = this.#with
     const { number } = this.#with.ring()
     try {
       const question = (id: number) => ({ type: 'roots', id, number, keyspaceId }) as const
       const reply = await rpc.call(source, 'data', CALL_TIMEOUT_MS, question)
       if (reply.type === 'refused' && reply.reason === 'stale') this.#with.sawNumber(source, reply.number)
+      if (reply.type === 'refused' && reply.reason === 'failed') return new Map()
       if (reply.type !== 'rootsDone') return null
       const { partitions, roots, incomplete } = reply
       const held = new Map(partitions.map((partition, i) => [partition, roots[i] ?? 0n]))
@@ -183,14 +208,17 @@ export class PartitionCopy {
     }
   }
 
+  /** Where a disk does not give it, another one does. False: none of them goes on. */
+  async #copyFromAny({ duty, sources }: Choice, progress: CopyProgress): Promise<boolean> {
+    for (const source of sources) {
+      if (await this.#copy(duty, source, progress)) return true
+    }
+    return false
+  }
+
   /** False: the source does not go on. */
-  async #copy(
-    keyspace: Keyspace,
-    partition: number,
-    source: NodeId,
-    progress: CopyProgress,
-  ): Promise<boolean> {
-    const name = nameOf(keyspace.id, partition)
+  async #copy({ keyspace, partition }: Duty, source: NodeId, progress: CopyProgress): Promise<boolean> {
+    const name = placeName(keyspace.id, partition)
     for (;;) {
       const era = this.#with.eras.begin()
       const page = await this.#takePage(keyspace, partition, source).finally(() => this.#with.eras.end(era))
@@ -204,7 +232,7 @@ export class PartitionCopy {
 
   /** From the source to the disk. Null: the source does not go on. */
   async #takePage(keyspace: Keyspace, partition: number, source: NodeId): Promise<Page | null> {
-    const after = this.#cursors.get(nameOf(keyspace.id, partition)) ?? null
+    const after = this.#cursors.get(placeName(keyspace.id, partition)) ?? null
     const page = await this.#fetch(keyspace.id, partition, source, after)
     if (page !== null) await this.#store(keyspace, partition, page)
     return page
@@ -286,8 +314,4 @@ function sizeOf(reply: PeerReply): number {
   if (reply.type !== 'recordsFetched') return 0
   const records = reply.records.reduce((sum, record) => sum + record.length, 0)
   return reply.keys.reduce((sum, key) => sum + key.length, records)
-}
-
-function nameOf(keyspaceId: KeyspaceId, partition: number): string {
-  return `${keyspaceId}/${partition}`
 }

@@ -13,10 +13,10 @@ import { Pauses } from '../cluster/pauses.ts'
 import type { Keyspace } from '../protocol/configuration.ts'
 import { type Digest, recordDigest } from '../protocol/hash-tree.ts'
 import type { HoldLedger } from '../protocol/hold-ledger.ts'
+import { placeName } from '../protocol/place-name.ts'
 import { type PurgeRule, purgeableAtMs } from '../protocol/purge.ts'
 import { decodeRecord, isBare, MalformedRecord } from '../store/record-codec.ts'
 import type { Coordination } from './coordination.ts'
-import { placeName } from './purge-owner.ts'
 
 /** A key whose purge this peer leads. */
 export interface DueKey {
@@ -115,7 +115,7 @@ export class PurgeLook {
     for (const keyspace of this.#keyspaces()) {
       for (const partition of places.partitions(keyspace.id)) {
         if (this.#isStopped) return gathered.due
-        const dueMs = this.#dueMs.get(placeName(keyspace, partition)) ?? 0
+        const dueMs = this.#dueMs.get(placeName(keyspace.id, partition)) ?? 0
         const isDue = limit !== null && dueMs <= clock.monotonic()
         if (!isDue && !places.isNew(keyspace.id, partition)) continue
         if (!this.#with.ring().isOwner(selfId, keyspace, partition)) continue
@@ -146,7 +146,8 @@ export class PurgeLook {
     const places = new Set<string>()
     for (const keyspace of ring.configuration.keyspaces) {
       for (let partition = 0; partition < ring.partitionCount; partition++) {
-        if (ring.isOwner(this.#with.selfId, keyspace, partition)) places.add(placeName(keyspace, partition))
+        if (ring.isOwner(this.#with.selfId, keyspace, partition))
+          places.add(placeName(keyspace.id, partition))
       }
     }
     this.#holds.retain(places)
@@ -182,7 +183,7 @@ export class PurgeLook {
     const owners = this.#with.ring().allOwners(keyspace, partition)
     const nowMs = this.#with.clock.monotonic()
     const dueMs = nowMs + this.#rule.purgeAfterMs
-    const place = placeName(keyspace, partition)
+    const place = placeName(keyspace.id, partition)
     return { keyspace, place, owners, nowMs, purgeable: [], mortals: 0, dueMs }
   }
 

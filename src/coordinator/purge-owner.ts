@@ -6,6 +6,7 @@ import type { Keyspace } from '../protocol/configuration.ts'
 import type { Era } from '../protocol/eras.ts'
 import { type Digest, recordDigest } from '../protocol/hash-tree.ts'
 import type { HoldLedger } from '../protocol/hold-ledger.ts'
+import { placeName } from '../protocol/place-name.ts'
 import { isPurgeable, type PurgeRule } from '../protocol/purge.ts'
 import type { KeyRecord } from '../protocol/record.ts'
 import type { TreePlace } from '../store/hash-trees.ts'
@@ -27,11 +28,6 @@ const MAX_AT_WORK = 4
 /** Rounds of fences that are answered, and fences that are asked for, at once. */
 const MAX_FENCES_AT_WORK = 256
 const MAX_OBSTACLE_LENGTH = 1000
-
-/** A partition of a keyspace, as `HoldLedger` names it. */
-export function placeName(keyspace: Keyspace, partition: number): string {
-  return `${keyspace.id}/${partition}`
-}
 
 export class PurgeOwner {
   readonly #with: Coordination
@@ -149,7 +145,7 @@ export class PurgeOwner {
     if (place === null) return DISAGREES
     const held = this.#heldDigest(keyspace, place.partition, key)
     if (step === 'bare') return held.isBare || held.digest === 0n ? held.digest : DISAGREES
-    const since = this.#holds.since(placeName(keyspace, place.partition), digest)
+    const since = this.#holds.since(placeName(keyspace.id, place.partition), digest)
     const isLong = since !== null && since + this.#rule.purgeAfterMs <= clock.monotonic()
     if (held.digest !== digest || held.isBare || !isLong) return DISAGREES
     const record = this.#with.store.readRecord(keyspace.id, place.partition, key)

@@ -24,7 +24,7 @@ import { recordKey } from '../store/keys.ts'
 import { decodeRecord, isBare, RecordOverflow } from '../store/record-codec.ts'
 import type { Listing, SlicePlace } from '../store/slice-listing.ts'
 import { MAX_LISTED_KEYS } from '../wire/repair-messages.ts'
-import { Comparison } from './comparison.ts'
+import { Comparison, type Obstacle } from './comparison.ts'
 import type { Coordination } from './coordination.ts'
 import { ExchangeCalls } from './exchange-calls.ts'
 import type { Pace } from './pace.ts'
@@ -67,8 +67,8 @@ const MAX_CANDIDATES = 16_384
 /** Of one partition. What is left is found by the next exchange. */
 const MAX_PARTITION_CANDIDATES = 8192
 
-/** Of a key that differed: both hold the same; the peer could not store ours; theirs is not here. */
-type Outcome = 'equal' | 'notGiven' | 'notTaken'
+/** Of a key that differed: both hold the same; the peer could not store ours; theirs is not here, and why. */
+type Outcome = 'equal' | 'notGiven' | 'unreadable' | 'unreadableHere'
 
 interface Candidate {
   readonly keyspace: Keyspace
@@ -200,7 +200,7 @@ export class TreeExchange {
       this.#progress.compared += 1
     } catch (error) {
       if (!(error instanceof Unlisted)) throw error
-      this.comparison.blocked(keyspace.id, partition, 'unreadable')
+      this.comparison.blocked(keyspace.id, partition, error.obstacle)
       this.#progress.failed += 1
     }
   }
@@ -228,7 +228,7 @@ export class TreeExchange {
     const theirs = new Pages(async (after) => {
       const question = { type: 'listKeys', keyspaceId, partition, leaves, after } as const
       const listed = await this.#calls.askOrFail('keysDone', question)
-      if (listed === null) throw new Unlisted()
+      if (listed === null) throw new Unlisted('unreadable')
       const { keys, digests, last } = listed
       return { entries: keys.map((key, i) => ({ key, digest: digests[i] ?? 0n })), last }
     })
@@ -256,7 +256,7 @@ export class TreeExchange {
       // Without trees the whole disk is away, not a part of it.
       if (!(error instanceof KvError) || this.#with.store.hashTrees === null) throw error
       this.#with.log.warn('repair.not-listed', { error })
-      throw new Unlisted()
+      throw new Unlisted('unreadableHere')
     }
   }
 
@@ -294,8 +294,8 @@ export class TreeExchange {
         const outcome = await this.#repair(keyspace, next)
         if (outcome === 'equal') this.#progress.repaired += 1
         else this.#progress.failed += 1
-        if (outcome === 'notTaken') this.comparison.blocked(keyspaceId, next.partition, 'unreadable')
-        else this.comparison.settled(keyspaceId, next.partition)
+        if (outcome === 'equal' || outcome === 'notGiven') this.comparison.settled(keyspaceId, next.partition)
+        else this.comparison.blocked(keyspaceId, next.partition, outcome)
       }
     }
     await together(this.#scope, work)
@@ -309,7 +309,7 @@ export class TreeExchange {
     const difference = ours ^ theirs
     if (overfull.isVain(place, difference)) {
       overfull.note(place)
-      return 'notTaken'
+      return 'unreadableHere'
     }
     const era = this.#with.eras.begin()
     try {
@@ -317,7 +317,7 @@ export class TreeExchange {
     } catch (error) {
       if (!(error instanceof RecordOverflow)) throw error
       overfull.note(place, difference)
-      return 'notTaken'
+      return 'unreadableHere'
     } finally {
       this.#with.eras.end(era)
     }
@@ -327,14 +327,14 @@ export class TreeExchange {
   async #bringTogether(keyspace: Keyspace, differing: DifferingKey, era: Era): Promise<Outcome> {
     const { key, partition, theirs: theirDigest } = differing
     const theirs = theirDigest === 0n ? null : await this.#obtain(keyspace, partition, key, theirDigest)
-    if (theirs === undefined) return 'notTaken'
+    if (theirs === undefined) return 'unreadable'
     const held = this.#readHere(keyspace, partition, key)
-    if (!(await this.#mayGo(keyspace, partition, key, held))) return 'notTaken'
+    if (!(await this.#mayGo(keyspace, partition, key, held))) return 'unreadableHere'
     // Purged at both, if not at the same time.
     if (held !== undefined && hasNoValues(held) && hasNoValues(theirs)) return 'equal'
-    if (theirs !== null && !(await this.#mergeHere(keyspace, partition, key, theirs))) return 'notTaken'
+    if (theirs !== null && !(await this.#mergeHere(keyspace, partition, key, theirs))) return 'unreadableHere'
     const ours = this.#readHere(keyspace, partition, key)
-    if (ours === undefined) return 'notTaken'
+    if (ours === undefined) return 'unreadableHere'
     if (ours === null || (theirs !== null && equalBytes(ours, theirs))) return 'equal'
     if (ours.length > MAX_RECORD_BYTES) throw new RecordOverflow('here')
     const fields = { keyspaceId: keyspace.id, key, record: ours, mintedBy: null, standInFor: null, era }
@@ -403,7 +403,14 @@ export class TreeExchange {
 }
 
 /** One of the two cannot read the keys of a partition. */
-class Unlisted extends Error {}
+class Unlisted extends Error {
+  readonly obstacle: Obstacle
+
+  constructor(obstacle: Obstacle) {
+    super()
+    this.obstacle = obstacle
+  }
+}
 
 /** Several workers. Waits for all, also when one fails: nothing of an exchange goes on after its end. */
 async function together(scope: ExchangeScope, work: () => Promise<void>): Promise<void> {

@@ -14,6 +14,8 @@ import type { Store } from '../store/store.ts'
 const FIRST_RETRY_MS = 200
 const LAST_RETRY_MS = 5000
 const IDLE_MS = 60_000
+/** Of a peer whose disk is damaged. */
+const ADVICE = "when that stays so, start it with an empty data directory, or stop it and use 'kvctl remove'"
 
 export interface LeftoversHost {
   /** Null before the first configuration. */
@@ -30,6 +32,8 @@ export class Leftovers {
   readonly #job: BackgroundJob
   /** Under this configuration nothing is left over here. */
   #cleanNumber = 0
+  /** Why they were not dropped, in words. */
+  #obstacle: string | null = null
   #retryMs = FIRST_RETRY_MS
   readonly #listeners: ((place: TreePlace, records: number) => void)[] = []
 
@@ -62,15 +66,24 @@ export class Leftovers {
   /** Why no change of the ring may begin, in words; null: nothing is left over here. Not amid a change. */
   get waitsFor(): string | null {
     const number = this.#host.ring()?.number ?? 0
-    return this.#cleanNumber === number ? null : 'drops partitions that it owns no more'
+    if (this.#cleanNumber === number) return null
+    return this.complaint ?? 'drops partitions that it owns no more'
+  }
+
+  /** What does not come about unless a person does something, in words; null: all goes by itself. */
+  get complaint(): string | null {
+    return this.#store.inventory.complaint ?? this.#obstacle
   }
 
   /** @returns ms until it is worth looking again */
   async #step(): Promise<number> {
     try {
-      return await this.#look()
+      const restMs = await this.#look()
+      this.#obstacle = null
+      return restMs
     } catch (error) {
       if (!(error instanceof KvError)) throw error
+      this.#obstacle = `cannot drop partitions that it owns no more: ${error.message}; ${ADVICE}`
       this.#log.warn('leftovers.kept', { error, retryMs: this.#retryMs })
       return this.#retry()
     }

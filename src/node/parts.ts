@@ -130,7 +130,7 @@ export function assembleParts(around: Surroundings): Parts {
   )
   const { rpc, membership, configuration } = cluster
   const coordination = coordinationOf(around, cluster)
-  const takeover = new Takeover(coordination)
+  const takeover = new Takeover(coordination, (peer) => membership.addressOf(peer) ?? peer)
   const leftovers = leftoversOf(around, cluster)
   const farewells = new Farewells(effects.clock, (nodeIds) => membership.forget(nodeIds))
   change = { takeover, leftovers }
@@ -146,6 +146,7 @@ export function assembleParts(around: Surroundings): Parts {
   const complaints = () => ({
     catchingUp: catchUp.report,
     purgeWaits: purger.complaint,
+    ringWaits: takeover.complaint ?? leftovers.complaint,
     takeover: takeoverReport(takeover.progress, effects.clock.monotonic()),
   })
   const service = serviceOf(around, cluster, { coordinator, complaints, tasks })

@@ -14,16 +14,18 @@ export interface Complaints {
   readonly catchingUp: string | null
   /** Why nothing has been purged for a while. */
   readonly purgeWaits: string | null
+  /** Why no change of the ring goes on, or begins, until a person does something here. */
+  readonly ringWaits: string | null
   /** What it copies for the open change of the ring; null: nothing. */
   readonly takeover: PeerReport['takeover']
 }
 
-const NO_COMPLAINTS: Complaints = { catchingUp: null, purgeWaits: null, takeover: null }
+const NO_COMPLAINTS: Complaints = { catchingUp: null, purgeWaits: null, ringWaits: null, takeover: null }
 const MAX_WORDS = 1000
 
 export function reportOf(
   store: Store,
-  { catchingUp, purgeWaits, takeover }: Complaints = NO_COMPLAINTS,
+  { catchingUp, purgeWaits, ringWaits, takeover }: Complaints = NO_COMPLAINTS,
 ): PeerReport {
   const { keys, bytes } = store.inventory.counts.total
   const hintsFor = [...store.standIns.counts()].map(([nodeId, count]) => ({ nodeId, ...count }))
@@ -43,6 +45,7 @@ export function reportOf(
     dotClashes: store.clashes.count,
     hintsQuarantined: store.standIns.quarantined,
     purgeWaits: purgeWaits?.slice(0, MAX_WORDS) ?? null,
+    ringWaits: ringWaits?.slice(0, MAX_WORDS) ?? null,
     takeover,
     overfull: store.overfull.count,
   }
@@ -50,9 +53,11 @@ export function reportOf(
 
 /** Sentences for people about a disk that is away, and about data that is not what was written. */
 export function dataWarnings(address: string, report: PeerReport | null): string[] {
-  const { damaged, restored, lostLeaves, dotClashes, outage, hintsQuarantined, overfull } = report ?? {}
+  const { damaged, restored, lostLeaves, dotClashes, outage, ringWaits } = report ?? {}
+  const { hintsQuarantined, overfull } = report ?? {}
   const warnings: string[] = []
   if ((outage ?? null) !== null) warnings.push(`${address} can neither read nor write: ${outage}`)
+  if ((ringWaits ?? null) !== null) warnings.push(`${address} ${ringWaits}`)
   if ((damaged ?? 0) > 0) {
     const cause = 'more of their other owners must be up, and not be catching up'
     warnings.push(`${address} cannot read ${damaged} of its records, and has not got them back yet: ${cause}`)

@@ -27,14 +27,14 @@ export class PeerTasks {
   readonly #antiEntropy: AntiEntropy
   readonly #handoff: HintedHandoff
   readonly #catchUp: Pick<CatchUp, 'acceptLoss'>
-  readonly #takeover: Pick<Takeover, 'progress'>
+  readonly #takeover: Pick<Takeover, 'progress' | 'acceptLoss'>
 
   constructor(
     coordination: Coordination,
     antiEntropy: AntiEntropy,
     handoff: HintedHandoff,
     catchUp: Pick<CatchUp, 'acceptLoss'>,
-    takeover: Pick<Takeover, 'progress'>,
+    takeover: Pick<Takeover, 'progress' | 'acceptLoss'>,
   ) {
     this.#with = coordination
     this.#antiEntropy = antiEntropy
@@ -64,7 +64,10 @@ export class PeerTasks {
       return 'behind'
     }
     if (keyspaceId !== null && this.#with.ring().keyspaceById(keyspaceId) === null) return 'notOwner'
-    if (acceptLoss) this.#catchUp.acceptLoss(keyspaceId)
+    if (acceptLoss) {
+      this.#catchUp.acceptLoss(keyspaceId)
+      this.#takeover.acceptLoss(keyspaceId)
+    }
     try {
       return this.#antiEntropy.begin(round, keyspaceId)
     } catch (error) {

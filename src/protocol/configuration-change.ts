@@ -10,6 +10,7 @@
  */
 import { assert, present } from '../base/assert.ts'
 import { KvError } from '../base/error.ts'
+import { firstFew } from '../base/first-few.ts'
 import type { ClusterId, KeyspaceId, NodeId, StoreId } from '../base/ids.ts'
 import {
   type Acceptor,
@@ -136,7 +137,7 @@ function describe(configuration: Configuration, alteration: Required<Alteration>
   const { joining, leaving, dead, altering, keyspaces } = alteration
   const parts: string[] = []
   const add = (what: string, nodeIds: readonly NodeId[]): void => {
-    if (nodeIds.length > 0) parts.push(`${what} of ${names(nodeIds)}`)
+    if (nodeIds.length > 0) parts.push(`${what} of ${firstFew(nodeIds)}`)
   }
   add(
     'join',
@@ -156,12 +157,6 @@ function describe(configuration: Configuration, alteration: Required<Alteration>
     parts.push(`alteration of keyspace ${keyspace?.name}`)
   }
   return parts.join(', ')
-}
-
-/** Ids are long: a few, and how many more. */
-export function names(nodeIds: readonly NodeId[]): string {
-  const more = nodeIds.length - MAX_NAMES
-  return nodeIds.slice(0, MAX_NAMES).join(', ') + (more > 0 ? ` and ${more} more` : '')
 }
 
 /** @throws CONFLICT, INVALID_ARGUMENT */
@@ -229,7 +224,7 @@ export function retarget(configuration: Configuration, nowMs: number): Configura
     lossAccepted: lossAccepted.filter(wasOwner),
     removed: [...configuration.removed, ...excluded.filter((nodeId) => !wasOwner(nodeId))].sort(),
     layouts: [previous, planLayout({ members: staying, previous, partitionCount })],
-    reason: `retarget without ${names(given)}`,
+    reason: `retarget without ${firstFew(given)}`,
   })
 }
 

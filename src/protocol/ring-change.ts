@@ -19,7 +19,8 @@
  *   `test/protocol/ring-change-model.ts`).
  * - *switch* and *finish* are proposed when every member that is not excluded has acknowledged the number
  *   before and says that it has compared all that it owns in the new layout with every old owner that is not
- *   excluded, under the present phase.
+ *   excluded, under the present phase. Where the disk of an old owner does not give a partition, the others
+ *   do if as many of them are left as below, the new owner counted when it is an old one, too.
  * - Of the N old owners of each partition at least max(N - W + 1, N - R + 1), with majorities for W and R,
  *   are not excluded: one of them has each acknowledged write. Otherwise the change stops, until an operator
  *   accepts the loss. It is looked at before anybody is excluded, too, because an excluded peer cannot be had
@@ -53,6 +54,8 @@ export interface Duty {
   readonly partition: number
   /** The old owners that it is to be compared with: never the peer itself, nor anyone excluded. */
   readonly sources: readonly NodeId[]
+  /** All old owners, whoever they are. */
+  readonly ownerCount: number
   /** The peer did not own it before. */
   readonly isGained: boolean
 }
@@ -67,7 +70,8 @@ export function dutiesOf(ring: Ring, nodeId: NodeId): Duty[] {
       const [before, after] = ring.writeOwners(keyspace, partition)
       if (before === undefined || after?.includes(nodeId) !== true) continue
       const sources = before.filter((owner) => owner !== nodeId && !configuration.excluded.includes(owner))
-      duties.push({ keyspace, partition, sources, isGained: !before.includes(nodeId) })
+      const isGained = !before.includes(nodeId)
+      duties.push({ keyspace, partition, sources, ownerCount: before.length, isGained })
     }
   }
   return duties

@@ -11,9 +11,10 @@
  * (`layout-plan.ts`).
  */
 import { KvError } from '../base/error.ts'
+import { firstFew } from '../base/first-few.ts'
 import type { NodeId } from '../base/ids.ts'
 import type { Configuration, Member, StagedChange } from './configuration.ts'
-import { type Alteration, begin, checkJoin, names, next } from './configuration-change.ts'
+import { type Alteration, begin, checkJoin, next } from './configuration-change.ts'
 import { findMemberOptionFlaw, isStageable } from './configuration-check.ts'
 
 /**
@@ -97,7 +98,7 @@ export function acceptLoss(configuration: Configuration, nowMs: number): Configu
   if (excluded.every((nodeId) => lossAccepted.includes(nodeId))) return configuration
   return next(configuration, nowMs, {
     lossAccepted: excluded,
-    reason: `accept the loss of what only ${names(excluded)} had`,
+    reason: `accept the loss of what only ${firstFew(excluded)} had`,
   })
 }
 

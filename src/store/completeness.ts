@@ -72,7 +72,7 @@ export class Completeness {
   /** Found lost, and not yet on disk that it is. */
   #found: LostLeaves[] = []
   #lossCount = 0
-  #onLoss: (place: TreePlace) => void = () => undefined
+  readonly #onLoss: ((place: TreePlace) => void)[] = []
   #changing: Promise<unknown> = Promise.resolve()
 
   constructor(save: Save) {
@@ -151,14 +151,14 @@ export class Completeness {
 
   /** @param onLoss called whenever records were found lost, and where */
   watch(onLoss: (place: TreePlace) => void): void {
-    this.#onLoss = onLoss
+    this.#onLoss.push(onLoss)
   }
 
   /** Records of these leaves are gone, or of an older time: from now on their partition is not complete. */
   lose(lost: LostLeaves): void {
     this.#found.push(lost)
     this.#lossCount += 1
-    this.#onLoss(lost)
+    for (const call of this.#onLoss) call(lost)
     this.noteLosses().catch(() => undefined) // It is tried again before anything else is noted.
   }
 

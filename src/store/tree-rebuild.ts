@@ -16,6 +16,7 @@ import type { KeyspaceId } from '../base/ids.ts'
 import type { Effects } from '../effects/effects.ts'
 import type { Database } from '../effects/storage.ts'
 import { type HashTree, LEAF_BITS, recordDigest, sliceOf } from '../protocol/hash-tree.ts'
+import { placeName } from '../protocol/place-name.ts'
 import { Census, type KeyCount } from './census.ts'
 import type { LostLeaves } from './completeness.ts'
 import type { HashTrees, TreePlace } from './hash-trees.ts'
@@ -130,7 +131,7 @@ export class TreeRebuild {
 
   /** Made anew before all others, unless that was done a moment ago. False: it was not as kept, or cannot. */
   isAsKept(place: TreePlace): Promise<boolean> {
-    const name = nameOf(place)
+    const name = placeName(place.keyspaceId, place.partition)
     const readMs = this.#believed.get(name) ?? Number.NEGATIVE_INFINITY
     if (this.#host.effects.clock.monotonic() - readMs < BELIEVED_MS) return Promise.resolve(true)
     if (this.#isStopped || this.#waiting >= MAX_WAITING) return Promise.resolve(false)
@@ -162,7 +163,7 @@ export class TreeRebuild {
 
   /** Soon: what this tree says of its records is known to be wrong, so a difference is no loss. */
   correct(place: TreePlace): void {
-    this.#wanted.set(nameOf(place), place)
+    this.#wanted.set(placeName(place.keyspaceId, place.partition), place)
     this.#wake()
   }
 
@@ -268,10 +269,10 @@ export class TreeRebuild {
     if (isExpected) return
     if (this.#progress !== null) this.#progress.differingLeaves += differing
     if (leaves.length === 0) {
-      this.#believed.set(nameOf(place), this.#host.effects.clock.monotonic())
+      this.#believed.set(placeName(place.keyspaceId, place.partition), this.#host.effects.clock.monotonic())
       return
     }
-    this.#believed.delete(nameOf(place))
+    this.#believed.delete(placeName(place.keyspaceId, place.partition))
     this.#host.effects.log.error('trees.records-lost', { ...place, leaves: leaves.length })
     this.#host.lost({ ...place, leaves })
   }
@@ -302,10 +303,6 @@ export class TreeRebuild {
     const isComplete = scan.run(this.#database, partitionRange(KIND.record, keyspaceId, partition))
     return { tree, kept, rebuilt, keptCount, counted, damagedLeaves, isComplete }
   }
-}
-
-function nameOf({ keyspaceId, partition }: TreePlace): string {
-  return `${keyspaceId} ${partition}`
 }
 
 export function isSound(keyHash: number, record: Bytes): boolean {

@@ -109,6 +109,7 @@ export const dataReplies = {
    * `hintsQuarantined`: stand-in records that could not be read, or are from before a loss.
    * `purgeWaits`: why nothing has been purged for a while.
    * `overfull`: keys with more concurrent values than a record can hold.
+   * `ringWaits`: why no change of the ring goes on until a person does something.
    */
   report: [
     69,
@@ -130,6 +131,7 @@ export const dataReplies = {
       purgeWaits: optional(string(1024)),
       takeover: optional(takeoverReport),
       overfull: optional(uint()),
+      ringWaits: optional(string(1024)),
     },
   ],
 } as const satisfies MessageTable

@@ -26,6 +26,7 @@ export const NO_DAMAGE = {
   outage: null,
   hintsQuarantined: null,
   purgeWaits: null,
+  ringWaits: null,
   takeover: null,
   overfull: null,
 }

@@ -3,8 +3,9 @@ import * as assert from 'uvu/assert'
 import { present } from '../../src/base/assert.ts'
 import { utf8 } from '../../src/base/bytes.ts'
 import type { NodeId } from '../../src/base/ids.ts'
-import { DISAGREES, placeName } from '../../src/coordinator/purge-owner.ts'
+import { DISAGREES } from '../../src/coordinator/purge-owner.ts'
 import { recordDigest } from '../../src/protocol/hash-tree.ts'
+import { placeName } from '../../src/protocol/place-name.ts'
 import type { PeerMessage } from '../../src/wire/peer-messages.ts'
 import type { PurgeRequest } from '../../src/wire/purge-messages.ts'
 import {
@@ -55,7 +56,7 @@ async function holding(): Promise<CoordinatorWorld> {
 
 function found(world: CoordinatorWorld): void {
   const partition = present(world.ring, 'a ring').partitionOf(KEY)
-  world.holds.found(placeName(DEFAULT, partition), [DIGEST], world.clock.monotonic())
+  world.holds.found(placeName(DEFAULT.id, partition), [DIGEST], world.clock.monotonic())
 }
 
 async function answer(world: CoordinatorWorld, message: PurgeRequest, from?: NodeId): Promise<PeerMessage> {
@@ -111,7 +112,7 @@ test('a record with a value that lives is never stated, whatever a peer asks for
   await world.seed(living)
   const digest = recordDigest(DEFAULT.id, KEY, bytesOf(living))
   const partition = present(world.ring, 'a ring').partitionOf(KEY)
-  world.holds.found(placeName(DEFAULT, partition), [digest], world.clock.monotonic())
+  world.holds.found(placeName(DEFAULT.id, partition), [digest], world.clock.monotonic())
   await world.pass(2 * PURGE_RULE.purgeAfterMs)
   assert.equal(await digests(world, { digests: [digest] }), [DISAGREES])
   assert.equal(await digests(world, { step: 'bare', digests: [digest] }), [DISAGREES])

@@ -135,6 +135,12 @@ test('through every change of owners, reads show what was acknowledged and what 
   }
 })
 
+test('and where some old owners cannot be compared with, if the others are enough', () => {
+  for (const [name, change] of Object.entries(CHANGES)) {
+    for (let i = 0; i < SCHEDULES; i++) assert.is(runChange(change, `${name}/around/${i}`, null, true), null)
+  }
+})
+
 /** Schedules in which a mistake shows: most do not. */
 const SHOWING: readonly (readonly [Mistake, name: string, schedule: number])[] = [
   ['reads leave the old owners at once', 'two owners move', 3960],

@@ -9,6 +9,7 @@ import { createPrng, type Prng } from '../../src/base/prng.ts'
 import type { Keyspace } from '../../src/protocol/configuration.ts'
 import { createQuorum } from '../../src/protocol/quorum.ts'
 import type { Ring } from '../../src/protocol/ring.ts'
+import { sourcesNeeded } from '../../src/protocol/ring-change.ts'
 
 /** What the model is to do wrong, to see that it can. */
 export type Mistake =
@@ -67,9 +68,17 @@ const KEY = 0
 const MAX_REQUESTS = 3
 const STEPS_PER_RING = 125
 
-/** What is wrong with one random schedule, in words; null: nothing. */
-export function runChange(change: Change, seed: string, mistake: Mistake | null): string | null {
-  return new Model(change, createPrng(seed), mistake).run()
+/**
+ * What is wrong with one random schedule, in words; null: nothing.
+ * @param goesAround no old owner is waited for where the others are enough
+ */
+export function runChange(
+  change: Change,
+  seed: string,
+  mistake: Mistake | null,
+  goesAround = false,
+): string | null {
+  return new Model(change, createPrng(seed), mistake, goesAround).run()
 }
 
 class Model {
@@ -79,6 +88,7 @@ class Model {
   readonly #weights: readonly number[]
   readonly #loss: number
   readonly #peers: Map<NodeId, Peer>
+  readonly #goesAround: boolean
   #decided = 0
   #messages: Message[] = []
   #comparisons: Comparison[] = []
@@ -90,13 +100,14 @@ class Model {
   #values = 0
   #violation: string | null = null
 
-  constructor(change: Change, prng: Prng, mistake: Mistake | null) {
+  constructor(change: Change, prng: Prng, mistake: Mistake | null, goesAround: boolean) {
     this.#change = change
     this.#prng = prng
     this.#mistake = mistake
     // Each schedule has more of some things and less of others.
     this.#weights = [4, 16, 2, 4, 3, 2].map((weight) => weight * 4 ** (2 * prng.float() - 1))
     this.#loss = 0.5 * prng.float()
+    this.#goesAround = goesAround
     this.#peers = new Map(change.peers.map((nodeId) => [nodeId, { number: 0, disk: new Set() }]))
   }
 
@@ -287,7 +298,9 @@ class Model {
       this.#compared.has(this.#nameOf({ number, target, source }))
     return [...(this.#change.sources[number] ?? [])].every(([target, sources]) => {
       if (this.#mistake === 'one source') return sources.slice(-1).every((source) => isDone(target, source))
-      return sources.every((source) => isDone(target, source))
+      const done = sources.filter((source) => isDone(target, source))
+      if (done.length === sources.length) return true
+      return this.#goesAround && areEnough(this.#ring(number), target, done)
     })
   }
 
@@ -314,4 +327,11 @@ class Model {
   #peer(nodeId: NodeId): Peer {
     return this.#peers.get(nodeId) as Peer
   }
+}
+
+/** Where the disks of the others cannot give what they have. */
+function areEnough(ring: Ring, target: NodeId, compared: readonly NodeId[]): boolean {
+  const [before = []] = ring.writeOwners(ring.configuration.keyspaces[0] as Keyspace, KEY)
+  const own = before.includes(target) ? 1 : 0
+  return own + compared.length >= sourcesNeeded(before.length)
 }
