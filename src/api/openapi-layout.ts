@@ -5,6 +5,10 @@ import { json, operation } from './openapi-parts.ts'
 
 const layout = json('The layout, what is staged, and what was decided.', { type: 'object' })
 const number = { type: 'integer', minimum: 1, description: 'Of the layout that the plan was made from.' }
+const acceptLoss = {
+  type: 'boolean',
+  description: 'Also where only peers that are removed may have what was written.',
+}
 const peer = { type: 'string', description: 'Address or id.' }
 
 const staged = {
@@ -24,8 +28,13 @@ function body(schema: Readonly<Record<string, unknown>>) {
   return { requestBody: { content: { 'application/json': { schema } } } }
 }
 
-function objectOf(name: string, schema: Readonly<Record<string, unknown>>) {
-  return { type: 'object', required: [name], additionalProperties: false, properties: { [name]: schema } }
+function objectOf(
+  name: string,
+  schema: Readonly<Record<string, unknown>>,
+  more: Readonly<Record<string, unknown>> = {},
+) {
+  const properties = { [name]: schema, ...more }
+  return { type: 'object', required: [name], additionalProperties: false, properties }
 }
 
 export const layoutPaths = {
@@ -42,9 +51,9 @@ export const layoutPaths = {
   },
   '/v1/layout/apply': {
     post: operation(
-      'Begins what is staged; 409 when anything was decided since the plan.',
+      'Begins what is staged; 409 when anything was decided since the plan, or too few owners would be left.',
       { 202: layout },
-      body(objectOf('number', number)),
+      body(objectOf('number', number, { acceptLoss })),
     ),
   },
   '/v1/layout/accept-loss': {

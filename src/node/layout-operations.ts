@@ -6,7 +6,7 @@ import type { Configuration, PastDecision, StagedChange } from '../protocol/conf
 import { checkJoin } from '../protocol/configuration-change.ts'
 import { type PartitionSizes, previewChange } from '../protocol/layout-preview.ts'
 import { createRing, type Ring } from '../protocol/ring.ts'
-import { findShortage } from '../protocol/ring-change.ts'
+import { findShortage, isLossAccepted } from '../protocol/ring-change.ts'
 import { acceptLoss, applyStaged, setManual, stage, unstage } from '../protocol/staged-changes.ts'
 import type {
   LayoutChange,
@@ -16,7 +16,12 @@ import type {
   LayoutPlanInfo,
   ShownStagedChange,
 } from '../wire/layout.ts'
-import { findMember, RING_CHANGE_TIMEOUT_MS, type RingOperationsHost } from './ring-operations.ts'
+import {
+  findMember,
+  lossRefused,
+  RING_CHANGE_TIMEOUT_MS,
+  type RingOperationsHost,
+} from './ring-operations.ts'
 
 export interface WaitingPeer {
   readonly nodeId: NodeId
@@ -96,11 +101,8 @@ export class LayoutOperations {
           )
         }
         return acceptLoss(base, nowMs)
-      case 'apply': {
-        const begun = applyStaged(base, change.number ?? 0, nowMs)
-        for (const staged of base.staged) this.#checkLiveness(staged)
-        return begun
-      }
+      case 'apply':
+        return this.#apply(base, change, nowMs)
       case 'clear':
         return this.#clear(base, change.peer, nowMs)
       case 'join':
@@ -113,6 +115,17 @@ export class LayoutOperations {
       default:
         return unreachable(action)
     }
+  }
+
+  /** @throws CONFLICT, also where acknowledged writes may be lost with those that are removed */
+  #apply(base: Configuration, { number, acceptLoss: mayLose }: LayoutChange, nowMs: number): Configuration {
+    const begun = applyStaged(base, number ?? 0, nowMs)
+    for (const staged of base.staged) this.#checkLiveness(staged)
+    const shortage = isLossAccepted(begun) ? null : findShortage(createRing(begun))
+    if (shortage === null) return begun
+    if (mayLose) return { ...begun, lossAccepted: begun.excluded }
+    const gone = begun.excluded.map((nodeId) => this.#nameOf(nodeId))
+    throw lossRefused(shortage, gone, `kvctl layout apply --number ${number}`)
   }
 
   #stagedOf(base: Configuration, { action, peer, replaces, weight, zone }: LayoutChange): StagedChange {

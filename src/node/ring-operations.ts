@@ -1,10 +1,11 @@
 /** Changes of the ring that somebody asks for: who leaves, who is removed, how many copies there are. */
 import { KvError } from '../base/error.ts'
+import { firstFew } from '../base/first-few.ts'
 import type { KeyspaceId, NodeId } from '../base/ids.ts'
 import { alteredKeyspace, type Configuration, targetLayout } from '../protocol/configuration.ts'
 import { begin, exclude } from '../protocol/configuration-change.ts'
 import { createRing } from '../protocol/ring.ts'
-import { findShortage, isLossAccepted } from '../protocol/ring-change.ts'
+import { findShortage, isLossAccepted, type Shortage } from '../protocol/ring-change.ts'
 import { acceptLoss, stage } from '../protocol/staged-changes.ts'
 import type { KeyspaceShape } from '../wire/requests.ts'
 
@@ -105,13 +106,8 @@ export class RingOperations {
     if (shortage === null) return next
     if (next === configuration) return mayLose ? acceptLoss(configuration, nowMs) : configuration
     if (mayLose) return { ...next, lossAccepted: next.excluded }
-    const { keyspace, partition, owners, left } = shortage
-    const where = `of partition ${partition} of keyspace ${keyspace.name}`
-    const few = `${left.length} of ${owners.length} owners ${where} would be left`
     const name = this.#host.addressOf(nodeId) ?? nodeId
-    const command = `'kvctl remove ${name} --accept-loss'`
-    const advice = `start ${name} again, or give up what only it has with ${command}`
-    throw new KvError('CONFLICT', `${few}, and acknowledged writes may be missing there: ${advice}`)
+    throw lossRefused(shortage, [name], `kvctl remove ${name}`)
   }
 
   #isUp(nodeId: NodeId): boolean {
@@ -138,6 +134,19 @@ export function findMember(
   if (found !== undefined) return found.nodeId
   const listed = "'kvctl status' shows who is"
   throw new KvError('NOT_FOUND', `${peer.slice(0, 64)} is no member of this cluster: ${listed}`)
+}
+
+/** @param command that would give them up, with the flag for it */
+export function lossRefused(
+  { keyspace, partition, owners, left }: Shortage,
+  names: readonly string[],
+  command: string,
+): KvError {
+  const where = `of partition ${partition} of keyspace ${keyspace.name}`
+  const few = `${left.length} of ${owners.length} owners ${where} would be left`
+  const they = names.length > 1 ? 'they have' : 'it has'
+  const advice = `start ${firstFew(names)} again, or give up what only ${they} with '${command} --accept-loss'`
+  return new KvError('CONFLICT', `${few}, and acknowledged writes may be missing there: ${advice}`)
 }
 
 /** The open change takes it out. */

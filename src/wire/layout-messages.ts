@@ -68,6 +68,7 @@ export const layoutRequests = {
       weight: optional(weight),
       zone: optional(zone),
       number: optional(field.configurationNumber),
+      acceptLoss: bool,
     },
   ],
 } as const satisfies MessageTable

@@ -40,6 +40,8 @@ export interface LayoutChange {
   readonly zone: string | null
   /** Of `apply`: that of the layout which was looked at. */
   readonly number: number | null
+  /** Of `apply`: what only peers have that are removed with it is given up. */
+  readonly acceptLoss: boolean
 }
 
 export interface ShownStagedChange {
@@ -116,8 +118,9 @@ const EMPTY: Omit<LayoutChange, 'action'> = {
   weight: null,
   zone: null,
   number: null,
+  acceptLoss: false,
 }
-/** What each action needs; `clear` may have a peer. */
+/** What each action needs. */
 const NEEDED: Readonly<Record<LayoutAction, readonly (keyof typeof EMPTY)[]>> = {
   join: ['peer'],
   leave: ['peer'],
@@ -132,6 +135,12 @@ const NEEDED: Readonly<Record<LayoutAction, readonly (keyof typeof EMPTY)[]>> = 
   automatic: [],
 }
 
+/** What some can do without. */
+const ALLOWED: Partial<Record<LayoutAction, readonly (keyof typeof EMPTY)[]>> = {
+  clear: ['peer'],
+  apply: ['acceptLoss'],
+}
+
 /** What was handed over, complete. @throws INVALID_ARGUMENT */
 export function parseLayoutChange(given: unknown): LayoutChange {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {
@@ -143,7 +152,7 @@ export function parseLayoutChange(given: unknown): LayoutChange {
   }
   const words = presentWords(given as Given)
   const needed = NEEDED[action as LayoutAction]
-  const allowed: readonly string[] = action === 'clear' ? ['peer'] : needed
+  const allowed: readonly string[] = [...needed, ...(ALLOWED[action as LayoutAction] ?? [])]
   for (const name of needed) if (!(name in words)) throw invalid(`${String(action)} needs ${name}`)
   for (const name of Object.keys(words)) {
     if (!allowed.includes(name)) throw invalid(`${String(action)} takes no ${name.slice(0, 64)}`)
@@ -153,13 +162,14 @@ export function parseLayoutChange(given: unknown): LayoutChange {
 
 function presentWords(given: Given): Given {
   const entries = Object.entries(given).filter(([name, value]) => {
-    return name !== 'action' && value !== undefined && value !== null
+    const isDefault = value === undefined || value === null || (name === 'acceptLoss' && value === false)
+    return name !== 'action' && !isDefault
   })
   return Object.fromEntries(entries)
 }
 
 function checkWords(words: Given): Partial<LayoutChange> {
-  const { peer, replaces, weight, zone, number } = words
+  const { peer, replaces, weight, zone, number, acceptLoss } = words
   for (const [name, value] of [['peer', peer] as const, ['replaces', replaces] as const]) {
     if (value === undefined) continue
     const isName = typeof value === 'string' && value.length > 0 && value.length <= MAX_PEER_NAME
@@ -174,6 +184,7 @@ function checkWords(words: Given): Partial<LayoutChange> {
   if (number !== undefined && !isWhole(number, 1, Number.MAX_SAFE_INTEGER)) {
     throw invalid("number is that of the layout which 'kvctl layout plan' named")
   }
+  if (acceptLoss !== undefined && acceptLoss !== true) throw invalid('acceptLoss is true or false')
   return words as Partial<LayoutChange>
 }
 

@@ -10,7 +10,7 @@ test.after.each(async ({ server }) => {
   await server.close()
 })
 
-const NOTHING = { peer: null, replaces: null, weight: null, zone: null, number: null }
+const NOTHING = { peer: null, replaces: null, weight: null, zone: null, number: null, acceptLoss: false }
 
 function send({ url }: HttpServer, method: string, path: string, body: unknown): Promise<Response> {
   const headers = { 'content-type': 'application/json' }

@@ -155,26 +155,48 @@ test('a peer that waits takes the place of a dead one when that is staged and ap
   assert.equal(first.node.configuration?.removed, [dead.node.nodeId])
 })
 
-test('a change stops when too few owners are left, and goes on when the loss is accepted', async () => {
-  const { world, peers, first, change, service } = await cluster(5, 'loss')
+test('what would lose acknowledged writes is not applied, unless that is accepted', async () => {
+  const { world, peers, first, change } = await cluster(5, 'loss')
   const gone = peers.slice(3)
-  assert.is((await rejection(change({ action: 'acceptLoss' }))).code, 'CONFLICT')
   for (const peer of gone) peer.crash()
   const isAlive = ({ node }: TestPeer): boolean => first.node.membership.isAlive(node.nodeId)
   assert.ok(await world.until(() => !gone.some(isAlive)))
   for (const { address } of gone) await change({ action: 'remove', peer: address })
-  await change({ action: 'apply', number: first.node.configuration?.number ?? 0 })
+  const number = first.node.configuration?.number ?? 0
+  const refused = await rejection(change({ action: 'apply', number }))
+  assert.is(refused.code, 'CONFLICT')
+  const names = gone.map(({ address }) => address).join(', ')
+  assert.match(refused.message, /1 of 3 owners of partition \d+ of keyspace default would be left/)
+  assert.ok(
+    refused.message.includes(`start ${names} again, or give up what only they have with`),
+    refused.message,
+  )
+  assert.ok(
+    refused.message.endsWith(`'kvctl layout apply --number ${number} --accept-loss'`),
+    refused.message,
+  )
+  assert.is(first.node.configuration?.number, number, 'nothing has begun')
+  await change({ action: 'apply', number, acceptLoss: true })
+  assert.ok(await world.until(() => isStable(peers.slice(0, 3), 3)))
+})
+
+test('a change stops when too few owners are left, and goes on when the loss is accepted', async () => {
+  const { world, peers, first, change, service } = await cluster(5, 'loss in the middle')
+  const [, second, , , last] = peers as [TestPeer, TestPeer, TestPeer, TestPeer, TestPeer]
+  assert.is((await rejection(change({ action: 'acceptLoss' }))).code, 'CONFLICT')
+  for (const peer of [second, last]) peer.crash()
+  const isAlive = ({ node }: TestPeer): boolean => first.node.membership.isAlive(node.nodeId)
+  assert.ok(await world.until(() => ![second, last].some(isAlive)))
+  await world.settle(service.remove(last.address)) // It waits for the second.
+  await world.settle(service.createKeyspace('single', { replicas: 1 }))
+  void second.begin().catch(() => undefined)
   await world.pass(20_000)
   const { layout, warnings } = await world.settle(service.status())
-  assert.is(layout.phase, 'begun', 'it stopped')
-  assert.is(layout.change?.what, '2 peers are removed')
-  assert.ok(
-    warnings.some((warning) =>
-      /acknowledged writes may be missing there; 'kvctl layout accept-loss'/.test(warning),
-    ),
-  )
+  const few = /0 of 1 owners of partition \d+ of keyspace single are left/
+  const told = warnings.filter((warning) => few.test(warning))
+  assert.match(told[0] ?? '', /may be missing there; 'kvctl layout accept-loss'/, layout.pending ?? '')
   await change({ action: 'acceptLoss' })
-  assert.ok(await world.until(() => isStable(peers.slice(0, 3), 3)))
+  assert.ok(await world.until(() => isStable(peers.slice(0, 4), 4)))
 })
 
 test.run()

@@ -4,7 +4,7 @@ import { KvError } from '../../src/base/error.ts'
 import { clientReplyCodec, clientRequestCodec } from '../../src/wire/client-messages.ts'
 import { parseLayoutChange } from '../../src/wire/layout.ts'
 
-const NOTHING = { peer: null, replaces: null, weight: null, zone: null, number: null }
+const NOTHING = { peer: null, replaces: null, weight: null, zone: null, number: null, acceptLoss: false }
 
 function refusal(given: unknown): string {
   try {

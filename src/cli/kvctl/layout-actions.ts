@@ -90,8 +90,14 @@ const STAGE_USAGE: Readonly<Record<string, string>> = {
   clear: 'clear [PEER]',
 }
 
-export async function applyLayout(service: KvService, number: number, json: boolean): Promise<void> {
-  const layout = await service.changeLayout(parseLayoutChange({ action: 'apply', number }))
+export async function applyLayout(
+  service: KvService,
+  number: number,
+  mayLose: boolean,
+  json: boolean,
+): Promise<void> {
+  const change = parseLayoutChange({ action: 'apply', number, acceptLoss: mayLose })
+  const layout = await service.changeLayout(change)
   if (json) printJson(layout)
   else print(`change ${layout.number} has begun; 'kvctl status' and 'kvctl tasks' show how far it is`)
 }

@@ -5,7 +5,8 @@ export default class LayoutApply extends CtlCommand {
   static override summary = 'begin the change that is staged'
   static override description = [
     'The number is the one that `kvctl layout plan` named: when anything was staged, applied or decided',
-    'since, this is refused, so that what begins is what you have looked at.',
+    'since, this is refused, so that what begins is what you have looked at. So it is where too few owners',
+    'are left beside those that are removed to have all that was acknowledged, unless with --accept-loss.',
   ].join(' ')
   static override flags = {
     number: Flags.integer({
@@ -14,12 +15,18 @@ export default class LayoutApply extends CtlCommand {
       required: true,
       min: 1,
     }),
+    'accept-loss': Flags.boolean({
+      default: false,
+      description: 'also where only peers that are removed may have what was acknowledged: that is given up',
+    }),
   }
   static override examples = ['<%= config.bin %> layout apply --number 7']
 
   async run(): Promise<void> {
     const { flags } = await this.parse(LayoutApply)
     const { applyLayout } = await import('./layout-actions.ts')
-    await this.withClient(flags, (client) => applyLayout(client.service, flags.number, flags.json))
+    await this.withClient(flags, (client) =>
+      applyLayout(client.service, flags.number, flags['accept-loss'], flags.json),
+    )
   }
 }
