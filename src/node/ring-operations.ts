@@ -145,7 +145,8 @@ export function lossRefused(
   const where = `of partition ${partition} of keyspace ${keyspace.name}`
   const few = `${left.length} of ${owners.length} owners ${where} would be left`
   const they = names.length > 1 ? 'they have' : 'it has'
-  const advice = `start ${firstFew(names)} again, or give up what only ${they} with '${command} --accept-loss'`
+  const given = `give up what only ${they} with '${command} --accept-loss'`
+  const advice = `start ${firstFew(names)} again, or ${given}`
   return new KvError('CONFLICT', `${few}, and acknowledged writes may be missing there: ${advice}`)
 }
 
