@@ -11,7 +11,10 @@
  * what is sent under older ones, and has on its disk what it took under them.
  *
  * While the ring changes this goes for each list that reads need. A partition that the peer gains by the
- * change, and that reads do not ask it for yet, is `takeover.ts`'s.
+ * change, and that reads do not ask it for yet, is `takeover.ts`'s. Who owned a partition alone before the
+ * change has nobody in that list to ask. But the new owners have, of those that must be asked, whatever was
+ * acknowledged since the change began, and what they have taken over; so it is compared with as many of
+ * these, though they are not complete, and waits for them.
  *
  * Invariants: a partition becomes complete only after a whole comparison, under the fence's number or a
  * later one, with N − W + 1 other owners that were complete themselves; as an acceptor this peer is named
@@ -39,7 +42,7 @@ import { BackgroundJob } from './background-job.ts'
 import type { ComparedPartition, Obstacle } from './comparison.ts'
 import type { Coordination } from './coordination.ts'
 import { Pace } from './pace.ts'
-import { coOwners } from './shared-partitions.ts'
+import { coOwners, ownedAlone } from './shared-partitions.ts'
 import { NO_PROGRESS, TreeExchange } from './tree-exchange.ts'
 
 /** Faster than ordinary repair: for as long as it lasts a copy of everything is missing. */
@@ -183,7 +186,8 @@ export class CatchUp {
 
   /**
    * What was found lost goes out of the way before anything is compared: else what the disk still gives back
-   * of it would be brought to owners that purged the key. Of what nobody else owns there is no better copy.
+   * of it would be brought to owners that purged the key. Of what nobody else is read for there may be no
+   * better copy.
    */
   async #putAside(): Promise<void> {
     const { store, ring } = this.#with
@@ -364,20 +368,25 @@ export class CatchUp {
   }
 
   #isClosed({ keyspace, partition }: Gap): boolean {
+    const ring = this.#with.ring()
     const { selfId } = this.#with
     const compared = this.#compared.get(placeName(keyspace.id, partition))
-    return this.#with
-      .ring()
-      .readLists(keyspace, partition)
-      .every((owners) => {
-        const others = owners.filter((owner) => owner !== selfId)
-        if (others.length === owners.length || others.length === 0) return true
-        return others.filter((other) => compared?.has(other) === true).length >= sourcesNeeded(owners.length)
-      })
+    const wasAlone = ownedAlone(ring, keyspace, partition, selfId)
+    const lists = wasAlone
+      ? ring.writeOwners(keyspace, partition)
+      : ring.readLists(keyspace, partition).filter((owners) => owners.includes(selfId))
+    return lists.every((owners) => {
+      const others = owners.filter((owner) => owner !== selfId)
+      if (others.length === 0) return true
+      return others.filter((other) => compared?.has(other) === true).length >= sourcesNeeded(owners.length)
+    })
   }
 
+  /** Reads ask nobody else. */
   #isAlone(keyspace: Keyspace, partition: number): boolean {
-    return this.#with.ring().allOwners(keyspace, partition).length === 1
+    const ring = this.#with.ring()
+    const { length } = ring.readLists(keyspace, partition)
+    return length === 1 && ownedAlone(ring, keyspace, partition, this.#with.selfId)
   }
 
   /** Null: nothing, or nothing of what is lost by now. */

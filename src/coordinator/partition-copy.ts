@@ -193,7 +193,7 @@ export class PartitionCopy {
     const { rpc } = this.#with
     const { number } = this.#with.ring()
     try {
-      const question = (id: number) => ({ type: 'roots', id, number, keyspaceId }) as const
+      const question = (id: number) => ({ type: 'roots', id, number, keyspaceId, isLost: null }) as const
       const reply = await rpc.call(source, 'data', CALL_TIMEOUT_MS, question)
       if (reply.type === 'refused' && reply.reason === 'stale') this.#with.sawNumber(source, reply.number)
       if (reply.type === 'refused' && reply.reason === 'failed') return new Map()

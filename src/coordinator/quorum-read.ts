@@ -109,7 +109,7 @@ export class QuorumRead extends OwnerExchange {
     const { keyspace, key } = this.#place
     const asStandIn = this.#isStandIn(to)
     const fields = { keyspaceId: keyspace.id, key, seenOnly: this.#seenOnly, asStandIn }
-    return { type: 'read', id, number: this.number, ...fields, isDoubted: this.#isDoubted }
+    return { type: 'read', id, number: this.number, ...fields, isDoubted: this.#isDoubted, isLost: null }
   }
 
   protected override took(from: NodeId, reply: PeerReply): void {

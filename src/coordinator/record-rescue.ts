@@ -171,7 +171,8 @@ export class RecordRescue {
   /** Null: it gave no answer that counts. */
   async #ask(owner: NodeId, question: Question, isDoubted: boolean): Promise<Copy | null> {
     const { number, keyspace, key } = question
-    const fields = { number, keyspaceId: keyspace.id, key, seenOnly: false, asStandIn: null, isDoubted }
+    const about = { number, keyspaceId: keyspace.id, key, seenOnly: false }
+    const fields = { ...about, asStandIn: null, isDoubted, isLost: null }
     try {
       const { rpc } = this.#with
       const reply = await rpc.call(owner, 'data', ANSWER_TIMEOUT_MS, (id) => ({

@@ -11,6 +11,7 @@ import { decodeRecord, encodeRecord, RecordOverflow } from '../store/record-code
 import type { Merged } from '../store/slot.ts'
 import type { DataRequest, Refusal } from '../wire/data-messages.ts'
 import type { Coordination } from './coordination.ts'
+import { mayTell } from './shared-partitions.ts'
 import { keepStandIn } from './standing-in.ts'
 
 type ReadMessage = Extract<DataRequest, { type: 'read' }>
@@ -101,8 +102,8 @@ export class Replica {
     }
     if (!this.#with.store.completeness.isAdmitted) return 'catchingUp'
     if (asStandIn) return keyspace.quorum === 'strict' ? 'failed' : null
-    const isAnswer = message.type === 'read'
-    return isAnswer && !this.#with.isComplete(keyspace.id, partition) ? 'catchingUp' : null
+    if (message.type !== 'read') return null
+    return mayTell(this.#with, from, keyspace, partition, message.isLost === true) ? null : 'catchingUp'
   }
 
   #numberRefusal(from: NodeId, theirs: number): Refusal | null {

@@ -139,7 +139,7 @@ export class TreeExchange {
 
   async #compare(keyspace: Keyspace, own: readonly number[]): Promise<void> {
     if (own.length === 0) return
-    const question = { type: 'roots', keyspaceId: keyspace.id } as const
+    const question = { type: 'roots', keyspaceId: keyspace.id, isLost: this.#scope === 'missing' } as const
     const answer = await this.#calls.askOrFail('rootsDone', question)
     if (answer === null) return this.#unreadable(keyspace, own)
     const { partitions, roots, incomplete } = answer
@@ -370,7 +370,7 @@ export class TreeExchange {
   /** Undefined: the peer cannot read it. */
   async #fetch(keyspace: Keyspace, key: Bytes): Promise<Bytes | null | undefined> {
     const fields = { keyspaceId: keyspace.id, key, seenOnly: false, asStandIn: null }
-    const question = { type: 'read', ...fields, isDoubted: true } as const
+    const question = { type: 'read', ...fields, isDoubted: true, isLost: this.#scope === 'missing' } as const
     return (await this.#calls.askOrFail('record', question))?.record
   }
 

@@ -11,7 +11,7 @@ import type { Refusal } from '../wire/data-messages.ts'
 import type { PeerReply } from '../wire/peer-messages.ts'
 import { MAX_LISTED_KEYS, type RepairRequest } from '../wire/repair-messages.ts'
 import type { Coordination } from './coordination.ts'
-import { isShared, sharedPartitions } from './shared-partitions.ts'
+import { isShared, mayTell, sharedPartitions } from './shared-partitions.ts'
 
 type Ask<T extends RepairRequest['type']> = Extract<RepairRequest, { type: T }>
 
@@ -80,11 +80,17 @@ export class TreeReplica {
     return this.#with.ring().keyspaceById(keyspaceId) ?? 'notOwner'
   }
 
-  #tellRoots(from: NodeId, keyspace: Keyspace, trees: HashTrees, { id }: Ask<'roots'>, link: PeerLink): void {
+  #tellRoots(
+    from: NodeId,
+    keyspace: Keyspace,
+    trees: HashTrees,
+    { id, isLost }: Ask<'roots'>,
+    link: PeerLink,
+  ): void {
     const shared = sharedPartitions(this.#with.ring(), keyspace, this.#with.selfId, from)
     const partitions = shared.filter((partition) => trees.root(keyspace.id, partition) !== 0n)
     const roots = partitions.map((partition) => trees.root(keyspace.id, partition))
-    const incomplete = shared.filter((partition) => !this.#with.isComplete(keyspace.id, partition))
+    const incomplete = shared.filter((each) => !mayTell(this.#with, from, keyspace, each, isLost === true))
     this.#answer(link, { type: 'rootsDone', id, partitions, roots, incomplete }, 11 * partitions.length)
   }
 

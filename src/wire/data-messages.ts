@@ -37,7 +37,7 @@ export const dataRequests = {
   /**
    * What does your disk hold of this key? `seenOnly`: leave out the values. `asStandIn`: what it keeps for
    * owners that are away. `isDoubted`: another owner has not the same; an old record is to be compared with
-   * the hash tree first.
+   * the hash tree first. `isLost`: as in `roots` (`repair-messages.ts`).
    */
   read: [
     60,
@@ -49,6 +49,7 @@ export const dataRequests = {
       seenOnly: bool,
       asStandIn: optional(bool),
       isDoubted: optional(bool),
+      isLost: optional(bool),
     },
   ],
   /**

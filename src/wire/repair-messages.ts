@@ -10,6 +10,7 @@ import type { Digest } from '../protocol/hash-tree.ts'
 import { FANOUT, LEAF_BITS, MAX_LEAF_BITS } from '../protocol/hash-tree.ts'
 import * as field from './fields.ts'
 import {
+  bool,
   bytes,
   type Field,
   list,
@@ -55,8 +56,12 @@ export function digests(maxCount: number): Field<readonly Digest[]> {
 }
 
 export const repairRequests = {
-  /** The roots of all partitions that both of us own. */
-  roots: [100, place],
+  /**
+   * The roots of all partitions that both of us own. `isLost`: whoever asks has lost his data. Of partitions
+   * that he alone owned before the open change he is to be told what has come here since, though that is not
+   * all yet.
+   */
+  roots: [100, { ...place, isLost: optional(bool) }],
   /** What slices, each one of 2^bits of a partition, are made of. */
   slices: [
     102,
@@ -79,7 +84,7 @@ export const repairRequests = {
 export const repairReplies = {
   /**
    * Side by side, in the order of partitions; those that are not listed hold nothing. `incomplete`: those of
-   * which this peer has lost data, and is catching up.
+   * which this peer has lost data, and is catching up, or is still taking over what was there before.
    */
   rootsDone: [
     101,

@@ -149,6 +149,7 @@ export class CoordinatorWorld {
   readonly coordinator: Coordinator
   readonly replica: Replica
   readonly eras: Eras
+  readonly arrivals: Arrivals
   readonly clock: Clock
   /** Who this peer keeps fences for, and what it answers. Nothing of it is started. */
   readonly keeper: FenceKeeper
@@ -217,6 +218,7 @@ export class CoordinatorWorld {
     })
     this.replica = new Replica(coordination)
     this.eras = coordination.eras
+    this.arrivals = coordination.arrivals
     this.clock = coordination.clock
     const member = new FenceMember(coordination, { nonce: 'life', generation: 1 }, () => false)
     this.keeper = new FenceKeeper(coordination, parts.random, member)

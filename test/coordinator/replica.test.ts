@@ -27,7 +27,7 @@ type ReplicateMessage = Extract<PeerMessage, { type: 'replicate' }>
 const HELD = record([value(dot('a', 1)), value(dot('b', 1))])
 const bytes = (recordReply(HELD) as { readonly record: Uint8Array }).record
 
-const NOT_AS_STAND_IN = { seenOnly: false, asStandIn: false, isDoubted: null }
+const NOT_AS_STAND_IN = { seenOnly: false, asStandIn: false, isDoubted: null, isLost: null }
 
 function read(fields: Partial<ReadMessage> = {}): ReadMessage {
   return { type: 'read', id: 5, number: 1, keyspaceId: DEFAULT.id, key: KEY, ...NOT_AS_STAND_IN, ...fields }
@@ -72,6 +72,23 @@ test('what is not on disk yet is not answered', async () => {
   world.serve(replicate())
   world.serve(read())
   assert.equal(world.answers, [{ type: 'record', id: 5, record: null }])
+})
+
+test('what is still taken over is told to who owned it alone and lost it, and to nobody else', async () => {
+  const before = [nodes(1), nodes(1, 2), nodes(2)]
+  for (const [i, old] of before.entries()) {
+    const world = await CoordinatorWorld.open()
+    await world.seed(HELD)
+    const ring = makeRing(2, [old, nodes(0, 1, 2)], 'begun')
+    world.adopt(ring)
+    const partition = ring.partitionOf(KEY)
+    const duty = { keyspace: DEFAULT, partition, sources: old, ownerCount: old.length, isGained: true }
+    world.arrivals.begin([duty])
+    world.serve(read({ number: 2 }))
+    world.serve(read({ number: 2, isLost: true }))
+    const refusal = { type: 'refused', id: 5, reason: 'catchingUp', number: 2 }
+    assert.equal(world.answers, [refusal, i === 0 ? { type: 'record', id: 5, record: bytes } : refusal])
+  }
 })
 
 test('a read of what was seen leaves the values out', async () => {

@@ -222,7 +222,7 @@ test('what is kept for an owner is kept apart, and given only to who asks for th
   await world.settle()
   assert.equal(world.answers, [{ type: 'stored', id: 6, seenUpTo: 0 }])
   assert.equal(world.keptFor(), { n1: 1 })
-  const fields = { keyspaceId: SLOPPY.id, key: KEY, seenOnly: false, isDoubted: null }
+  const fields = { keyspaceId: SLOPPY.id, key: KEY, seenOnly: false, isDoubted: null, isLost: null }
   const read = { type: 'read', id: 7, number: 1, ...fields } as const
   world.serve({ ...read, asStandIn: true })
   assert.is(world.answers[1]?.type, 'record')

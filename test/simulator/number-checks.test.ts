@@ -20,7 +20,7 @@ import { dot, SIBLINGS, Story, upTo, violates } from './checker-story.ts'
 const test = suite('checks of configuration numbers')
 
 const READ = { type: 'read', keyspaceId: 1 as KeyspaceId, key: utf8('k'), seenOnly: false } as const
-const HOW = { asStandIn: false, isDoubted: false } as const
+const HOW = { asStandIn: false, isDoubted: false, isLost: false } as const
 
 /** Two peers that talk. */
 class Talk {
