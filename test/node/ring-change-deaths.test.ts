@@ -94,6 +94,30 @@ test('who may have the only copies is not removed, and comes back with them', as
   assert.ok(left > 0 && left < KEYS, `${left} left`)
 })
 
+test('in the middle of a change, too, and with its loss accepted the change goes on', async () => {
+  for (const phase of ['begun', 'switched'] as const) {
+    const { world, peers, first, client } = await cluster(3, `the only copies, ${phase}`)
+    const [, second, third] = peers as [TestPeer, TestPeer, TestPeer]
+    await oneCopy(world, first, peers)
+    await fill(world, client)
+    const fourth = world.peer(4, { join: peers.map(({ address }) => address) })
+    void fourth.begin().catch(() => undefined)
+    assert.ok(await world.until(() => first.node.configuration?.phase === phase))
+    await die(world, first, third)
+    const refused = await rejection(world.settle(first.node.service.remove(third.address)))
+    assert.match(refused.message, /'kvctl remove .* --accept-loss'/, phase)
+    await world.settle(first.node.service.remove(third.address, true))
+    const left = [first, second, fourth]
+    assert.ok(await world.until(() => isStable(left, 3)), phase)
+    const found = await readable(world, world.client(...left))
+    assert.ok(found > 0 && found < KEYS, `${found} left, ${phase}`)
+    await world.settle(first.node.service.alterKeyspace('default', { replicas: 3 }))
+    await world.pass(4000)
+    assert.ok(isStable(left, 3), 'the ring can be changed again')
+    assert.is(await readable(world, world.client(...left)), found, phase)
+  }
+})
+
 test('two members that are down for good are removed, one after the other', async () => {
   const { world, peers, first, client } = await cluster(5, 'two are down')
   await fill(world, client)
