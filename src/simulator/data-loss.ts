@@ -29,8 +29,8 @@ export interface DiskLedger {
 
 /** A peer that is away, and is to be taken out of the cluster meanwhile. */
 export interface Absence {
-  /** It runs again, with what it had. */
-  end(): void
+  /** It runs again, with what it had: goes on where it was, or is started again. */
+  end(how: 'resume' | 'start'): void
   /** It runs again, and is a member as before. */
   callOff(): void
 }
@@ -99,13 +99,15 @@ export class DataLoss {
       const resume = peer.pause()
       this.#retired.add(nodeId)
       this.#givenUp = peer
-      const end = (): void => {
+      const end: Absence['end'] = (how) => {
         this.#givenUp = null
-        resume()
+        if (how === 'resume') return resume()
+        peer.crash('power')
+        peer.start()
       }
       const callOff = (): void => {
         this.#retired.delete(nodeId)
-        end()
+        end('resume')
       }
       struck({ end, callOff })
     }

@@ -23,6 +23,7 @@ const REMOVE_AGAIN_MS = 2000
 const ONLY_QUORUMS_MS = 6000
 /** Who was given up goes on so long after it was removed, on average. */
 const GOES_ON_MS = 2000
+const STARTED_AGAIN_CHANCE = 0.3
 
 export type RemovalCounts = Pick<RingCounts, 'removals' | 'replacements' | 'givenUp'>
 
@@ -117,7 +118,8 @@ export class Removals {
     }
     this.#counts.givenUp += 1
     this.#dead.set(nodeId, `${who} is no member any more, and has not stopped`)
-    this.#simulation.world.scheduler.after(exponential(this.#prng, GOES_ON_MS), absence.end)
+    const how = chance(this.#prng, STARTED_AGAIN_CHANCE) ? 'start' : 'resume'
+    this.#simulation.world.scheduler.after(exponential(this.#prng, GOES_ON_MS), () => absence.end(how))
     this.#awaitFarewell(peer, nodeId)
   }
 
