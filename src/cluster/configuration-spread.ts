@@ -51,6 +51,7 @@ export class ConfigurationSpread {
 
   /** Acknowledgements from all these members that gave one in time. Does not reject. */
   async collect(decided: Decided, from: readonly NodeId[]): Promise<readonly Ack[]> {
+    this.#forgetGone(decided)
     const acks: Ack[] = []
     const waiting = from.slice()
     const work = async (): Promise<void> => {
@@ -85,10 +86,11 @@ export class ConfigurationSpread {
 
   /** Those that answer, members or not. Does not reject. */
   async answering(decided: Decided, among: readonly NodeId[]): Promise<readonly NodeId[]> {
-    const answers = await Promise.all(
-      among.map((nodeId) => this.#ask(nodeId, decided, false).catch(() => null)),
-    )
-    return among.filter((_, i) => answers[i] !== null)
+    const answers = await Promise.allSettled(among.map((nodeId) => this.#ask(nodeId, decided, false)))
+    return among.filter((_, i) => {
+      const answer = answers[i]
+      return answer?.status === 'fulfilled' && answer.value !== null
+    })
   }
 
   /** Somebody says that there is a newer configuration: get it. */
@@ -132,6 +134,11 @@ export class ConfigurationSpread {
   stop(): void {
     this.#isStopped = true
     this.#seen = null
+  }
+
+  /** Members go, and never come back under their names. */
+  #forgetGone({ configuration }: Decided): void {
+    for (const nodeId of configuration.removed) this.#sent.delete(nodeId)
   }
 
   async #bringNow(to: NodeId, decided: Decided): Promise<Ack | null> {

@@ -132,8 +132,13 @@ export class QuorumRead extends OwnerExchange {
   }
 
   protected override timedOut(): void {
-    const needed = Math.max(...this.#needed)
-    this.#fail(`${this.#answers.length} of ${needed} owners of this key answered in time`)
+    const short = this.#lists.findIndex((list, i) => this.#countAnswers(list) < (this.#needed[i] as number))
+    const count = this.#countAnswers(this.#lists[short] as readonly NodeId[])
+    this.#fail(`${count} of ${this.#needed[short]} owners of this key answered in time`)
+  }
+
+  #countAnswers(list: readonly NodeId[]): number {
+    return this.#answers.filter(({ from, isStandIn }) => isStandIn || list.includes(from)).length
   }
 
   /** How many of a list were asked, so far: all, where there is one list, as there is but for changes. */
@@ -268,10 +273,7 @@ export class QuorumRead extends OwnerExchange {
 
   get #isMet(): boolean {
     if (this.#lists.length === 1) return this.#answers.length >= (this.#needed[0] as number)
-    return this.#lists.every((list, i) => {
-      const count = this.#answers.filter(({ from, isStandIn }) => isStandIn || list.includes(from)).length
-      return count >= (this.#needed[i] as number)
-    })
+    return this.#lists.every((list, i) => this.#countAnswers(list) >= (this.#needed[i] as number))
   }
 
   /** Owners that agree send the same bytes: decoded once. */

@@ -20,7 +20,7 @@ import type { NodeId } from '../base/ids.ts'
 import type { Keyspace } from '../protocol/configuration.ts'
 import { mergeRecords } from '../protocol/dvv.ts'
 import type { KeyRecord } from '../protocol/record.ts'
-import type { Ring } from '../protocol/ring.ts'
+import { sourcesNeeded } from '../protocol/ring-change.ts'
 import type { DamagedRecord } from '../store/disk-damage.ts'
 import { decodeRecord, encodeRecord, MalformedRecord } from '../store/record-codec.ts'
 import { BackgroundJob } from './background-job.ts'
@@ -120,13 +120,13 @@ export class RecordRescue {
     }
     const lists = ring.readLists(keyspace, partition)
     const others = [...new Set(lists.flat())].filter((owner) => owner !== selfId)
-    if (!areEnough(ring, lists, selfId, others.filter(this.#with.isAlive))) return false
+    if (!areEnough(lists, selfId, others.filter(this.#with.isAlive))) return false
     const ask = { number: ring.number, keyspace, key }
     let answers = await this.#askAll(others, ask, false)
     if (this.#isDoubtful(answers)) answers = await this.#askAll(others, ask, true)
     const answered = answers.map(({ owner }) => owner)
     const whole = answers.flatMap(({ record }) => record ?? [])
-    if (!areEnough(ring, lists, selfId, answered) || ring.number !== this.#with.ring().number) return false
+    if (!areEnough(lists, selfId, answered) || ring.number !== this.#with.ring().number) return false
     if (whole.length === 0) {
       // While the ring is changed somebody else may have it who is not asked for answers.
       if (answers.length < others.length || ring.configuration.phase !== 'stable') return false
@@ -197,15 +197,10 @@ function areSame(answers: readonly Copy[]): boolean {
   return first !== null && answers.every(({ bytes }) => bytes !== null && equalBytes(bytes, first))
 }
 
-/** N - M + 1 of the others in each list that this peer is in, M being a majority; of any other list too. */
-function areEnough(
-  ring: Ring,
-  lists: readonly (readonly NodeId[])[],
-  selfId: NodeId,
-  found: readonly NodeId[],
-): boolean {
+/** `sourcesNeeded` of the others in each list, whether this peer is in it or not. */
+function areEnough(lists: readonly (readonly NodeId[])[], selfId: NodeId, found: readonly NodeId[]): boolean {
   return lists.every((list) => {
-    const needed = list.length - ring.required('quorum', list.length) + 1
-    return list.filter((owner) => owner !== selfId && found.includes(owner)).length >= needed
+    const others = list.filter((owner) => owner !== selfId && found.includes(owner))
+    return others.length >= sourcesNeeded(list.length)
   })
 }

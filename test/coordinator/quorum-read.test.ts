@@ -244,7 +244,7 @@ test('under a new configuration the new owners are asked', async () => {
   assert.equal(shown(told.reply), ['a2'])
 })
 
-test('while the ring changes reads use the old owners, after the switch the new ones', async () => {
+test('while the ring changes reads use the old owners, after the switch the new ones too', async () => {
   const layouts = [nodes(1, 2, 3), nodes(4, 5, 6)]
   const world = await CoordinatorWorld.open()
   world.adopt(makeRing(2, layouts, 'begun'))
@@ -261,6 +261,15 @@ test('at its deadline the read says how many owners answered', async () => {
   assert.is(told.error?.code, 'UNAVAILABLE')
   assert.match(told.error?.message ?? '', '1 of 2 owners of this key answered in time')
   assert.is(world.rpc.openCount, 0, 'nothing is left of it')
+})
+
+test('while the ring changes it says so of the owners that are short', async () => {
+  const world = await CoordinatorWorld.open()
+  world.adopt(makeRing(2, [nodes(1, 2, 3), nodes(4, 5, 6)], 'switched'))
+  const told = world.get()
+  for (const each of [1, 2, 4]) world.reply(node(each), recordReply(HELD))
+  await world.pass(1100)
+  assert.match(told.error?.message ?? '', '1 of 2 owners of this key answered in time')
 })
 
 test.run()
