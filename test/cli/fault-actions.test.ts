@@ -7,6 +7,7 @@ import { type Address, parseAddress, parseNodeId } from '../../src/base/ids.ts'
 import { injectFault, listFaults } from '../../src/cli/kvctl/fault-actions.ts'
 import type { FaultCommand, PeerPlace } from '../../src/wire/faults.ts'
 import { makeProblem } from '../../src/wire/problem.ts'
+import { printed } from './printed.ts'
 
 const FORBIDDEN = new KvError('FORBIDDEN', 'failures are simulated only at peers with --enable-faults')
 
@@ -75,37 +76,6 @@ test.after.each(async ({ peers }) => {
 })
 
 const PARTITION: FaultCommand = { fault: 'partition', groups: [['n0', 'n1'], ['n2']] }
-
-interface Output {
-  readonly out: string
-  readonly err: string
-  readonly exitCode: number
-  readonly error: KvError | null
-}
-
-async function printed(run: () => Promise<void>): Promise<Output> {
-  const { stdout, stderr, exitCode } = process
-  const writes = { out: stdout.write, err: stderr.write }
-  const text = { out: '', err: '' }
-  const keep = (which: 'out' | 'err') => (chunk: string) => {
-    text[which] += chunk
-    return true
-  }
-  stdout.write = keep('out') as typeof stdout.write
-  stderr.write = keep('err') as typeof stderr.write
-  let error: KvError | null = null
-  try {
-    await run()
-  } catch (thrown) {
-    if (!(thrown instanceof KvError)) throw thrown
-    error = thrown
-  }
-  stdout.write = writes.out
-  stderr.write = writes.err
-  const ended = { ...text, exitCode: Number(process.exitCode ?? 0), error }
-  process.exitCode = exitCode
-  return ended
-}
 
 const asking = ({ address }: FakePeer, json = false) => ({ peers: [address], timeoutMs: 2000, json })
 

@@ -2,8 +2,10 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { KvError } from '../../src/base/error.ts'
 import { changeLine } from '../../src/cli/kvctl/cluster-actions.ts'
-import { parseStageWords } from '../../src/cli/kvctl/layout-actions.ts'
-import { parseLayoutChange } from '../../src/wire/layout.ts'
+import { parseStageWords, replace } from '../../src/cli/kvctl/layout-actions.ts'
+import { type LayoutChange, type LayoutInfo, parseLayoutChange } from '../../src/wire/layout.ts'
+import type { KvService } from '../../src/wire/requests.ts'
+import { printed } from './printed.ts'
 
 test('words say what is staged', () => {
   const cases = [
@@ -38,6 +40,24 @@ test('words that say too much or too little are answered with how it is written'
       words,
     )
   }
+})
+
+test('who waits takes the place of a dead peer at once, unless there is more to look at', async () => {
+  const asked = async (layout: Partial<LayoutInfo>): Promise<unknown[]> => {
+    const changes: LayoutChange[] = []
+    const changeLayout = async (change: LayoutChange): Promise<LayoutInfo> => {
+      changes.push(change)
+      return { number: 7, manual: false, staged: [{}], ...layout } as unknown as LayoutInfo
+    }
+    await printed(() => replace({ changeLayout } as unknown as KvService, 'old:1', 'new:1', true, true))
+    return changes.map(({ action, peer, replaces, number, acceptLoss }) => {
+      return action === 'apply' ? { action, number, acceptLoss } : { action, peer, replaces }
+    })
+  }
+  const staged = { action: 'replace', peer: 'new:1', replaces: 'old:1' }
+  assert.equal(await asked({}), [staged, { action: 'apply', number: 7, acceptLoss: true }])
+  assert.equal(await asked({ manual: true }), [staged])
+  assert.equal(await asked({ staged: [{}, {}] as unknown as LayoutInfo['staged'] }), [staged])
 })
 
 test('the line of an open change says who comes, how far it is and how long it will take', () => {

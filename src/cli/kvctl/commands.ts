@@ -20,6 +20,7 @@ import Leave from './leave.ts'
 import Put from './put.ts'
 import Remove from './remove.ts'
 import Repair from './repair.ts'
+import Replace from './replace.ts'
 import Ring from './ring.ts'
 import Status from './status.ts'
 import Tasks from './tasks.ts'
@@ -32,6 +33,7 @@ export const COMMANDS = {
   ring: Ring,
   leave: Leave,
   remove: Remove,
+  replace: Replace,
   'layout:show': LayoutShow,
   'layout:stage': LayoutStage,
   'layout:plan': LayoutPlan,

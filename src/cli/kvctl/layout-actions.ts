@@ -102,6 +102,22 @@ export async function applyLayout(
   else print(`change ${layout.number} has begun; 'kvctl status' and 'kvctl tasks' show how far it is`)
 }
 
+/** At once, where nothing else is staged and nobody wants to look at it first. */
+export async function replace(
+  service: KvService,
+  old: string,
+  successor: string,
+  mayLose: boolean,
+  json: boolean,
+): Promise<void> {
+  const change = parseLayoutChange({ action: 'replace', replaces: old, peer: successor })
+  const layout = await service.changeLayout(change)
+  const isAlone = layout.staged.length === 1
+  if (isAlone && !layout.manual) return applyLayout(service, layout.number, mayLose, json)
+  if (json) printJson(layout)
+  else print(renderStaged(layout.staged))
+}
+
 export async function acceptLoss(service: KvService, json: boolean): Promise<void> {
   const layout = await service.changeLayout(parseLayoutChange({ action: 'acceptLoss' }))
   if (json) printJson(layout)
