@@ -183,6 +183,9 @@ const keyspaceShape = {
   properties: {
     strategy: keyspaceOptions.properties.strategy,
     replicas: keyspaceOptions.properties.replicas,
+    quorum: keyspaceOptions.properties.quorum,
+    r: level,
+    w: level,
   },
 }
 
@@ -276,7 +279,7 @@ export function openApiDocument(maxValueBytes: number): Json {
           },
         ),
         patch: operation(
-          'Changes how many copies there are of its keys; what is left out stays.',
+          'Changes how many copies there are of its keys, and how many must answer; what is left out stays.',
           { 202: json('It has begun, or there was nothing to change; /v1/status tells the rest.', anObject) },
           { requestBody: { content: { 'application/json': { schema: keyspaceShape } } } },
         ),

@@ -120,9 +120,9 @@ export class RemoteService implements KvService {
 
   async alterKeyspace(which: string | KeyspaceId, wanted: Partial<KeyspaceShape>): Promise<void> {
     checkKeyspaceShape(wanted)
-    const { strategy, replicas } = wanted
+    const { strategy = null, replicas = null, quorum = null, r = null, w = null } = wanted
     const keyspaceId = typeof which === 'number' ? which : keyspaceNamed(await this.keyspaces(), which).id
-    const shape = { strategy: strategy ?? null, replicas: replicas ?? null }
+    const shape = { strategy, replicas, quorum, r, w }
     expect(await this.#ask({ type: 'alterKeyspace', id: 0, keyspaceId, ...shape }, true), 'alterKeyspaceDone')
   }
 

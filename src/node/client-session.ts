@@ -230,9 +230,9 @@ async function answerTo(inquiry: Inquiry, service: KvService): Promise<Answer> {
       await service.dropKeyspace(inquiry.keyspaceId)
       return { type: 'dropKeyspaceDone', id }
     case 'alterKeyspace': {
-      const { keyspaceId, strategy, replicas } = inquiry
-      const shape = { ...(strategy !== null && { strategy }), ...(replicas !== null && { replicas }) }
-      await service.alterKeyspace(keyspaceId, shape)
+      const { type: _type, id: _id, keyspaceId, ...shape } = inquiry
+      const given = Object.entries(shape).filter(([, value]) => value !== null)
+      await service.alterKeyspace(keyspaceId, Object.fromEntries(given))
       return { type: 'alterKeyspaceDone', id }
     }
     case 'changeRing':

@@ -32,8 +32,6 @@ export interface WaitingPeer {
 export interface LayoutOperationsHost extends RingOperationsHost {
   /** @throws UNAVAILABLE before there is one */
   ring(): Ring
-  /** As `changeRing`, of what moves no data: whoever is up knows it when it fulfils. */
-  proposeChange: RingOperationsHost['changeRing']
   /** Who is known and no member, as far as it is up. */
   waiting(): readonly WaitingPeer[]
   /** How large each partition is, and which members did not say. */

@@ -3,7 +3,7 @@ import { KvError } from '../base/error.ts'
 import { firstFew } from '../base/first-few.ts'
 import type { KeyspaceId, NodeId } from '../base/ids.ts'
 import { alteredKeyspace, type Configuration, targetLayout } from '../protocol/configuration.ts'
-import { begin, exclude } from '../protocol/configuration-change.ts'
+import { alterLevels, begin, exclude, requireKeyspace } from '../protocol/configuration-change.ts'
 import { createRing } from '../protocol/ring.ts'
 import { findShortage, isLossAccepted, type Shortage } from '../protocol/ring-change.ts'
 import { acceptLoss, stage } from '../protocol/staged-changes.ts'
@@ -20,6 +20,8 @@ export interface RingOperationsHost {
   readonly addressOf: (nodeId: NodeId) => string | null
   /** @throws UNAVAILABLE before there is one */
   configuration(): Configuration
+  /** As `changeRing`, of what moves no data: whoever is up knows it when it fulfils. */
+  readonly proposeChange: RingOperationsHost['changeRing']
   /** See `ConfigurationDriver.changeRing`. */
   readonly changeRing: (
     change: (configuration: Configuration) => Configuration,
@@ -84,15 +86,23 @@ export class RingOperations {
   }
 
   /**
-   * Fulfils when it has begun, or when there is nothing to change. @throws NOT_FOUND; INVALID_ARGUMENT;
-   * CONFLICT
+   * What moves no data is decided first, and in force when it fulfils; the rest has begun then. Nothing comes
+   * about of what is so already.
+   * @throws NOT_FOUND; INVALID_ARGUMENT; CONFLICT
    */
   async alterKeyspace(id: KeyspaceId, shape: Partial<KeyspaceShape>): Promise<void> {
-    await this.#host.changeRing((configuration) => {
-      const keyspace = configuration.keyspaces.find((one) => one.id === id)
-      if (keyspace === undefined) throw new KvError('NOT_FOUND', 'the keyspace was dropped meanwhile')
-      const wanted = { id, strategy: keyspace.strategy, replicas: keyspace.replicas, ...shape }
+    const { strategy, replicas, ...levels } = shape
+    const { proposeChange, changeRing } = this.#host
+    if (Object.keys(levels).length > 0) {
+      const alter = (base: Configuration) => alterLevels(base, id, levels, this.#host.now())
+      await proposeChange(alter, RING_CHANGE_TIMEOUT_MS)
+    }
+    if (strategy === undefined && replicas === undefined) return
+    await changeRing((configuration) => {
+      const keyspace = requireKeyspace(configuration, id)
       const target = alteredKeyspace(configuration, keyspace)
+      const asked = { strategy: strategy ?? keyspace.strategy, replicas: replicas ?? keyspace.replicas }
+      const wanted = { id, ...asked }
       if (wanted.strategy === target.strategy && wanted.replicas === target.replicas) return configuration
       return begin(configuration, { keyspaces: [wanted] }, this.#host.now())
     }, RING_CHANGE_TIMEOUT_MS)

@@ -177,10 +177,16 @@ function checkLeave(configuration: Configuration, nodeId: NodeId): void {
 }
 
 function checkAltered(configuration: Configuration, { id, ...shape }: AlteredKeyspace): void {
-  const keyspace = configuration.keyspaces.find((one) => one.id === id)
-  if (keyspace === undefined) throw new KvError('NOT_FOUND', 'the keyspace was dropped meanwhile')
+  const keyspace = requireKeyspace(configuration, id)
   const flaw = findKeyspaceOptionFlaw({ ...keyspace, ...shape })
   if (flaw !== null) throw new KvError('INVALID_ARGUMENT', flaw)
+}
+
+/** @throws NOT_FOUND */
+export function requireKeyspace({ keyspaces }: Configuration, id: KeyspaceId): Keyspace {
+  const keyspace = keyspaces.find((one) => one.id === id)
+  if (keyspace !== undefined) return keyspace
+  throw new KvError('NOT_FOUND', 'the keyspace was dropped meanwhile')
 }
 
 /** @throws CONFLICT when the peer cannot join: it was removed, or is a member; INVALID_ARGUMENT */
@@ -317,6 +323,29 @@ export function createKeyspace(
     nextKeyspaceId: (id + 1) as KeyspaceId,
     reason: `create keyspace ${name}`,
   })
+}
+
+/**
+ * How many owners have to answer requests that do not say it, and whether others stand in for them. It moves
+ * no data, so this is one decision in any phase.
+ * @returns the same configuration when it is so already
+ * @throws NOT_FOUND; INVALID_ARGUMENT when there are not so many owners, or will not be after an open change
+ */
+export function alterLevels(
+  configuration: Configuration,
+  id: KeyspaceId,
+  levels: Partial<Pick<KeyspaceOptions, 'quorum' | 'r' | 'w'>>,
+  nowMs: number,
+): Configuration {
+  const before = requireKeyspace(configuration, id)
+  const after: Keyspace = { ...before, ...levels }
+  if (keyspaceDifferences(before, after).length === 0) return configuration
+  for (const keyspace of [after, alteredKeyspace(configuration, after)]) {
+    const flaw = findKeyspaceOptionFlaw(keyspace)
+    if (flaw !== null) throw new KvError('INVALID_ARGUMENT', flaw)
+  }
+  const keyspaces = configuration.keyspaces.map((keyspace) => (keyspace === before ? after : keyspace))
+  return next(configuration, nowMs, { keyspaces, reason: `alter keyspace ${before.name}` })
 }
 
 /**

@@ -138,6 +138,9 @@ export const clientRequests = {
       keyspaceId: field.keyspaceId,
       strategy: optional(field.strategy),
       replicas: optional(uint(MAX_REPLICAS)),
+      quorum: optional(field.quorumKind),
+      r: optional(field.level),
+      w: optional(field.level),
     },
   ],
   /** `peer`: its address or id. */

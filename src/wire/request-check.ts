@@ -132,11 +132,13 @@ export function completeKeyspaceOptions(given: Partial<KeyspaceOptions>): Keyspa
   return { ...DEFAULT_KEYSPACE_OPTIONS, ...Object.fromEntries(present) }
 }
 
-/** How many copies there are to be: what is left out stays. @throws INVALID_ARGUMENT */
+const ALTERABLE: readonly (keyof KeyspaceShape)[] = ['strategy', 'replicas', 'quorum', 'r', 'w']
+
+/** What is left out stays. @throws INVALID_ARGUMENT */
 export function checkKeyspaceShape(given: Partial<KeyspaceShape>): void {
-  checkOptionNames(given, ['strategy', 'replicas'], 'an alteration of a keyspace')
+  checkOptionNames(given, ALTERABLE, 'an alteration of a keyspace')
   const present = Object.entries(given).filter(([, value]) => value !== undefined)
-  if (present.length === 0) throw invalid('nothing to change: give strategy or replicas')
+  if (present.length === 0) throw invalid(`nothing to change: give any of ${ALTERABLE.join(', ')}`)
   for (const [name, value] of present) {
     const [check, allowed] = KEYSPACE_OPTIONS[name as keyof KeyspaceShape]
     if (!check(value)) throw wrong(name, value, allowed)

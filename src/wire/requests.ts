@@ -166,8 +166,8 @@ export interface KeyLocation extends PartitionOwners {
   readonly replicas: number
 }
 
-/** How many copies there are of a keyspace's keys. */
-export type KeyspaceShape = Pick<KeyspaceOptions, 'strategy' | 'replicas'>
+/** What can be changed of a keyspace: how many copies there are of its keys, and how many have to answer. */
+export type KeyspaceShape = Pick<KeyspaceOptions, 'strategy' | 'replicas' | 'quorum' | 'r' | 'w'>
 
 /** What can be asked to become of a member. */
 export const RING_CHANGES = ['leave', 'remove'] as const

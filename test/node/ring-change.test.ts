@@ -330,6 +330,33 @@ test('the number of copies is changed while it serves, and so is the strategy', 
   assert.is(wrong.code, 'INVALID_ARGUMENT')
 })
 
+test('how many owners must answer is changed in any phase, and for all requests from then on', async () => {
+  const { world, peers } = await cluster(3)
+  const [first, , third] = peers as [TestPeer, TestPeer, TestPeer]
+  const { service } = first.node
+  const levels = { quorum: 'strict', r: 1, w: 3 } as const
+  await world.settle(service.alterKeyspace('default', levels))
+  for (const { node } of peers) {
+    const { quorum, r, w, replicas } = node.configuration?.keyspaces[0] ?? {}
+    assert.equal({ quorum, r, w, replicas }, { ...levels, replicas: 3 })
+  }
+  const { number } = first.node.configuration ?? {}
+  await world.settle(service.alterKeyspace('default', levels))
+  assert.is(first.node.configuration?.number, number, 'there was nothing to change')
+  const few = await rejection(world.settle(service.alterKeyspace('default', { replicas: 2 })))
+  assert.equal([few.code, few.message], ['INVALID_ARGUMENT', 'w is one, quorum, all or a number from 1 to 2'])
+  await world.settle(service.alterKeyspace('default', { w: 'quorum', replicas: 2 }))
+  third.crash() // It holds the change open.
+  assert.is(first.node.configuration?.phase, 'begun')
+  const early = await rejection(world.settle(service.alterKeyspace('default', { w: 3 })))
+  assert.is(early.code, 'INVALID_ARGUMENT', 'soon there are two')
+  await world.settle(service.alterKeyspace('default', { w: 2 }))
+  void third.begin().catch(() => undefined)
+  assert.ok(await world.until(() => isStable(peers, 3)))
+  const { replicas, w, r } = first.node.configuration?.keyspaces[0] ?? {}
+  assert.equal({ replicas, w, r }, { replicas: 2, w: 2, r: 1 })
+})
+
 async function rejection(promise: Promise<unknown>): Promise<KvError> {
   try {
     await promise

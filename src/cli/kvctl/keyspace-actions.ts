@@ -21,6 +21,14 @@ interface CreateFlags {
   readonly durability: string
 }
 
+interface AlterFlags {
+  readonly strategy?: KeyspaceShape['strategy'] | undefined
+  readonly replicas?: number | undefined
+  readonly quorum?: KeyspaceShape['quorum'] | undefined
+  readonly r?: string | undefined
+  readonly w?: string | undefined
+}
+
 /** The words were checked against the flags' choices. */
 export async function createKeyspace(
   service: KvService,
@@ -87,13 +95,25 @@ export async function dropKeyspace(service: KvService, name: string, json: boole
 export async function alterKeyspace(
   service: KvService,
   name: string,
-  shape: Partial<KeyspaceShape>,
+  flags: AlterFlags,
   json: boolean,
 ): Promise<void> {
+  const { strategy, replicas, quorum } = flags
+  const [r, w] = [parseLevel(flags.r, '-r'), parseLevel(flags.w, '-w')]
+  const shape: Partial<KeyspaceShape> = {
+    ...(strategy !== undefined && { strategy }),
+    ...(replicas !== undefined && { replicas }),
+    ...(quorum !== undefined && { quorum }),
+    ...(r !== null && { r }),
+    ...(w !== null && { w }),
+  }
   if (Object.keys(shape).length === 0) {
-    throw new KvError('INVALID_ARGUMENT', 'nothing to change: give --strategy or --replicas')
+    const options = '--strategy, --replicas, --quorum, -r or -w'
+    throw new KvError('INVALID_ARGUMENT', `nothing to change: give ${options}`)
   }
   await service.alterKeyspace(name, shape)
+  const isMoving = strategy !== undefined || replicas !== undefined
   if (json) printJson({ name, ...shape })
+  else if (!isMoving) process.stdout.write(`keyspace ${name} is altered\n`)
   else process.stdout.write(`keyspace ${name} is being altered; 'kvctl tasks' shows how far that is\n`)
 }

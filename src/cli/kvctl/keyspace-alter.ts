@@ -3,10 +3,10 @@ import * as Flags from '@oclif/core/flags'
 import { CtlCommand } from './ctl-command.ts'
 
 export default class KeyspaceAlter extends CtlCommand {
-  static override summary = 'change how many copies there are of the keys of a keyspace'
+  static override summary = 'change how many copies of its keys a keyspace has, and how many must answer'
   static override description = [
-    'Data moves while the cluster serves; `kvctl tasks` shows how far that is. What is left out stays as it',
-    'is.',
+    'Where the number of copies changes, data moves while the cluster serves; `kvctl tasks` shows how far',
+    'that is. The rest holds for requests from then on. What is left out stays as it is.',
   ].join(' ')
   static override args = { name: Args.string({ description: 'its name', required: true, ignoreStdin: true }) }
   static override flags = {
@@ -15,6 +15,12 @@ export default class KeyspaceAlter extends CtlCommand {
       options: ['ring', 'full'] as const,
     })(),
     replicas: Flags.integer({ description: 'copies of each key, for strategy ring', min: 1 }),
+    quorum: Flags.option({
+      description: 'sloppy: other peers may stand in for dead owners; strict: owners only',
+      options: ['sloppy', 'strict'] as const,
+    })(),
+    r: Flags.string({ char: 'r', description: 'owners that must answer a read', helpValue: 'R' }),
+    w: Flags.string({ char: 'w', description: 'owners that must have a write', helpValue: 'W' }),
   }
   static override examples = [
     '<%= config.bin %> keyspace alter sessions --replicas 2',
@@ -23,9 +29,7 @@ export default class KeyspaceAlter extends CtlCommand {
 
   async run(): Promise<void> {
     const { args, flags } = await this.parse(KeyspaceAlter)
-    const { strategy, replicas, json } = flags
-    const shape = { ...(strategy !== undefined && { strategy }), ...(replicas !== undefined && { replicas }) }
     const { alterKeyspace } = await import('./keyspace-actions.ts')
-    await this.withClient(flags, (client) => alterKeyspace(client.service, args.name, shape, json))
+    await this.withClient(flags, (client) => alterKeyspace(client.service, args.name, flags, flags.json))
   }
 }
