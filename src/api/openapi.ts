@@ -224,9 +224,12 @@ export function openApiDocument(maxValueBytes: number): Json {
         }),
       },
       '/v1/tasks': {
-        get: operation('Long operations of all peers: repair, rebuilding of hash trees, delivery of hints.', {
-          200: json('`{ tasks, silent }`: a row per task, and members that did not answer.', anObject),
-        }),
+        get: operation(
+          'Long operations of all peers: repairs, hash trees built anew, delivery of hints, takeovers.',
+          {
+            200: json('`{ tasks, silent }`: a row per task, and members that did not answer.', anObject),
+          },
+        ),
       },
       '/v1/repair': {
         post: operation(

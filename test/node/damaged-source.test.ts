@@ -6,7 +6,8 @@ import { type Bytes, text, utf8 } from '../../src/base/bytes.ts'
 import type { Client } from '../../src/client/client.ts'
 import { partitionOf } from '../../src/protocol/ring.ts'
 import { KIND, userKey } from '../../src/store/keys.ts'
-import { NodeWorld, type TestPeer } from './node-world.ts'
+import type { NodeWorld, TestPeer } from './node-world.ts'
+import { cluster, die, isStable, oneCopy } from './ring-cluster.ts'
 
 const test = suite('a damaged disk while the ring changes')
 
@@ -14,33 +15,10 @@ const KEYS = 100
 const PARTITIONS = 16
 const SPOILT = 'key-7'
 
-async function cluster(count: number, seed: string) {
-  const world = new NodeWorld(seed)
-  const peers: TestPeer[] = []
-  for (let place = 1; place <= count; place++) {
-    const join = peers.map(({ address }) => address)
-    peers.push(await world.peer(place, { join }).start())
-  }
-  assert.ok(await world.until(() => isStable(peers, count)))
-  return { world, peers, client: world.client(...peers) }
-}
-
-function isStable(peers: readonly TestPeer[], members: number): boolean {
-  return peers.every(({ node: { configuration } }) => {
-    return configuration?.phase === 'stable' && configuration.members.length === members
-  })
-}
-
 async function fill(world: NodeWorld, client: Client, value: string): Promise<void> {
   const writes = Array.from({ length: KEYS }, (_, i) => client.put(`key-${i}`, value))
   await world.settle(Promise.all(writes))
   await world.pass(500)
-}
-
-async function oneCopy(world: NodeWorld, { node }: TestPeer, peers: readonly TestPeer[]): Promise<void> {
-  await world.settle(node.service.alterKeyspace('default', { replicas: 1 }))
-  await world.pass(4000)
-  assert.ok(isStable(peers, peers.length))
 }
 
 /** The keys that do not show this value. */
@@ -94,11 +72,6 @@ async function takeoverOf(world: NodeWorld, { node }: TestPeer) {
   return present(own, 'it takes over something')
 }
 
-async function goneFor(world: NodeWorld, witness: TestPeer, peer: TestPeer): Promise<void> {
-  peer.crash()
-  assert.ok(await world.until(() => !witness.node.membership.isAlive(peer.node.nodeId)))
-}
-
 async function warnings(world: NodeWorld, { node }: TestPeer): Promise<readonly string[]> {
   return (await world.settle(node.service.status())).warnings
 }
@@ -137,7 +110,7 @@ for (const damaged of [0, 1, 2]) {
       told.some((warning) => warning.startsWith(peer.address) && own.test(warning)),
       told.join('\n'),
     )
-    await goneFor(world, fourth, peer)
+    await die(world, fourth, peer)
     await world.settle(fourth.node.service.remove(peer.address))
     const rest = [...others, fourth]
     assert.ok(await world.until(() => isStable(rest, 3), 60_000))
@@ -160,7 +133,7 @@ test('one that does not know what it holds says so, and is given up', async () =
     told.some((warning) => /10\.0\.0\.2:7000 cannot read all of its disk/.test(warning)),
     told.join('\n'),
   )
-  await goneFor(world, first, second)
+  await die(world, first, second)
   await world.settle(first.node.service.remove(second.address))
   const left = [...rest, fifth]
   assert.ok(await world.until(() => isStable(left, 4), 60_000))

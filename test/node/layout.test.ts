@@ -1,40 +1,17 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { KvError } from '../../src/base/error.ts'
 import { parseLayoutChange } from '../../src/wire/layout.ts'
 import { NodeWorld, type TestPeer } from './node-world.ts'
+import { isStable, rejection, cluster as ringCluster } from './ring-cluster.ts'
 
 const test = suite('staged changes of the ring')
 
 type Service = TestPeer['node']['service']
 
 async function cluster(count: number, seed: string) {
-  const world = new NodeWorld(seed)
-  const peers: TestPeer[] = []
-  for (let place = 1; place <= count; place++) {
-    const join = peers.map(({ address }) => address)
-    peers.push(await world.peer(place, { join }).start())
-  }
-  assert.ok(await world.until(() => isStable(peers, count)))
-  const [first] = peers as [TestPeer]
+  const { world, peers, first } = await ringCluster(count, seed)
   const change = (given: object) => world.settle(first.node.service.changeLayout(parseLayoutChange(given)))
   return { world, peers, first, change, service: first.node.service }
-}
-
-function isStable(peers: readonly TestPeer[], members: number): boolean {
-  return peers.every(({ node: { configuration } }) => {
-    return configuration?.phase === 'stable' && configuration.members.length === members
-  })
-}
-
-async function rejection(promise: Promise<unknown>): Promise<KvError> {
-  try {
-    await promise
-  } catch (error) {
-    if (error instanceof KvError) return error
-    throw error
-  }
-  throw new Error('it was done')
 }
 
 async function stagedOf(world: NodeWorld, service: Service): Promise<readonly string[]> {

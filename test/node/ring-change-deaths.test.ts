@@ -2,32 +2,14 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { text } from '../../src/base/bytes.ts'
-import { KvError } from '../../src/base/error.ts'
 import type { Client } from '../../src/client/client.ts'
-import { NodeWorld, type TestPeer } from './node-world.ts'
+import type { NodeWorld, TestPeer } from './node-world.ts'
+import { cluster, die, isStable, oneCopy, rejection } from './ring-cluster.ts'
 
 const test = suite('deaths while the ring changes')
 const KEYS = 60
 /** Before a peer has the last step of a change, the driver is proposing that. */
 const EARLIER_MS = [4, 5.5, 7]
-
-async function cluster(count: number, seed: string) {
-  const world = new NodeWorld(seed)
-  const peers: TestPeer[] = []
-  for (let place = 1; place <= count; place++) {
-    const join = peers.map(({ address }) => address)
-    peers.push(await world.peer(place, { join }).start())
-  }
-  assert.ok(await world.until(() => isStable(peers, count)))
-  const [first] = peers as [TestPeer]
-  return { world, peers, first, client: world.client(...peers) }
-}
-
-function isStable(peers: readonly TestPeer[], members: number): boolean {
-  return peers.every(({ node: { configuration } }) => {
-    return configuration?.phase === 'stable' && configuration.members.length === members
-  })
-}
 
 async function fill(world: NodeWorld, client: Client): Promise<void> {
   const writes = Array.from({ length: KEYS }, (_, i) => client.put(`key-${i}`, `value ${i}`))
@@ -43,18 +25,6 @@ async function readable(world: NodeWorld, client: Client): Promise<number> {
     const [value] = reply.status === 'fulfilled' ? reply.value.values : []
     return value !== undefined && text(value.value) === `value ${i}`
   }).length
-}
-
-async function oneCopy(world: NodeWorld, { node }: TestPeer, peers: readonly TestPeer[]): Promise<void> {
-  await world.settle(node.service.alterKeyspace('default', { replicas: 1 }))
-  await world.pass(4000)
-  assert.ok(isStable(peers, peers.length))
-}
-
-async function die(world: NodeWorld, witness: TestPeer, ...dying: TestPeer[]): Promise<void> {
-  for (const peer of dying) peer.crash()
-  const isAlive = ({ node }: TestPeer): boolean => witness.node.membership.isAlive(node.nodeId)
-  assert.ok(await world.until(() => !dying.some(isAlive)))
 }
 
 test('a new owner that dies for good after the switch is left out, and nobody drops anything', async () => {
@@ -259,15 +229,5 @@ test('one that dials a peer which was removed does not take itself for that peer
   await world.settle(started)
   assert.equal([failure, first.node.isReady, second.node.isReady], [null, true, true])
 })
-
-async function rejection(promise: Promise<unknown>): Promise<KvError> {
-  try {
-    await promise
-  } catch (error) {
-    if (error instanceof KvError) return error
-    throw error
-  }
-  throw new Error('it was done')
-}
 
 test.run()

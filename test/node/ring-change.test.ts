@@ -1,25 +1,14 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { text, utf8 } from '../../src/base/bytes.ts'
-import { KvError } from '../../src/base/error.ts'
 import type { KeyspaceId } from '../../src/base/ids.ts'
 import type { Client } from '../../src/client/client.ts'
 import { createRing } from '../../src/protocol/ring.ts'
-import { NodeWorld, type TestPeer } from './node-world.ts'
+import type { NodeWorld, TestPeer } from './node-world.ts'
+import { cluster, isStable, rejection } from './ring-cluster.ts'
 
 const test = suite('change of the ring')
 const KEYS = 300
-
-async function cluster(count: number, seed = 'ring change') {
-  const world = new NodeWorld(seed)
-  const peers: TestPeer[] = []
-  for (let place = 1; place <= count; place++) {
-    const join = peers.map(({ address }) => address)
-    peers.push(await world.peer(place, { join }).start())
-  }
-  assert.ok(await world.until(() => isStable(peers, count)))
-  return { world, peers }
-}
 
 async function fill(world: NodeWorld, client: Client): Promise<void> {
   const writes = Array.from({ length: KEYS }, (_, i) => client.put(`key-${i}`, `value ${i}`))
@@ -56,17 +45,8 @@ function holdings(peers: readonly TestPeer[]): { own: number; foreign: number } 
   return { own, foreign }
 }
 
-function isStable(peers: readonly TestPeer[], members: number): boolean {
-  const [first] = peers
-  return peers.every(({ node }) => {
-    const { configuration } = node
-    if (configuration?.phase !== 'stable' || configuration.members.length !== members) return false
-    return configuration.number === first?.node.configuration?.number
-  })
-}
-
 test('peers join a cluster with data: they take over their part, and the old owners drop it', async () => {
-  const { world, peers } = await cluster(3)
+  const { world, peers } = await cluster(3, 'ring change')
   const client = world.client(...peers)
   await fill(world, client)
   assert.equal(holdings(peers), { own: 3 * KEYS, foreign: 0 })
@@ -81,7 +61,7 @@ test('peers join a cluster with data: they take over their part, and the old own
 })
 
 test('a peer alone is joined by two at once', async () => {
-  const { world, peers } = await cluster(1)
+  const { world, peers } = await cluster(1, 'ring change')
   const client = world.client(...peers)
   await fill(world, client)
   const join = [(peers[0] as TestPeer).address]
@@ -96,7 +76,7 @@ test('a peer alone is joined by two at once', async () => {
 })
 
 test('what a peer takes over is one of its tasks', async () => {
-  const { world, peers } = await cluster(2)
+  const { world, peers } = await cluster(2, 'ring change')
   await fill(world, world.client(...peers))
   const third = await world.peer(3, { join: peers.map(({ address }) => address) }).start()
   assert.ok(await world.until(() => isStable([...peers, third], 3)))
@@ -170,7 +150,7 @@ test('a source, or the newcomer, that dies on the way is waited for, and goes on
 })
 
 test('a peer leaves: the others take over what it owns, then it stops, and is a member no more', async () => {
-  const { world, peers } = await cluster(4)
+  const { world, peers } = await cluster(4, 'ring change')
   const client = world.client(...peers)
   await fill(world, client)
   const [first, , , last] = peers as [TestPeer, TestPeer, TestPeer, TestPeer]
@@ -204,7 +184,7 @@ test('any peer can be asked, also the one that is to leave, and the one that dri
 })
 
 test('a peer that is down for good is removed, and what it owned is rebuilt', async () => {
-  const { world, peers } = await cluster(4)
+  const { world, peers } = await cluster(4, 'ring change')
   await fill(world, world.client(...peers))
   const [first, , , last] = peers as [TestPeer, TestPeer, TestPeer, TestPeer]
   assert.is((await rejection(world.settle(first.node.service.remove(last.address)))).code, 'CONFLICT')
@@ -230,7 +210,7 @@ test('a peer that is down for good is removed, and what it owned is rebuilt', as
 })
 
 test('a newcomer that dies for good on the way is left out', async () => {
-  const { world, peers } = await cluster(3)
+  const { world, peers } = await cluster(3, 'ring change')
   await fill(world, world.client(...peers))
   const [first] = peers as [TestPeer]
   const fourth = world.peer(4, { join: peers.map(({ address }) => address) })
@@ -245,7 +225,7 @@ test('a newcomer that dies for good on the way is left out', async () => {
 })
 
 test('an old owner that dies for good while another peer joins is left out, too', async () => {
-  const { world, peers } = await cluster(3)
+  const { world, peers } = await cluster(3, 'ring change')
   await fill(world, world.client(...peers))
   const [first, , third] = peers as [TestPeer, TestPeer, TestPeer]
   const fourth = world.peer(4, { join: peers.map(({ address }) => address) })
@@ -261,7 +241,7 @@ test('an old owner that dies for good while another peer joins is left out, too'
 })
 
 test('a new peer takes the place of one that is down for good, once it is down', async () => {
-  const { world, peers } = await cluster(4)
+  const { world, peers } = await cluster(4, 'ring change')
   await fill(world, world.client(...peers))
   const [first, , , last] = peers as [TestPeer, TestPeer, TestPeer, TestPeer]
   const join = peers.map(({ address }) => address)
@@ -287,7 +267,7 @@ test('a new peer takes the place of one that is down for good, once it is down',
 
 // Campaign seed 1007 of changes of the ring: the newcomer waited for the change, and the change for the dead.
 test('a change that waits for a peer whose successor is there goes on without it', async () => {
-  const { world, peers } = await cluster(4)
+  const { world, peers } = await cluster(4, 'ring change')
   await fill(world, world.client(...peers))
   const [first, , , last] = peers as [TestPeer, TestPeer, TestPeer, TestPeer]
   const join = peers.map(({ address }) => address)
@@ -305,7 +285,7 @@ test('a change that waits for a peer whose successor is there goes on without it
 })
 
 test('the number of copies is changed while it serves, and so is the strategy', async () => {
-  const { world, peers } = await cluster(4)
+  const { world, peers } = await cluster(4, 'ring change')
   await fill(world, world.client(...peers))
   const { service } = (peers[0] as TestPeer).node
   const steps = [
@@ -331,7 +311,7 @@ test('the number of copies is changed while it serves, and so is the strategy', 
 })
 
 test('how many owners must answer is changed in any phase, and for all requests from then on', async () => {
-  const { world, peers } = await cluster(3)
+  const { world, peers } = await cluster(3, 'ring change')
   const [first, , third] = peers as [TestPeer, TestPeer, TestPeer]
   const { service } = first.node
   const levels = { quorum: 'strict', r: 1, w: 3 } as const
@@ -356,15 +336,5 @@ test('how many owners must answer is changed in any phase, and for all requests 
   const { replicas, w, r } = first.node.configuration?.keyspaces[0] ?? {}
   assert.equal({ replicas, w, r }, { replicas: 2, w: 2, r: 1 })
 })
-
-async function rejection(promise: Promise<unknown>): Promise<KvError> {
-  try {
-    await promise
-  } catch (error) {
-    if (error instanceof KvError) return error
-    throw error
-  }
-  throw new Error('it was done')
-}
 
 test.run()
