@@ -1,13 +1,19 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import type { Bytes } from '../../src/base/bytes.ts'
 import type { Conflicts } from '../../src/protocol/configuration.ts'
 import { EMPTY_DOTS, unionDotSets } from '../../src/protocol/dvv.ts'
+import { recordDigest } from '../../src/protocol/hash-tree.ts'
 import type { DotSet } from '../../src/protocol/record.ts'
 import { createDepartureChecker } from '../../src/simulator/checker/departures.ts'
 import { createDotLedger } from '../../src/simulator/checker/dot-ledger.ts'
 import { createPurgeChecker } from '../../src/simulator/checker/purges.ts'
 import type { StoredRecord } from '../../src/simulator/checker/stored-record.ts'
+import { isOrdered, stripOrdersIn } from '../../src/simulator/checker/strip-orders.ts'
 import type { ReadOperation, WriteOperation } from '../../src/simulator/history.ts'
+import { encodeRecord } from '../../src/store/record-codec.ts'
+import { packFrame } from '../../src/wire/frame.ts'
+import { peerCodec } from '../../src/wire/peer-messages.ts'
 import { ACTOR, bare, dot, OTHER, only, Story, stored, upTo, violates } from './checker-story.ts'
 
 const test = suite('what leaves records')
@@ -67,6 +73,38 @@ test('2: a value that leaves a record though nothing replaced it is found, expir
   judged(upTo(1), 'ok')
   judged(null, 'unknown')
   judged(EMPTY_DOTS, 'ok', true)
+})
+
+test('2: what owners were told to purge may leave with the next write: that record, no other', () => {
+  const { checker } = purging()
+  const held = stored(dot(2), null)
+  const { keyspaceId, key, record } = held
+  const frameOf = (step: 'hold' | 'strip', of: StoredRecord): Bytes => {
+    const digests = [recordDigest(keyspaceId, key, encodeRecord(key, of.record))]
+    const purge = {
+      type: 'purge',
+      id: 300,
+      number: 70_000,
+      keyspaceId,
+      step,
+      era: 5,
+      keys: [key],
+      digests,
+    } as const
+    const read = { type: 'read', keyspaceId, key, seenOnly: false, asStandIn: null } as const
+    const more = { ...read, id: 1, number: 2, isDoubted: null, isLost: null }
+    return packFrame([peerCodec.encode(more), peerCodec.encode(purge)])
+  }
+  const told = (frame: Bytes): void => {
+    for (const order of stripOrdersIn(frame)) checker.ordered(K, (each) => isOrdered(order, each))
+  }
+  const isStripped = (): boolean => record.values.every((value) => checker.isStripped(K, value.dot))
+  told(frameOf('hold', held))
+  assert.not(isStripped())
+  told(frameOf('strip', stored(dot(2), null, { timestamp: 9 })))
+  assert.not(isStripped())
+  told(frameOf('strip', held))
+  assert.ok(isStripped())
 })
 
 test('2: a write may be stored once more under another name, in place of itself', () => {

@@ -30,6 +30,7 @@ import {
   type StoredRecord,
   storedKey,
 } from './stored-record.ts'
+import { isOrdered, stripOrdersIn } from './strip-orders.ts'
 import { checkEqualRoots, checkTrees } from './trees.ts'
 import { Violation } from './violation.ts'
 import { createVisibilityChecker } from './visibility.ts'
@@ -132,7 +133,14 @@ class Checks implements ClusterChecks {
   })
 
   readonly frames = ({ from, to, frame }: FrameEntry): void => {
-    this.#guarded(() => this.#numbers.sent(from, to, frame))
+    this.#guarded(() => {
+      this.#numbers.sent(from, to, frame)
+      if (!this.#isPeer(from) || !this.#isPeer(to)) return
+      for (const order of stripOrdersIn(frame)) {
+        const place = this.#placeOfStored(order)
+        if (place !== null) this.purges.ordered(place, (record) => isOrdered(order, record))
+      }
+    })
   }
 
   readonly history: readonly HistoryObserver[] = [
@@ -371,6 +379,10 @@ class Checks implements ClusterChecks {
     const node = this.#nodeOn(host)
     if (node === null || node.configuration === null) return true
     return this.#ownersOf(host, stored).includes(node.nodeId)
+  }
+
+  #isPeer(host: string): boolean {
+    return this.#simulation?.peers.some((peer) => peer.host === host) === true
   }
 
   #nodeOn(host: string): Node | null {

@@ -50,7 +50,9 @@ export interface PurgeChecker extends HistoryObserver {
   replaced(host: string): void
   /** What nobody needs to know any more of a key. */
   purged(place: Place): DotSet
-  /** A value that some record held when it lost all of them. */
+  /** Its owners are told to take the values of a record. */
+  ordered(place: Place, isMeant: (record: KeyRecord) => boolean): void
+  /** A value that some record held when it lost all of them, or was to. */
   isStripped(place: Place, dot: Dot): boolean
   /** The greatest timestamp of what may hide other values of a key and not be shown itself; 0: none was. */
   newestMortal(place: Place): number
@@ -174,6 +176,12 @@ class Purges implements PurgeChecker {
     add(places, place, before.seen)
   }
 
+  ordered(place: Place, isMeant: (record: KeyRecord) => boolean): void {
+    for (const [, record] of holdersOf(this.#owned, place)) {
+      if (isMeant(record)) return this.#noteStripped(place, record)
+    }
+  }
+
   lost(host: string, place: Place): void {
     this.#newest.get(host)?.delete(place)
     this.#sinceMs.get(host)?.delete(place)
@@ -210,13 +218,17 @@ class Purges implements PurgeChecker {
     places.set(place, this.#clocks.now())
   }
 
-  #checkStrip(host: string, place: Place, before: KeyRecord, bare: KeyRecord): void {
-    const hider = this.#conflictsOf(place) === 'lww' ? newestOf(before.values) : null
+  #noteStripped(place: Place, { values }: KeyRecord): void {
     const stripped = this.#stripped.get(place) ?? new Set()
     this.#stripped.set(place, stripped)
+    for (const { dot } of values) stripped.add(dotName(dot))
+  }
+
+  #checkStrip(host: string, place: Place, before: KeyRecord, bare: KeyRecord): void {
+    const hider = this.#conflictsOf(place) === 'lww' ? newestOf(before.values) : null
+    this.#noteStripped(place, before)
     const wallMs = this.#clocks.greatestWallMs(host, this.#sinceMs.get(host)?.get(place) ?? 0)
     for (const value of before.values) {
-      stripped.add(dotName(value.dot))
       if (hider !== null && value !== hider) {
         this.counts.hidden++
         continue
