@@ -163,8 +163,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'src/coordinator/replica.ts',
-        text: "!this.#with.isComplete(keyspace.id, partition) ? 'catchingUp' : null",
-        instead: "!this.#with.store.completeness.isAdmitted ? 'catchingUp' : null",
+        text: "mayTell(this.#with, from, keyspace, partition, message.isLost === true) ? null : 'catchingUp'",
+        instead: "this.#with.store.completeness.isAdmitted ? null : 'catchingUp'",
       },
       {
         file: 'src/coordinator/quorum-read.ts',
