@@ -85,6 +85,8 @@ export class Takeover {
   #duties = new Map<string, OpenDuty>()
   /** By keyspace and partition. */
   #compared = new Map<string, Compared>()
+  /** Of these, those that a disk does not give, or that cannot be stored: few, but looked at often. */
+  readonly #blocked = new Set<string>()
   #acceptance: Acceptance | null = null
   #total = 0
   #startedMs = 0
@@ -155,7 +157,7 @@ export class Takeover {
   get complaint(): string | null {
     const { complaint } = this.#with.store.inventory
     if (this.#duties.size === 0 || complaint !== null) return complaint
-    const open = [...this.#duties.values()]
+    const open = [...this.#blocked].flatMap((name) => this.#duties.get(name) ?? [])
     const here = open.filter(({ duty }) => this.#obstacles(duty).includes('unreadableHere'))
     if (here.length > 0) return `${CANNOT}: of ${placesOf(here.map(({ duty }) => duty))} ${HERE}`
     const stuck = open.filter(({ duty }) => this.#isStuck(duty))
@@ -193,6 +195,7 @@ export class Takeover {
   #beginPhase({ phase, phaseNumber }: Configuration): void {
     this.#phaseNumber = phaseNumber
     this.#compared = new Map()
+    this.#blocked.clear()
     this.#failure = null
     if (phase !== 'begun') return
     this.#startedMs = this.#with.clock.monotonic()
@@ -283,6 +286,9 @@ export class Takeover {
       this.#compared.set(name, compared)
       if (obstacle === null) compared.obstacles.delete(source)
       else compared.obstacles.set(source, obstacle)
+      const isBlocked = [...compared.obstacles.values()].some((one) => one !== 'incomplete')
+      if (isBlocked) this.#blocked.add(name)
+      else this.#blocked.delete(name)
       if (isWhole) compared.with.add(source)
       const found = this.#duties.get(name)
       if (found === undefined) continue
@@ -306,6 +312,8 @@ export class Takeover {
 
   /** With whom a partition is still to be compared; nobody: what this peer is to take over is here. */
   #openOf(duty: Duty): ReadonlySet<NodeId> {
+    const name = placeName(duty.keyspace.id, duty.partition)
+    if (!this.#compared.has(name)) return new Set(duty.sources)
     const left = this.#notComparedWith(duty)
     const isOver = this.#isStuck(duty) && (this.#areEnough(duty, left.length) || this.#isGivenUp(duty))
     return new Set(isOver ? [] : left)
