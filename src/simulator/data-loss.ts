@@ -21,8 +21,11 @@ const MAX_WAIT_MS = 30_000
 
 /** What the checkers know of disks. */
 export interface DiskLedger {
-  /** Nothing that this host's disk ever had for good is there alone. */
-  isElsewhere(host: string): boolean
+  /**
+   * Nothing that this host's disk ever had for good is there alone. @param isForGood its peer does not come
+   * back either, so that the change of the ring goes on without it
+   */
+  isElsewhere(host: string, isForGood: boolean): boolean
   /** The disk holds something else now. */
   replaced(host: string): void
 }
@@ -33,6 +36,12 @@ export interface Absence {
   end(how: 'resume' | 'start'): void
   /** It runs again, and is a member as before. */
   callOff(): void
+}
+
+interface Strike {
+  readonly isForGood: boolean
+  struck(): void
+  missed?(): void
 }
 
 export class DataLoss {
@@ -67,24 +76,26 @@ export class DataLoss {
   }
 
   wipe(peer: SimPeer, forMs: number, struck: () => void): void {
-    this.#whenAllowed(peer, () => {
+    const strike = (): void => {
       peer.wipe()
       this.#ledger.replaced(peer.host)
       struck()
       this.#simulation.world.scheduler.after(forMs, () => peer.start())
-    })
+    }
+    this.#whenAllowed(peer, { isForGood: false, struck: strike })
   }
 
   /** It is never started again; its place is to be taken out of the cluster. */
   retire(peer: SimPeer, struck: () => void): void {
-    this.#whenAllowed(peer, () => {
+    const strike = (): void => {
       const nodeId = peer.node?.nodeId
       peer.wipe()
       this.#simulation.retire(peer)
       this.#ledger.replaced(peer.host)
       if (nodeId !== undefined) this.#retired.add(nodeId)
       struck()
-    })
+    }
+    this.#whenAllowed(peer, { isForGood: true, struck: strike })
   }
 
   /**
@@ -111,7 +122,7 @@ export class DataLoss {
       }
       struck({ end, callOff })
     }
-    this.#whenAllowed(peer, strike, missed)
+    this.#whenAllowed(peer, { isForGood: true, struck: strike, missed })
   }
 
   /** Stop, copy, start; later it is put back. */
@@ -122,8 +133,9 @@ export class DataLoss {
     void peer.stop().then(() => {
       if (peer.state !== 'down') return // It was killed instead, and somebody else starts it again.
       const image = disk.image()
+      const putBack = (): void => this.#putBack(peer, image, struck)
       peer.start()
-      scheduler.after(forMs, () => this.#whenAllowed(peer, () => this.#putBack(peer, image, struck)))
+      scheduler.after(forMs, () => this.#whenAllowed(peer, { isForGood: false, struck: putBack }))
     })
   }
 
@@ -148,21 +160,22 @@ export class DataLoss {
     peer.start()
   }
 
-  #whenAllowed(peer: SimPeer, strike: () => void, missed: () => void = () => undefined, waitedMs = 0): void {
-    if (this.#isOver || waitedMs > MAX_WAIT_MS) return missed()
-    const again = (): void => this.#whenAllowed(peer, strike, missed, waitedMs + TRY_AGAIN_MS)
-    if (this.#isAllowed(peer)) strike()
+  #whenAllowed(peer: SimPeer, strike: Strike, waitedMs = 0): void {
+    const { isForGood, missed, struck } = strike
+    if (this.#isOver || waitedMs > MAX_WAIT_MS) return missed?.()
+    const again = (): void => this.#whenAllowed(peer, strike, waitedMs + TRY_AGAIN_MS)
+    if (this.#isAllowed(peer, isForGood)) struck()
     else this.#simulation.world.scheduler.after(TRY_AGAIN_MS, again)
   }
 
-  #isAllowed(peer: SimPeer): boolean {
+  #isAllowed(peer: SimPeer, isForGood: boolean): boolean {
     const { peers } = this.#simulation
     const isWhole = peers.every((each) => isUp(each) && each.node?.isWhole === true)
     const configuration = peers[0]?.node?.configuration
     for (const nodeId of this.#retired) {
       if (configuration?.removed.includes(nodeId) === true) this.#retired.delete(nodeId)
     }
-    if (!isWhole || this.#retired.size > 0 || !this.#ledger.isElsewhere(peer.host)) return false
+    if (!isWhole || this.#retired.size > 0 || !this.#ledger.isElsewhere(peer.host, isForGood)) return false
     return peers.every((each) => hasSpareVote(each, peer))
   }
 }

@@ -18,6 +18,7 @@ import { createDepartureChecker } from './departures.ts'
 import { createDotLedger, type DotLedger } from './dot-ledger.ts'
 import { createDurabilityChecker } from './durability.ts'
 import { createHandOverChecker } from './hand-overs.ts'
+import { keepersOf } from './keepers.ts'
 import { createNumberChecker } from './numbers.ts'
 import { createPurgeChecker, type PurgeChecker } from './purges.ts'
 import { createQuorumChecker } from './quorums.ts'
@@ -105,7 +106,7 @@ class Checks implements ClusterChecks {
   #ring: Ring | null = null
   /** The newest that is on anybody's disk. */
   #newest: Ring | null = null
-  #keepers = { ring: this.#newest, byPlace: new Map<Place, readonly ReadonlySet<string>[]>() }
+  #keepers = noKeepers(null)
   readonly #rings = new WeakMap<Configuration, Ring>()
   #simulation: Simulation | null = null
   /** Hosts whose peers have gone for good. */
@@ -203,7 +204,9 @@ class Checks implements ClusterChecks {
   }
 
   readonly ledger: DiskLedger = {
-    isElsewhere: (host) => this.#durability.isElsewhere(host, (place) => this.#keepersOf(place)),
+    isElsewhere: (host, isForGood) => {
+      return this.#durability.isElsewhere(host, (place) => this.#keepersOf(place, isForGood))
+    },
     replaced: (host) => this.#replaced(host),
   }
 
@@ -398,23 +401,17 @@ class Checks implements ClusterChecks {
     return known
   }
 
-  /**
-   * Hosts that are to keep a place, because the newest configuration says that they own it: in each list that
-   * reads need. Until the switch who gains it may have it all, and still nobody could go on with that: the
-   * old owners are asked. After the switch the old ones may have it, and the finish, for which whoever loses
-   * his disk may have said what it takes, drops that.
-   */
-  #keepersOf(place: Place): readonly ReadonlySet<string>[] {
-    const ring = this.#newest
-    if (this.#keepers.ring !== ring) this.#keepers = { ring, byPlace: new Map() }
-    const known = this.#keepers.byPlace.get(place)
-    if (known !== undefined) return known
-    const name = keyspaceNameOf(place)
-    const keyspace = ring?.keyspace(name) ?? null
-    const partition = ring?.partitionOf(utf8(place.slice(name.length + 1))) ?? 0
-    const lists = keyspace === null ? [[]] : (ring?.readLists(keyspace, partition) ?? [[]])
-    const keepers = lists.map((list) => new Set(list.flatMap((owner) => this.#hosts.get(owner) ?? [])))
-    this.#keepers.byPlace.set(place, keepers)
+  /** Hosts that are to keep a place under the newest configuration, in lists. */
+  #keepersOf(place: Place, isForGood: boolean): readonly ReadonlySet<string>[] {
+    const ring = present(this.#newest, 'a peer has a configuration')
+    if (this.#keepers.ring !== ring) this.#keepers = noKeepers(ring)
+    const byPlace = isForGood ? this.#keepers.forGood : this.#keepers.forAWhile
+    let keepers = byPlace.get(place)
+    if (keepers === undefined) {
+      const hostsOf = (list: readonly NodeId[]) => list.flatMap((owner) => this.#hosts.get(owner) ?? [])
+      keepers = keepersOf(ring, place, isForGood).map((list) => new Set(hostsOf(list)))
+      byPlace.set(place, keepers)
+    }
     return keepers
   }
 
@@ -440,4 +437,10 @@ class Checks implements ClusterChecks {
     this.#guarded(() => this.#departures.judge())
     world.scheduler.after(TREES_INTERVAL_MS, this.#lookAtTrees)
   }
+}
+
+/** Hosts that are to keep a place, by place, for as long as a configuration is the newest. */
+function noKeepers(ring: Ring | null) {
+  const none = (): Map<Place, readonly ReadonlySet<string>[]> => new Map()
+  return { ring, forGood: none(), forAWhile: none() }
 }
