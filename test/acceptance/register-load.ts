@@ -24,6 +24,8 @@ export class Phase {
   readonly latencies = new Histogram()
   /** Requests, by what they failed with. */
   readonly failures = new Map<string, number>()
+  /** Of its requests those that wait for their answers. */
+  inFlight = 0
 
   constructor(name: string) {
     this.name = name
@@ -104,6 +106,14 @@ export class RegisterLoad {
     return this.#phase
   }
 
+  /** Resolves when all requests of the stretches before this one are answered. */
+  async caughtUp(): Promise<void> {
+    const before = this.phases.slice(0, -1)
+    while (before.some(({ inFlight }) => inFlight > 0)) {
+      await new Promise((resolve) => setTimeout(resolve, TICK_MS))
+    }
+  }
+
   /** Resolves when all that was asked is answered. */
   async stop(): Promise<void> {
     if (this.#timer !== null) clearInterval(this.#timer)
@@ -123,8 +133,11 @@ export class RegisterLoad {
     const nowMs = performance.now()
     for (; this.#dueMs <= nowMs; this.#dueMs += 1000 / this.#rate) {
       if (this.#inFlight >= MAX_IN_FLIGHT) throw new Error(`${MAX_IN_FLIGHT} requests wait for their answers`)
+      const phase = this.#phase
+      phase.inFlight += 1
       this.#inFlight += 1
-      void this.#request(this.#dueMs, this.#phase).finally(() => {
+      void this.#request(this.#dueMs, phase).finally(() => {
+        phase.inFlight -= 1
         this.#inFlight -= 1
       })
     }

@@ -77,6 +77,8 @@ async function run(): Promise<void> {
   const victim = first[2] as PeerProcess
   const rest = peers.filter((peer) => peer !== victim)
   load.next(KILLED)
+  // What is under way when it dies may fail with it: that has to be of this stretch alone.
+  await load.caughtUp()
   await victim.end('SIGKILL')
   await until(rest, (status) => !isFormed(status, peers.length), PATIENCE_MS)
   await sleep(REST_S * 1000)
