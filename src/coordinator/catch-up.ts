@@ -258,7 +258,7 @@ export class CatchUp {
     }
     // What was found lost meanwhile may have been compared by a tree that said it was there.
     const isValid = completeness.lossCount === lossCount
-    const complete = isValid ? this.#note(peer, exchange.comparison.partitions) : 0
+    const complete = isValid ? this.#note(peer, exchange.comparison.partitions()) : 0
     const isFutile = complete === 0 && progress.failed > 0
     if (failure === null && !isFutile) this.#retryMs = FIRST_RETRY_MS
     const tookMs = Math.round(clock.monotonic() - startedMs)
@@ -268,7 +268,7 @@ export class CatchUp {
   }
 
   /** @returns how many were compared wholly */
-  #note(peer: NodeId, partitions: readonly ComparedPartition[]): number {
+  #note(peer: NodeId, partitions: Iterable<ComparedPartition>): number {
     let complete = 0
     for (const { keyspaceId, partition, isWhole, obstacle } of partitions) {
       const name = placeName(keyspaceId, partition)

@@ -6,7 +6,6 @@
  * became of the others: what cannot be read, a record or a range of them, holds up its own partition alone.
  */
 import type { KeyspaceId } from '../base/ids.ts'
-import { placeName } from '../protocol/place-name.ts'
 
 /** What keeps a partition from being compared, for as long as nobody does something about it. */
 export type Obstacle =
@@ -25,39 +24,48 @@ export interface ComparedPartition {
   readonly obstacle: Obstacle | null
 }
 
-type Entry = { -readonly [K in Exclude<keyof ComparedPartition, 'isWhole'>]: ComparedPartition[K] } & {
+interface Entry {
+  obstacle: Obstacle | null
   open: number
 }
 
 export class Comparison {
-  readonly #entries = new Map<string, Entry>()
+  readonly #entries = new Map<KeyspaceId, Map<number, Entry>>()
 
   /** Its walk is open. */
   begin(keyspaceId: KeyspaceId, partition: number): void {
-    this.#entries.set(placeName(keyspaceId, partition), { keyspaceId, partition, obstacle: null, open: 1 })
+    const entries = this.#entries.get(keyspaceId) ?? new Map<number, Entry>()
+    this.#entries.set(keyspaceId, entries.set(partition, { obstacle: null, open: 1 }))
   }
 
   /** One more key in it differs. */
   found(keyspaceId: KeyspaceId, partition: number): void {
-    const entry = this.#entries.get(placeName(keyspaceId, partition))
+    const entry = this.#find(keyspaceId, partition)
     if (entry !== undefined) entry.open += 1
   }
 
   /** Its walk is over, or a key in it is equal now. */
   settled(keyspaceId: KeyspaceId, partition: number): void {
-    const entry = this.#entries.get(placeName(keyspaceId, partition))
+    const entry = this.#find(keyspaceId, partition)
     if (entry !== undefined) entry.open -= 1
   }
 
   /** What is open there stays so. */
   blocked(keyspaceId: KeyspaceId, partition: number, obstacle: Obstacle): void {
-    const entry = this.#entries.get(placeName(keyspaceId, partition))
+    const entry = this.#find(keyspaceId, partition)
     if (entry !== undefined) entry.obstacle = obstacle
   }
 
-  get partitions(): ComparedPartition[] {
-    return [...this.#entries.values()].map(({ keyspaceId, partition, obstacle, open }) => {
-      return { keyspaceId, partition, obstacle, isWhole: open === 0 }
-    })
+  /** As they are when each is asked for. */
+  *partitions(): Generator<ComparedPartition> {
+    for (const [keyspaceId, entries] of this.#entries) {
+      for (const [partition, { obstacle, open }] of entries) {
+        yield { keyspaceId, partition, obstacle, isWhole: open === 0 }
+      }
+    }
+  }
+
+  #find(keyspaceId: KeyspaceId, partition: number): Entry | undefined {
+    return this.#entries.get(keyspaceId)?.get(partition)
   }
 }

@@ -15,12 +15,14 @@ import type { Keyspace } from '../protocol/configuration.ts'
 import type { Digest } from '../protocol/hash-tree.ts'
 import { placeName } from '../protocol/place-name.ts'
 import type { Duty } from '../protocol/ring-change.ts'
+import type { HashTrees } from '../store/hash-trees.ts'
 import { RecordOverflow } from '../store/record-codec.ts'
 import type { Merged } from '../store/slot.ts'
 import { WorkShare } from '../store/work-share.ts'
 import type { Refusal } from '../wire/data-messages.ts'
 import type { PeerReply } from '../wire/peer-messages.ts'
 import type { Coordination } from './coordination.ts'
+import type { GainedPartitions } from './duty-ledger.ts'
 import { Pace } from './pace.ts'
 import { askSizes } from './partition-sizes.ts'
 
@@ -57,7 +59,8 @@ const MAX_BUSY_ANSWERS = 20
 const PASSING: ReadonlySet<Refusal> = new Set(['overloaded', 'behind', 'stale'])
 
 interface Choice {
-  readonly duty: Duty
+  readonly keyspace: Keyspace
+  readonly partition: number
   /** Those that have something of it, the first to be asked first. */
   readonly sources: readonly NodeId[]
 }
@@ -102,12 +105,12 @@ export class PartitionCopy {
    */
   async run(
     phaseNumber: number,
-    duties: readonly Duty[],
+    gained: Iterable<GainedPartitions>,
     progress: CopyProgress,
   ): Promise<ReadonlySet<string>> {
     if (phaseNumber !== this.#phaseNumber) this.#cursors = new Map()
     this.#phaseNumber = phaseNumber
-    const { left, unsaid } = await this.#plan(duties)
+    const { left, unsaid } = await this.#plan(gained)
     progress.partitions = progress.done + left.length
     progress.startedMs ??= this.#with.clock.monotonic()
     const before = progress.bytes
@@ -134,36 +137,38 @@ export class PartitionCopy {
    * What came before a restart is here. `unsaid`: as `run` returns it.
    * @throws UNAVAILABLE while it is not known what is here
    */
-  async #plan(duties: readonly Duty[]): Promise<{ readonly left: Choice[]; readonly unsaid: Set<string> }> {
-    const open = duties.filter(({ keyspace, partition }) => {
-      return this.#cursors.get(placeName(keyspace.id, partition)) !== null
-    })
-    const held = new Map<string, Held | null>()
-    const choices = open.map((duty) => ({ duty, up: this.#inOrder(duty) }))
-    for (const { duty, up } of choices) {
-      for (const source of up) {
-        const name = `${source} ${duty.keyspace.id}`
-        if (!held.has(name)) held.set(name, await this.#heldBy(source, duty.keyspace.id))
+  async #plan(
+    gained: Iterable<GainedPartitions>,
+  ): Promise<{ readonly left: Choice[]; readonly unsaid: Set<string> }> {
+    const unsaid = new Set<string>()
+    const left: Choice[] = []
+    for (const { keyspace, duties } of gained) {
+      const held = new Map<NodeId, Held | null>()
+      const open = duties.filter(({ partition }) => {
+        return this.#cursors.get(placeName(keyspace.id, partition)) !== null
+      })
+      const choices = open.map((duty) => ({ duty, up: this.#inOrder(duty) }))
+      for (const source of new Set(choices.flatMap(({ up }) => up))) {
+        held.set(source, await this.#heldBy(source, keyspace.id))
+      }
+      const trees = this.#trees
+      for (const { duty, up } of choices) {
+        const { partition } = duty
+        const own = trees.root(keyspace.id, partition)
+        const answers = up.map((source) => ({ source, has: held.get(source) ?? null }))
+        if (answers.every(({ has }) => has === null)) unsaid.add(placeName(keyspace.id, partition))
+        const sources = answers.flatMap(({ source, has }) => (has?.has(partition) ? [source] : []))
+        const isHere = answers.some(({ has }) => has?.get(partition) === own)
+        if (!isHere && sources.length > 0) left.push({ keyspace, partition, sources })
       }
     }
-    const trees = this.#with.store.hashTrees
-    if (trees === null) {
-      throw new KvError(
-        'UNAVAILABLE',
-        'what this disk holds is not known yet: its hash trees are being built',
-      )
-    }
-    const unsaid = new Set<string>()
-    const left = choices.flatMap(({ duty, up }): Choice[] => {
-      const { keyspace, partition } = duty
-      const own = trees.root(keyspace.id, partition)
-      const answers = up.map((source) => ({ source, has: held.get(`${source} ${keyspace.id}`) ?? null }))
-      if (answers.every(({ has }) => has === null)) unsaid.add(placeName(keyspace.id, partition))
-      const sources = answers.flatMap(({ source, has }) => (has?.has(partition) ? [source] : []))
-      const isHere = answers.some(({ has }) => has?.get(partition) === own)
-      return isHere || sources.length === 0 ? [] : [{ duty, sources }]
-    })
     return { left, unsaid }
+  }
+
+  get #trees(): HashTrees {
+    const trees = this.#with.store.hashTrees
+    if (trees !== null) return trees
+    throw new KvError('UNAVAILABLE', 'what this disk holds is not known yet: its hash trees are being built')
   }
 
   /** Those that are up. Each begins with some of the partitions. */
@@ -177,8 +182,7 @@ export class PartitionCopy {
   async #sizeOf(choices: readonly Choice[]): Promise<number> {
     const sizes = new Map<string, ReadonlyMap<number, number>>()
     let bytes = 0
-    for (const { duty, sources } of choices) {
-      const { keyspace, partition } = duty
+    for (const { keyspace, partition, sources } of choices) {
       const source = present(sources[0], 'a choice has sources')
       const name = `${source} ${keyspace.id}`
       const { rpc } = this.#with
@@ -209,15 +213,15 @@ export class PartitionCopy {
   }
 
   /** Where a disk does not give it, another one does. False: none of them goes on. */
-  async #copyFromAny({ duty, sources }: Choice, progress: CopyProgress): Promise<boolean> {
-    for (const source of sources) {
-      if (await this.#copy(duty, source, progress)) return true
+  async #copyFromAny(choice: Choice, progress: CopyProgress): Promise<boolean> {
+    for (const source of choice.sources) {
+      if (await this.#copy(choice, source, progress)) return true
     }
     return false
   }
 
   /** False: the source does not go on. */
-  async #copy({ keyspace, partition }: Duty, source: NodeId, progress: CopyProgress): Promise<boolean> {
+  async #copy({ keyspace, partition }: Choice, source: NodeId, progress: CopyProgress): Promise<boolean> {
     const name = placeName(keyspace.id, partition)
     for (;;) {
       const era = this.#with.eras.begin()

@@ -44,7 +44,7 @@ export function mayTell(
 /** Everybody with whom a peer shares a partition of any keyspace. */
 export function coOwners(ring: Ring, self: NodeId): NodeId[] {
   const found = new Set<NodeId>()
-  for (const keyspace of ring.configuration.keyspaces) {
+  for (const [keyspace] of ring.alike()) {
     for (let partition = 0; partition < ring.partitionCount; partition++) {
       const owners = ring.allOwners(keyspace, partition)
       if (owners.includes(self)) for (const owner of owners) found.add(owner)

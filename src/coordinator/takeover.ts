@@ -16,11 +16,12 @@ import { firstFew } from '../base/first-few.ts'
 import type { KeyspaceId, NodeId } from '../base/ids.ts'
 import type { Configuration } from '../protocol/configuration.ts'
 import { placeName } from '../protocol/place-name.ts'
-import { type Duty, dutiesOf, sourcesNeeded } from '../protocol/ring-change.ts'
+import { dutiesOf } from '../protocol/ring-change.ts'
 import { BackgroundJob } from './background-job.ts'
 import { placesOf } from './catch-up.ts'
-import type { ComparedPartition, Obstacle } from './comparison.ts'
+import type { ComparedPartition } from './comparison.ts'
 import type { Coordination } from './coordination.ts'
+import { DutyLedger, type ObstructedPartition } from './duty-ledger.ts'
 import { Pace } from './pace.ts'
 import { type CopyProgress, NOTHING_COPIED, PartitionCopy } from './partition-copy.ts'
 import { NO_PROGRESS, TreeExchange } from './tree-exchange.ts'
@@ -30,6 +31,8 @@ const PACE = { maxInFlight: 32, slowMs: 250 }
 const FIRST_RETRY_MS = 25
 const LAST_RETRY_MS = 2000
 const IDLE_MS = 60_000
+/** Noted in one turn of the event loop. */
+const NOTED_AT_ONCE = 2048
 const NOWHERE: ReadonlySet<string> = new Set()
 const CANNOT = 'cannot take over what it is to own'
 const HERE =
@@ -53,19 +56,6 @@ export interface TakeoverProgress {
   readonly failure: string | null
 }
 
-interface OpenDuty {
-  readonly duty: Duty
-  /** With whom it is still to be compared. */
-  readonly open: ReadonlySet<NodeId>
-}
-
-/** How far a partition is in this phase. */
-interface Compared {
-  readonly with: Set<NodeId>
-  /** What kept the last comparison with an owner from its end. */
-  readonly obstacles: Map<NodeId, Obstacle>
-}
-
 /** An operator gives up what cannot be read. */
 interface Acceptance {
   readonly changeNumber: number
@@ -81,13 +71,9 @@ export class Takeover {
   readonly #copy: PartitionCopy
   /** Under which it was begun; 0: there was no change yet. */
   #phaseNumber = 0
-  /** By keyspace and partition: what is not done. */
-  #duties = new Map<string, OpenDuty>()
-  /** By keyspace and partition. */
-  #compared = new Map<string, Compared>()
-  /** Of these, those that a disk does not give, or that cannot be stored: few, but looked at often. */
-  readonly #blocked = new Set<string>()
+  readonly #duties: DutyLedger
   #acceptance: Acceptance | null = null
+  /** Of a change that has ended it stays, for people. */
   #total = 0
   #startedMs = 0
   #endedMs: number | null = null
@@ -102,13 +88,17 @@ export class Takeover {
     this.#pace = new Pace(coordination.clock, PACE)
     this.#job = new BackgroundJob(coordination.clock, () => this.#step())
     this.#copy = new PartitionCopy(coordination, this.#job.pauses)
+    this.#duties = new DutyLedger({
+      isComplete: (keyspaceId, partition) =>
+        coordination.store.completeness.isComplete(keyspaceId, partition),
+      isGivenUp: (keyspaceId) => this.#isGivenUp(keyspaceId),
+    })
   }
 
   start(): void {
     this.#with.store.completeness.watch(({ keyspaceId, partition }) => {
       this.#copy.forget(keyspaceId, partition)
-      const hadCompared = this.#compared.delete(placeName(keyspaceId, partition))
-      if (hadCompared && this.#with.hasRing()) this.configurationChanged()
+      if (this.#duties.forget(keyspaceId, partition)) this.#goOnWithThese()
     })
     this.#job.start()
   }
@@ -123,20 +113,17 @@ export class Takeover {
   /** Within the call: what arrives, and is not here yet, is known to the requests that come next. */
   configurationChanged(): void {
     const ring = this.#with.ring()
-    const { configuration } = ring
-    if (configuration.phaseNumber !== this.#phaseNumber) this.#beginPhase(configuration)
-    const duties = dutiesOf(ring, this.#with.selfId)
-    // Of a change that has ended it stays, for people.
-    if (configuration.phase !== 'stable') this.#total = duties.length
-    this.#duties = new Map()
-    for (const duty of duties) {
-      const name = placeName(duty.keyspace.id, duty.partition)
-      const open = this.#openOf(duty)
-      if (open.size > 0) this.#duties.set(name, { duty, open })
-    }
-    if (this.#duties.size > 0) this.#endedMs = null
-    const missing = [...this.#duties.values()].filter(({ duty }) => duty.isGained).map(({ duty }) => duty)
-    this.#with.arrivals.begin(configuration.phase === 'begun' ? missing : [])
+    const { phase, phaseNumber } = ring.configuration
+    const isNewPhase = phaseNumber !== this.#phaseNumber
+    if (isNewPhase) this.#beginPhase(ring.configuration)
+    this.#duties.begin(dutiesOf(ring, this.#with.selfId), isNewPhase)
+    if (phase !== 'stable') this.#total = this.#duties.total
+    this.#with.arrivals.follow(phase === 'begun' ? this.#duties : null)
+    this.#goOnWithThese()
+  }
+
+  #goOnWithThese(): void {
+    if (this.#duties.open > 0) this.#endedMs = null
     this.#endIfDone()
     this.wake()
   }
@@ -149,22 +136,21 @@ export class Takeover {
 
   /** What the open change still waits for here, in words; null: for nothing. */
   get waitsFor(): string | null {
-    if (this.#duties.size === 0) return null
+    if (this.#duties.open === 0) return null
     return this.complaint ?? "takes over what it is to own ('kvctl tasks' shows how far it is)"
   }
 
   /** What does not come about unless a person does something, in words; null: all goes by itself. */
   get complaint(): string | null {
     const { complaint } = this.#with.store.inventory
-    if (this.#duties.size === 0 || complaint !== null) return complaint
-    const open = [...this.#blocked].flatMap((name) => this.#duties.get(name) ?? [])
-    const here = open.filter(({ duty }) => this.#obstacles(duty).includes('unreadableHere'))
-    if (here.length > 0) return `${CANNOT}: of ${placesOf(here.map(({ duty }) => duty))} ${HERE}`
-    const stuck = open.filter(({ duty }) => this.#isStuck(duty))
+    if (this.#duties.open === 0 || complaint !== null) return complaint
+    const obstructed = this.#duties.obstructed()
+    const here = obstructed.filter(({ obstacles }) => obstacles.includes('unreadableHere'))
+    if (here.length > 0) return `${CANNOT}: of ${placesOf(here)} ${HERE}`
+    const stuck = obstructed.filter(isStuck)
     if (stuck.length === 0) return null
-    const peers = [...new Set(stuck.flatMap((each) => [...each.open]))].map(this.#shownName)
-    const places = placesOf(stuck.map(({ duty }) => duty))
-    return `${CANNOT}: ${places} cannot be read at ${firstFew(peers)}; ${THERE}`
+    const peers = [...new Set(stuck.flatMap(({ left }) => left))].map(this.#shownName)
+    return `${CANNOT}: ${placesOf(stuck)} cannot be read at ${firstFew(peers)}; ${THERE}`
   }
 
   /**
@@ -172,11 +158,12 @@ export class Takeover {
    * @param only null: in every keyspace
    */
   acceptLoss(only: KeyspaceId | null): void {
-    if (this.#duties.size === 0) return
+    if (this.#duties.open === 0) return
     const { changeNumber } = this.#with.ring().configuration
     this.#acceptance = { changeNumber, only }
     this.#with.log.error('takeover.loss_accepted', { what: this.waitsFor })
-    this.configurationChanged()
+    this.#duties.recount()
+    this.#goOnWithThese()
   }
 
   /** Of the open change, or of the last one; null: there was nothing to take over. */
@@ -185,7 +172,7 @@ export class Takeover {
     return {
       startedMs: this.#startedMs,
       endedMs: this.#endedMs,
-      done: this.#total - this.#duties.size,
+      done: this.#total - this.#duties.open,
       total: this.#total,
       copied: this.#copied,
       failure: this.#failure,
@@ -194,8 +181,6 @@ export class Takeover {
 
   #beginPhase({ phase, phaseNumber }: Configuration): void {
     this.#phaseNumber = phaseNumber
-    this.#compared = new Map()
-    this.#blocked.clear()
     this.#failure = null
     if (phase !== 'begun') return
     this.#startedMs = this.#with.clock.monotonic()
@@ -222,27 +207,18 @@ export class Takeover {
   }
 
   async #goOn(): Promise<number> {
-    if (this.#duties.size === 0) return IDLE_MS
+    if (this.#duties.open === 0) return IDLE_MS
     const { phase } = this.#with.ring().configuration
-    const unsaid = phase === 'begun' ? await this.#copyGained() : NOWHERE
-    const comparable = [...this.#duties].filter(([name]) => !unsaid.has(name))
-    const sources = new Set(comparable.flatMap(([, { open }]) => [...open]))
-    for (const source of sources) {
+    const unsaid =
+      phase === 'begun'
+        ? await this.#copy.run(this.#phaseNumber, this.#duties.gained(), this.#copied)
+        : NOWHERE
+    for (const source of this.#duties.sources(unsaid)) {
       if (this.#job.isStopped) return 0
       if (this.#with.isAlive(source)) await this.#compareWith(source, unsaid)
     }
     if (unsaid.size > 0) this.#failure = `of ${unsaid.size} partitions no owner says yet what it holds`
-    return this.#duties.size === 0 ? 0 : this.#retry()
-  }
-
-  /** @returns as `PartitionCopy.run` */
-  async #copyGained(): Promise<ReadonlySet<string>> {
-    const gained = [...this.#duties.values()].filter(({ duty }) => duty.isGained).map(({ duty }) => duty)
-    if (gained.length === 0) {
-      this.#copied.expectedBytes ??= 0
-      return NOWHERE
-    }
-    return this.#copy.run(this.#phaseNumber, gained, this.#copied)
+    return this.#duties.open === 0 ? 0 : this.#retry()
   }
 
   /** @param unsaid partitions that are left out */
@@ -254,8 +230,8 @@ export class Takeover {
     const startedMs = clock.monotonic()
     const progress = { ...NO_PROGRESS }
     const includes = (keyspaceId: KeyspaceId, partition: number): boolean => {
-      const name = placeName(keyspaceId, partition)
-      return !unsaid.has(name) && this.#duties.get(name)?.open.has(source) === true
+      if (unsaid.size > 0 && unsaid.has(placeName(keyspaceId, partition))) return false
+      return this.#duties.isOpen(keyspaceId, partition, source)
     }
     const exchange = new TreeExchange(this.#with, this.#pace, this.#job.pauses, source, progress, {
       includes,
@@ -269,86 +245,57 @@ export class Takeover {
     }
     // What was compared before something failed counts. With nothing new it is tried again ever later.
     // What was found lost meanwhile may have been compared by a tree that said it was there.
-    const isValid = phaseNumber === this.#phaseNumber && lossCount === completeness.lossCount
-    const isNews = isValid && this.#note(source, exchange.comparison.partitions)
+    const isValid = (): boolean => {
+      return phaseNumber === this.#phaseNumber && lossCount === completeness.lossCount
+    }
+    const isNews = await this.#note(source, exchange.comparison.partitions(), isValid)
     if (isNews) this.#retryMs = FIRST_RETRY_MS
     this.#failure = failure
     const tookMs = Math.round(clock.monotonic() - startedMs)
     log.info('takeover.compared', { source, phaseNumber, ...progress, tookMs, failure })
   }
 
-  /** Whether something is whole, or known to be unreadable, that was not before. */
-  #note(source: NodeId, partitions: readonly ComparedPartition[]): boolean {
+  /**
+   * Whether something is whole, or known to be unreadable, that was not before.
+   * @param isValid false: what was found counts for nothing any more
+   */
+  async #note(
+    source: NodeId,
+    partitions: Iterable<ComparedPartition>,
+    isValid: () => boolean,
+  ): Promise<boolean> {
     let isNews = false
-    for (const { keyspaceId, partition, isWhole, obstacle } of partitions) {
-      const name = placeName(keyspaceId, partition)
-      const compared = this.#compared.get(name) ?? { with: new Set(), obstacles: new Map() }
-      this.#compared.set(name, compared)
-      if (obstacle === null) compared.obstacles.delete(source)
-      else compared.obstacles.set(source, obstacle)
-      const isBlocked = [...compared.obstacles.values()].some((one) => one !== 'incomplete')
-      if (isBlocked) this.#blocked.add(name)
-      else this.#blocked.delete(name)
-      if (isWhole) compared.with.add(source)
-      const found = this.#duties.get(name)
-      if (found === undefined) continue
-      const open = this.#openOf(found.duty)
-      if (open.size < found.open.size) isNews = true
-      if (open.size > 0) this.#duties.set(name, { ...found, open })
-      else this.#end(name, found.duty)
+    let count = 0
+    for (const found of partitions) {
+      if (!isValid()) break
+      const { fewer, around: peers } = this.#duties.note(found, source)
+      if (fewer > 0) isNews = true
+      const { keyspaceId, partition } = found
+      if (peers.length > 0) this.#with.log.warn('takeover.went_around', { keyspaceId, partition, peers })
+      count += 1
+      if (count % NOTED_AT_ONCE === 0) await this.#turn()
     }
     this.#endIfDone()
     return isNews
   }
 
-  #end(name: string, duty: Duty): void {
-    const { keyspace, partition } = duty
-    this.#duties.delete(name)
-    this.#with.arrivals.end(keyspace.id, partition)
-    if (this.#obstacles(duty).length === 0) return
-    const peers = this.#notComparedWith(duty)
-    this.#with.log.warn('takeover.went_around', { keyspace: keyspace.name, partition, peers })
+  #turn(): Promise<void> {
+    return new Promise((resolve) => this.#with.clock.defer(resolve))
   }
 
-  /** With whom a partition is still to be compared; nobody: what this peer is to take over is here. */
-  #openOf(duty: Duty): ReadonlySet<NodeId> {
-    const name = placeName(duty.keyspace.id, duty.partition)
-    if (!this.#compared.has(name)) return new Set(duty.sources)
-    const left = this.#notComparedWith(duty)
-    const isOver = this.#isStuck(duty) && (this.#areEnough(duty, left.length) || this.#isGivenUp(duty))
-    return new Set(isOver ? [] : left)
-  }
-
-  #notComparedWith({ keyspace, partition, sources }: Duty): NodeId[] {
-    const compared = this.#compared.get(placeName(keyspace.id, partition))
-    return sources.filter((source) => compared?.with.has(source) !== true)
-  }
-
-  /** Those that it was compared with, and this peer, where it has all that it acknowledged itself. */
-  #areEnough({ keyspace, partition, sources, ownerCount, isGained }: Duty, left: number): boolean {
-    const isOwn = !isGained && this.#with.store.completeness.isComplete(keyspace.id, partition)
-    return sources.length - left + (isOwn ? 1 : 0) >= sourcesNeeded(ownerCount)
-  }
-
-  #isGivenUp({ keyspace }: Duty): boolean {
+  #isGivenUp(keyspaceId: KeyspaceId): boolean {
     if (this.#acceptance === null) return false
     const { changeNumber, only } = this.#acceptance
     const isOpen = changeNumber === this.#with.ring().configuration.changeNumber
-    return isOpen && (only === null || only === keyspace.id)
-  }
-
-  /** Whoever it is still to be compared with cannot read it. */
-  #isStuck(duty: Duty): boolean {
-    return this.#obstacles(duty).every((obstacle) => obstacle === 'unreadable')
-  }
-
-  /** What keeps it from being compared with each of the rest; null: it was not tried, or goes on. */
-  #obstacles(duty: Duty): (Obstacle | null)[] {
-    const compared = this.#compared.get(placeName(duty.keyspace.id, duty.partition))
-    return this.#notComparedWith(duty).map((source) => compared?.obstacles.get(source) ?? null)
+    return isOpen && (only === null || only === keyspaceId)
   }
 
   #endIfDone(): void {
-    if (this.#duties.size === 0) this.#endedMs ??= this.#with.clock.monotonic()
+    if (this.#duties.open === 0) this.#endedMs ??= this.#with.clock.monotonic()
   }
+}
+
+/** Whoever it is still to be compared with cannot read it. */
+function isStuck({ obstacles }: ObstructedPartition): boolean {
+  return obstacles.every((obstacle) => obstacle === 'unreadable')
 }

@@ -128,8 +128,13 @@ export class TreeExchange {
   /** @throws KvError when the peer cannot go on, or one of us has another configuration meanwhile */
   async run(keyspaces: readonly Keyspace[]): Promise<void> {
     const ring = this.#with.ring()
+    const alike = ring.alike().flatMap((group) => {
+      const shared = sharedPartitions(ring, group[0], this.#with.selfId, this.#peer)
+      return group.map(({ id }) => [id, shared] as const)
+    })
+    const sharedBy = new Map(alike)
     const plan = keyspaces.map((keyspace) => {
-      const shared = sharedPartitions(ring, keyspace, this.#with.selfId, this.#peer)
+      const shared = sharedBy.get(keyspace.id) ?? []
       return { keyspace, shared: shared.filter((partition) => this.#isInScope(keyspace, partition)) }
     })
     this.#progress.partitions = plan.reduce((sum, { shared }) => sum + shared.length, 0)

@@ -50,7 +50,6 @@ import type { Ring } from './ring.ts'
 
 /** A partition that a peer owns under the new layout and that has other owners there than in the old one. */
 export interface Duty {
-  readonly keyspace: Keyspace
   readonly partition: number
   /** The old owners that it is to be compared with: never the peer itself, nor anyone excluded. */
   readonly sources: readonly NodeId[]
@@ -60,21 +59,28 @@ export interface Duty {
   readonly isGained: boolean
 }
 
-/** By keyspace, then partition. None while no change is open. */
-export function dutiesOf(ring: Ring, nodeId: NodeId): Duty[] {
+/** What is due in each of these keyspaces. */
+export interface DutyGroup {
+  readonly keyspaces: readonly Keyspace[]
+  /** By partition. */
+  readonly duties: readonly Duty[]
+}
+
+/** None while no change is open. */
+export function dutiesOf(ring: Ring, nodeId: NodeId): readonly DutyGroup[] {
   const { configuration, partitionCount } = ring
   if (configuration.phase === 'stable') return []
-  const duties: Duty[] = []
-  for (const keyspace of configuration.keyspaces) {
+  return ring.alike().map((keyspaces) => {
+    const duties: Duty[] = []
     for (let partition = 0; partition < partitionCount; partition++) {
-      const [before, after] = ring.writeOwners(keyspace, partition)
+      const [before, after] = ring.writeOwners(keyspaces[0], partition)
       if (before === undefined || after?.includes(nodeId) !== true) continue
       const sources = before.filter((owner) => owner !== nodeId && !configuration.excluded.includes(owner))
       const isGained = !before.includes(nodeId)
-      duties.push({ keyspace, partition, sources, ownerCount: before.length, isGained })
+      duties.push({ partition, sources, ownerCount: before.length, isGained })
     }
-  }
-  return duties
+    return { keyspaces, duties }
+  })
 }
 
 /** A partition of which too many owners are excluded. */
@@ -110,9 +116,9 @@ export function isRetargetDue(ring: Ring): boolean {
 /** @param layout 0: the owners of now; 1: those that the open change brings, where they are others */
 function shortageIn(ring: Ring, layout: 0 | 1): Shortage | null {
   const { configuration, partitionCount } = ring
-  const { keyspaces, excluded } = configuration
+  const { excluded } = configuration
   if (excluded.length === 0) return null
-  for (const keyspace of keyspaces) {
+  for (const [keyspace] of ring.alike()) {
     for (let partition = 0; partition < partitionCount; partition++) {
       const owners = ring.writeOwners(keyspace, partition)[layout]
       if (owners === undefined) continue

@@ -96,6 +96,21 @@ export class Ring {
   }
 
   /**
+   * All keyspaces, by who owns their partitions: those of a group have the same owners everywhere. So what is
+   * about owners alone is looked at once for many keyspaces.
+   */
+  alike(): readonly (readonly [Keyspace, ...Keyspace[]])[] {
+    const groups = new Map<View, [Keyspace, ...Keyspace[]]>()
+    for (const keyspace of this.configuration.keyspaces) {
+      const view = this.#view(keyspace)
+      const group = groups.get(view)
+      if (group === undefined) groups.set(view, [keyspace])
+      else group.push(keyspace)
+    }
+    return [...groups.values()]
+  }
+
+  /**
    * In no list: what this peer holds of the partition is to go. Of a keyspace that was dropped nothing is
    * left over: it goes as a whole.
    */

@@ -82,8 +82,7 @@ test('what is still taken over is told to who owned it alone and lost it, and to
     const ring = makeRing(2, [old, nodes(0, 1, 2)], 'begun')
     world.adopt(ring)
     const partition = ring.partitionOf(KEY)
-    const duty = { keyspace: DEFAULT, partition, sources: old, ownerCount: old.length, isGained: true }
-    world.arrivals.begin([duty])
+    world.arrivals.follow({ isGained: (keyspaceId, at) => keyspaceId === DEFAULT.id && at === partition })
     world.serve(read({ number: 2 }))
     world.serve(read({ number: 2, isLost: true }))
     const refusal = { type: 'refused', id: 5, reason: 'catchingUp', number: 2 }

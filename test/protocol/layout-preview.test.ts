@@ -52,7 +52,10 @@ test('what is received is what each peer will have to copy', () => {
   const base = createKeyspace(createKeyspace(clusterOf(5), 'two', two, 0), 'full', full, 0)
   const ring = createRing(begin(base, { joining: [member(5), member(6)], leaving: [node(1)] }, 0))
   for (const { nodeId, received } of previewChange(ring, new Map()).peers) {
-    assert.is(received, dutiesOf(ring, nodeId).filter(({ isGained }) => isGained).length, nodeId)
+    const gained = dutiesOf(ring, nodeId).flatMap(({ keyspaces, duties }) => {
+      return keyspaces.flatMap(() => duties.filter(({ isGained }) => isGained))
+    })
+    assert.is(received, gained.length, nodeId)
   }
 })
 

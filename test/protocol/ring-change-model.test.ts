@@ -50,7 +50,8 @@ function changeOf(steps: readonly Step[], dead = ''): Change {
     const { excluded } = ring.configuration
     const targets = peers.filter((nodeId) => !excluded.includes(nodeId))
     const duties = targets.flatMap((target) => {
-      return dutiesOf(ring, target).map((duty) => [target, duty.sources] as const)
+      const found = dutiesOf(ring, target).flatMap(({ duties }) => duties)
+      return found.map((duty) => [target, duty.sources] as const)
     })
     const living = duties.map(([target, from]) => [target, from.filter((id) => peers.includes(id))] as const)
     return new Map(living.filter(([, from]) => from.length > 0))

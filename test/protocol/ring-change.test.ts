@@ -25,6 +25,11 @@ import { DEFAULT_KEYSPACE_OPTIONS } from '../../src/wire/requests.ts'
 
 const node = (index: number): NodeId => parseNodeId(`n${String(index).padStart(3, '0')}`)
 const member = (index: number): Member => ({ nodeId: node(index), zone: `zone${index % 3}`, weight: 1 })
+/** By keyspace, then partition. */
+const dutiesIn = (ring: Ring, nodeId: NodeId) =>
+  dutiesOf(ring, nodeId).flatMap(({ keyspaces, duties }) => {
+    return keyspaces.flatMap((keyspace) => duties.map((duty) => ({ keyspace, ...duty })))
+  })
 const acceptors = (configuration: Configuration) =>
   configuration.members.map(({ nodeId }) => ({ nodeId, acceptorId: 'votes' }))
 
@@ -70,7 +75,7 @@ test('every new owner of a partition is compared with every old one, and nobody 
     fc.property(changes, (seed) => {
       const ring = openChange(seed)
       const { keyspaces, members } = ring.configuration
-      const found = new Map(members.map(({ nodeId }) => [nodeId, dutiesOf(ring, nodeId)]))
+      const found = new Map(members.map(({ nodeId }) => [nodeId, dutiesIn(ring, nodeId)]))
       for (const keyspace of keyspaces) {
         for (let partition = 0; partition < ring.partitionCount; partition++) {
           const [before, after] = ring.writeOwners(keyspace, partition)
@@ -98,7 +103,7 @@ test('what is gained is what the plan moves', () => {
   const before = clusterOf(4)
   const begun = begin(before, { joining: [member(4)] }, 0)
   const [from, to] = begun.layouts
-  const gained = dutiesOf(createRing(begun), node(4)).filter(({ isGained, keyspace }) => {
+  const gained = dutiesIn(createRing(begun), node(4)).filter(({ isGained, keyspace }) => {
     return isGained && keyspace.name === 'default'
   })
   const moves = layoutMoves(from, to ?? from, 3).moves.filter(({ nodeId }) => nodeId === node(4))
@@ -123,7 +128,7 @@ test('nothing is due while no change is open, and the same before and after the 
 test('nobody waits for who is excluded, and nobody takes over from him', () => {
   const begun = exclude(begin(clusterOf(4), { joining: [member(4)] }, 0), node(1), 0)
   assert.equal(membersWaitedFor(begun), [node(0), node(2), node(3), node(4)])
-  const sources = dutiesOf(createRing(begun), node(4)).flatMap((duty) => duty.sources)
+  const sources = dutiesIn(createRing(begun), node(4)).flatMap((duty) => duty.sources)
   assert.not.ok(sources.includes(node(1)))
 })
 

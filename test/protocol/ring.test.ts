@@ -232,4 +232,23 @@ test('while the ring changes an owner in either layout is no stand-in', () => {
   assert.equal(createRing(configuration('switched', layouts)).standIns(DEFAULT, 0), nodes(4))
 })
 
+test('keyspaces of one group have the same owners everywhere, and every keyspace is in one group', () => {
+  const base = configuration('begun', [sameEverywhere(nodes(0, 1, 2)), sameEverywhere(nodes(0, 1, 2, 3))])
+  const more = [keyspace(5, 'more', 'ring', 3), keyspace(6, 'other', 'ring', 3)]
+  const altered = [{ id: 6 as KeyspaceId, strategy: 'ring', replicas: 2 } as const]
+  const ring = createRing({ ...base, keyspaces: [...base.keyspaces, ...more], altered })
+  assert.equal(
+    ring.alike().map((group) => group.map(({ id }) => id)),
+    [[1, 5], [2], [4], [6]],
+  )
+  for (const [first, ...others] of ring.alike()) {
+    for (let partition = 0; partition < PARTITIONS; partition++) {
+      for (const other of others) {
+        assert.equal(ring.writeOwners(other, partition), ring.writeOwners(first, partition))
+        assert.equal(ring.readLists(other, partition), ring.readLists(first, partition))
+      }
+    }
+  }
+})
+
 test.run()
