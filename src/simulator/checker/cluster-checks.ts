@@ -155,7 +155,7 @@ class Checks implements ClusterChecks {
 
   readonly disks: WorldObserver = {
     onWrite: (host, operations) => {
-      if (this.#gone.has(host)) return
+      if (this.#isNobodys(host)) return
       this.#guarded(() => {
         const { records, removed } = this.#read(operations)
         for (const { place, stored } of removed) {
@@ -172,7 +172,7 @@ class Checks implements ClusterChecks {
       })
     },
     onDurable: (host, operations) => {
-      if (this.#gone.has(host)) return
+      if (this.#isNobodys(host)) return
       this.#guarded(() => {
         const { records, removed } = this.#read(operations)
         for (const { place, stored } of removed) {
@@ -268,6 +268,14 @@ class Checks implements ClusterChecks {
     }
   }
 
+  /** A peer was here that has gone, and nobody else is. */
+  #isNobodys(host: string): boolean {
+    if (!this.#gone.has(host)) return false
+    const node = this.#nodeOn(host)
+    if (node !== null && node.configuration !== null) this.#isBack(host, node.nodeId)
+    return this.#gone.has(host)
+  }
+
   /** Somebody else, with a disk of his own, where a peer was that has gone. */
   #isBack(host: string, nodeId: NodeId): void {
     if (!this.#gone.has(host) || this.#ring?.configuration.removed.includes(nodeId) !== false) return
@@ -361,7 +369,7 @@ class Checks implements ClusterChecks {
     if (this.#gone.has(host)) return
     const { world } = present(this.#simulation, 'it is watched')
     this.#forget(host)
-    for (const place = world.host(host).disk.newest.begin; place.valid; place.next()) {
+    for (const place = world.host(host).disk.image().tree.begin; place.valid; place.next()) {
       const [key, value] = [place.key as Bytes, place.value as Bytes]
       const stored = decodeStored(key, value)
       const keyPlace = stored === null ? null : this.#placeOfStored(stored)
