@@ -299,8 +299,8 @@ export const MUTANTS: readonly Mutant[] = [
       },
       {
         file: 'src/protocol/ring-change.ts',
-        text: "  if (configuration.phase === 'stable') return []\n  const duties",
-        instead: "  if (configuration.phase !== 'begun') return []\n  const duties",
+        text: "  if (configuration.phase === 'stable') return []\n  return ring.alike()",
+        instead: "  if (configuration.phase !== 'begun') return []\n  return ring.alike()",
       },
     ],
   },
