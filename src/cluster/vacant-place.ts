@@ -51,7 +51,7 @@ export function judgePlace(address: Address, answers: readonly KnownPlaces[]): P
     null,
   )
   if (newest === null) return { kind: 'undecided', waitsFor: 'no peer of the cluster answers', toAsk: [] }
-  const lives = newestLives(answers)
+  const lives = newestLives(answers, newest.members)
   const holder = newest.members.find(({ nodeId }) => lives.get(nodeId)?.address === address)?.nodeId
   if (holder === undefined) return { kind: 'free' }
   const { generation, isUp } = lives.get(holder) as Life
@@ -72,17 +72,24 @@ export function judgePlace(address: Address, answers: readonly KnownPlaces[]): P
 interface Life {
   readonly address: Address | null
   readonly generation: number
-  /** As anybody believes. */
+  /** As any member believes. */
   readonly isUp: boolean
 }
 
-function newestLives(answers: readonly KnownPlaces[]): ReadonlyMap<NodeId, Life> {
+/** Who is no member any more says nothing else one day: what he believed of others counts for nothing. */
+function newestLives(
+  answers: readonly KnownPlaces[],
+  members: KnownPlaces['members'],
+): ReadonlyMap<NodeId, Life> {
   const lives = new Map<NodeId, Life>()
-  for (const { nodeId, address, generation, isUp } of answers.flatMap(({ members }) => members)) {
-    const known = lives.get(nodeId)
-    const isNewer = known === undefined || generation > known.generation || known.address === null
-    const newer = isNewer ? { address, generation } : known
-    lives.set(nodeId, { ...newer, isUp: isUp || known?.isUp === true })
+  for (const answer of answers) {
+    const counts = members.some(({ nodeId }) => nodeId === answer.from)
+    for (const { nodeId, address, generation, isUp } of answer.members) {
+      const known = lives.get(nodeId)
+      const isNewer = known === undefined || generation > known.generation || known.address === null
+      const newer = isNewer ? { address, generation } : known
+      lives.set(nodeId, { ...newer, isUp: (counts && isUp) || known?.isUp === true })
+    }
   }
   return lives
 }

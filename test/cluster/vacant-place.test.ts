@@ -44,6 +44,13 @@ test('while anybody believes it up nothing is decided', () => {
   assert.is(judgePlace(HERE, [says(a, GONE), says(b, { ...GONE, isUp: true })]).kind, 'undecided')
 })
 
+test('what somebody believed who is no member any more does not count: he never says otherwise', () => {
+  const given = says(parseNodeId('d'), { ...GONE, isUp: true }, 6)
+  const members = [says(a, GONE), says(b, GONE)]
+  assert.is(judgePlace(HERE, [given, ...members]).kind, 'vacant')
+  assert.is(judgePlace(HERE, [...members, given]).kind, 'vacant')
+})
+
 test('when anybody knows a later life of it elsewhere the place is not taken', () => {
   const moved = row(c, { address: ELSEWHERE, generation: 5, isUp: false })
   for (const answers of [
