@@ -49,6 +49,8 @@ export const NOTHING_COPIED: Readonly<CopyProgress> = {
 
 const PACE = { maxInFlight: 16, slowMs: 100, bytesPerSecond: 64 * 1024 * 1024 }
 const WORKERS = 16
+/** Pages that are on their way, or wait for their turn to be merged, while there are requests. */
+const MAX_BUSY_PAGES = 3
 /** Merged in one turn of the event loop: a millisecond or two. */
 const PIECE_RECORDS = 100
 const CALL_TIMEOUT_MS = 5000
@@ -77,6 +79,10 @@ export class PartitionCopy {
   readonly #share: WorkShare
   /** Pieces are merged one after the other, whichever page they are of. */
   #lastPiece: Promise<void> = Promise.resolve()
+  /** Asked for, and not on disk yet. */
+  #pages = 0
+  /** Workers that wait for one page less. */
+  #waiting: (() => void)[] = []
   /** Of which change the rest is. */
   #phaseNumber = 0
   /** By keyspace and partition: behind which key to go on; null: it was copied to its end. */
@@ -110,6 +116,7 @@ export class PartitionCopy {
   ): Promise<ReadonlySet<string>> {
     if (phaseNumber !== this.#phaseNumber) this.#cursors = new Map()
     this.#phaseNumber = phaseNumber
+    await this.#share.rest(0, 0) // To know whether there are requests.
     const { left, unsaid } = await this.#plan(gained)
     progress.partitions = progress.done + left.length
     progress.startedMs ??= this.#with.clock.monotonic()
@@ -237,9 +244,25 @@ export class PartitionCopy {
   /** From the source to the disk. Null: the source does not go on. */
   async #takePage(keyspace: Keyspace, partition: number, source: NodeId): Promise<Page | null> {
     const after = this.#cursors.get(placeName(keyspace.id, partition)) ?? null
-    const page = await this.#fetch(keyspace.id, partition, source, after)
-    if (page !== null) await this.#store(keyspace, partition, page)
-    return page
+    await this.#room()
+    this.#pages += 1
+    try {
+      const page = await this.#fetch(keyspace.id, partition, source, after)
+      if (page !== null) await this.#store(keyspace, partition, page)
+      return page
+    } finally {
+      this.#pages -= 1
+      const waiting = this.#waiting
+      this.#waiting = []
+      for (const goOn of waiting) goOn()
+    }
+  }
+
+  /** Sources have more work with a page than this peer: what cannot be merged yet is not asked for. */
+  async #room(): Promise<void> {
+    while (this.#share.isBusy && this.#pages >= MAX_BUSY_PAGES) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    }
   }
 
   async #fetch(

@@ -45,7 +45,7 @@ export class WorkShare {
   async rest(workMs: number, ownCount: number): Promise<void> {
     if (this.#isStopped) return
     this.#look(ownCount)
-    if (this.#isBusy) await this.#rest(workMs)
+    if (this.isBusy) await this.#rest(workMs)
     else await new Promise<void>((resolve) => this.#clock.defer(resolve))
     this.#look(0)
   }
@@ -57,7 +57,8 @@ export class WorkShare {
     this.#resting?.end()
   }
 
-  get #isBusy(): boolean {
+  /** As of the last rest: there are requests. */
+  get isBusy(): boolean {
     return this.#clock.monotonic() - this.#requestedMs < BUSY_MS
   }
 
