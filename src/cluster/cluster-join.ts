@@ -10,9 +10,10 @@ import type { Log } from '../effects/log.ts'
 import { type Random, shuffled } from '../effects/random.ts'
 import type { Configuration, Member } from '../protocol/configuration.ts'
 import { stage } from '../protocol/staged-changes.ts'
+import { majority } from '../protocol/synod.ts'
 import type { ConfigurationAnswer, ConfigurationQuestion } from '../wire/configuration-messages.ts'
 import { clip } from '../wire/configuration-messages.ts'
-import type { ConfigurationAdoption } from './configuration-adoption.ts'
+import type { ConfigurationAdoption, Decided } from './configuration-adoption.ts'
 import type { ConfigurationRpc, ConfigurationTiming, PeerView } from './configuration-rpc.ts'
 import type { ConfigurationSpread } from './configuration-spread.ts'
 import type { Pauses } from './pauses.ts'
@@ -100,9 +101,20 @@ export class ClusterJoin {
       else ringChange.join(member, replaced)
     } catch (error) {
       if (!(error instanceof KvError)) throw error
-      return error.retryable ? notTaken(error.message) : refused(error.message)
+      // Whose place it is to take may have joined, and died, under a number that is not known here yet.
+      const isFinal = !error.retryable && (request.replaces === null || (await this.#isNewest(current)))
+      return isFinal ? refused(error.message) : notTaken(error.message)
     }
     return taken(ringChange.pendingReason)
+  }
+
+  /** A majority of those who vote on the next number knows of none. */
+  async #isNewest(current: Decided): Promise<boolean> {
+    const { self, peers, spread } = this.#parts
+    const acceptors = current.configuration.acceptors.map(({ nodeId }) => nodeId)
+    const isUp = (nodeId: NodeId): boolean => nodeId === self.nodeId || peers.isAlive(nodeId)
+    const acks = await spread.collect(current, acceptors.filter(isUp))
+    return acks.length >= majority(acceptors.length)
   }
 
   /** Goes on behind the answer: who joins asks again. @throws CONFLICT, INVALID_ARGUMENT */

@@ -2,9 +2,9 @@ import fc from 'fast-check'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { KvError } from '../../src/base/error.ts'
-import type { KeyspaceId } from '../../src/base/ids.ts'
+import { type KeyspaceId, parseNodeId } from '../../src/base/ids.ts'
 import type { Configuration } from '../../src/protocol/configuration.ts'
-import { createKeyspace, dropKeyspace } from '../../src/protocol/configuration-change.ts'
+import { begin, createKeyspace, dropKeyspace } from '../../src/protocol/configuration-change.ts'
 import { DEFAULT_KEYSPACE_OPTIONS } from '../../src/wire/requests.ts'
 import { TestCluster, type TestPeer } from './configuration-cluster.ts'
 
@@ -48,6 +48,32 @@ joining('peers that ask within the window join in one change, and vote from then
     driver.current?.acceptors,
     cluster.peers.map((peer) => ({ nodeId: peer.nodeId, acceptorId: peer.driver.acceptorId })),
   )
+})
+
+// Simulator seed 10128 of one minute: the successor gave up, as for a name that was never a member's.
+joining('a peer that lags does not turn away who replaces one that it has not heard of', async () => {
+  const cluster = new TestCluster(7)
+  await cluster.grow(3)
+  const [lagging, second, third] = cluster.peers as [TestPeer, TestPeer, TestPeer]
+  cluster.cut(lagging, second)
+  cluster.cut(lagging, third)
+  for (const name of ['n3', 'n4']) cluster.crash(cluster.startJoining(name))
+  const dead = { nodeId: parseNodeId('n3'), zone: '', weight: 1 }
+  void second.driver.proposeChange((base) => begin(base, { joining: [dead] }, 0), 5000)
+  await cluster.until(() => number(second) > number(lagging))
+  const asks = async (replaces: string) => {
+    const request = { nodeId: parseNodeId('n4'), zone: '', weight: 1, replaces, isStaged: false }
+    const answer = outcome(lagging.driver.answer({ type: 'joinRequest', ...request, isForwarded: true }))
+    await cluster.until(() => answer.isDone)
+    return answer.value?.type === 'joinReply' ? answer.value : null
+  }
+  const early = await asks('n3')
+  assert.is(early?.refusal, null)
+  assert.is(early?.isTaken, false)
+  cluster.heal()
+  await cluster.until(() => number(lagging) === number(second))
+  assert.match((await asks('nobody'))?.refusal ?? '', /nobody is no member of this cluster/)
+  assert.is((await asks('n3'))?.isTaken, true)
 })
 
 joining('a peer that comes while a change is open joins in the next one', async () => {
