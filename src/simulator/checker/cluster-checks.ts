@@ -224,15 +224,19 @@ class Checks implements ClusterChecks {
   }
 
   checkEveryOwner(keyspace: KeyspaceFacts, key: string): void {
-    const holders = this.#durability.holdersOfAll(placeOf(keyspace.name, key))
+    // The change that everybody finished a moment ago says who owns it, not the look before.
+    this.#learn()
     const ring = present(this.#ring, 'somebody knows a configuration')
     const now = ring.keyspace(keyspace.name)
     // A change may have begun meanwhile: who gains the key need not have it before reads ask him.
     const lists = now === null ? [] : ring.readLists(now, ring.partitionOf(utf8(key)))
-    const owners = Math.max(...lists.map(({ length }) => length))
-    if (holders >= owners) return
-    const missing = `${holders} of ${owners} owners have all of ${keyspace.name}/${key}`
-    throw new Violation(2, `after all faults ended and a read of all owners, only ${missing}`)
+    for (const list of lists) {
+      const hosts = new Set(list.flatMap((nodeId) => this.#hosts.get(nodeId) ?? []))
+      const holders = this.#durability.holdersOfAll(placeOf(keyspace.name, key), hosts)
+      if (holders >= list.length) continue
+      const missing = `${holders} of ${list.length} owners have all of ${keyspace.name}/${key}`
+      throw new Violation(2, `after all faults ended and a read of all owners, only ${missing}`)
+    }
   }
 
   /** What is found amid a peer's work must not become that peer's error. */
@@ -424,6 +428,13 @@ class Checks implements ClusterChecks {
   }
 
   readonly #look = (): void => {
+    this.#learn()
+    this.#forgetRemoved()
+    present(this.#simulation, 'it is watched').world.scheduler.after(LOOK_INTERVAL_MS, this.#look)
+  }
+
+  /** Who is there, and what configurations the peers go by. */
+  #learn(): void {
     const simulation = present(this.#simulation, 'it is watched')
     for (const { node, host } of simulation.peers) {
       const configuration = node?.configuration ?? null
@@ -433,8 +444,6 @@ class Checks implements ClusterChecks {
       this.#isBack(host, node.nodeId)
       if (configuration.number > (this.#ring?.number ?? 0)) this.#ring = createRing(configuration)
     }
-    this.#forgetRemoved()
-    simulation.world.scheduler.after(LOOK_INTERVAL_MS, this.#look)
   }
 
   readonly #lookAtTrees = (): void => {

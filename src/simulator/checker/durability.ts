@@ -33,8 +33,8 @@ export interface DurabilityChecker extends HistoryObserver {
   holdersOf(write: WriteOperation): ReadonlySet<string>
   /** These hosts' disks, with what is kept for others, have every acknowledged write of a key. */
   isKept(place: Place, hosts: ReadonlySet<string>): boolean
-  /** How many disks have every acknowledged write of a key; infinitely many when there was none. */
-  holdersOfAll(place: Place): number
+  /** How many of these disks have every acknowledged write of a key; infinitely many when there was none. */
+  holdersOfAll(place: Place, hosts: ReadonlySet<string>): number
 }
 
 /** @param purged what nobody needs to know any more of a key */
@@ -88,9 +88,10 @@ export function createDurabilityChecker(purged: (place: Place) => DotSet): Durab
       const seen = seenElsewhere(place, disks, standIns, null, hosts)
       return includesDotSet(unionDotSets(seen, purged(place)), acknowledged.get(place) ?? EMPTY_DOTS)
     },
-    holdersOfAll(place) {
+    holdersOfAll(place, hosts) {
       const dots = acknowledged.get(place)
-      return dots === undefined ? Number.POSITIVE_INFINITY : holders(place, dots, [disks])
+      const theirs = new Map([...disks].filter(([host]) => hosts.has(host)))
+      return dots === undefined ? Number.POSITIVE_INFINITY : holders(place, dots, [theirs])
     },
     durable(host, place, stored) {
       if (place === null) return
