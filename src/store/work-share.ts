@@ -19,6 +19,8 @@ const LONGEST_REST_MS = 60
 const LATE_MS = 3
 /** For so long after a request others are expected. */
 const BUSY_MS = 250
+/** After so long without it the work begins anew. */
+const ANEW_MS = 1000
 
 export class WorkShare {
   readonly #clock: Clock
@@ -28,6 +30,8 @@ export class WorkShare {
   #count: number
   /** Monotonic ms. */
   #requestedMs = Number.NEGATIVE_INFINITY
+  /** When the last rest ended, monotonic ms. */
+  #restedMs = Number.NEGATIVE_INFINITY
   #resting: { readonly timer: Timer; readonly end: () => void } | null = null
   #isStopped = false
 
@@ -45,9 +49,11 @@ export class WorkShare {
   async rest(workMs: number, ownCount: number): Promise<void> {
     if (this.#isStopped) return
     this.#look(ownCount)
+    if (this.#clock.monotonic() - this.#restedMs > ANEW_MS) this.#factor = GREATEST_FACTOR
     if (this.isBusy) await this.#rest(workMs)
     else await new Promise<void>((resolve) => this.#clock.defer(resolve))
     this.#look(0)
+    this.#restedMs = this.#clock.monotonic()
   }
 
   /** Ends the rest; there are no more. */

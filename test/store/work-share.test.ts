@@ -42,6 +42,16 @@ test('beside requests work begins slowly, and comes to rest twice as long as a p
   assert.is(await restMs(setting, 1), 4)
 })
 
+test('after a while without work it begins slowly again', async () => {
+  const setting = begin()
+  for (let i = 0; i < 100; i++) await restMs(setting, 1)
+  const { clock } = setting
+  await new Promise<void>((resolve) => clock.setTimer(900, resolve))
+  assert.is(await restMs(setting, 1), 4)
+  await new Promise<void>((resolve) => clock.setTimer(1100, resolve))
+  assert.is(await restMs(setting, 1), 60)
+})
+
 test('a rest that ends late makes the next one twice as long, and it takes many to forget it', async () => {
   const setting = begin()
   for (let i = 0; i < 100; i++) await restMs(setting, 1)
