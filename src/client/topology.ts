@@ -30,7 +30,7 @@ export class Topology {
     return [...this.#peers.values()].filter((peer) => peer.alive).map((peer) => peer.address)
   }
 
-  /** Owners of a key that are up, by preference; none when the keyspace is unknown. */
+  /** Owners of a key that are up and not being removed, by preference; none when the keyspace is unknown. */
   ownersOf(keyspaceName: string, key: Bytes): readonly Address[] {
     const keyspace = this.#ring.keyspace(keyspaceName)
     if (keyspace === null || key.length === 0) return []
@@ -39,7 +39,7 @@ export class Topology {
     if (addresses === undefined) {
       addresses = owners.flatMap((owner) => {
         const peer = this.#peers.get(owner)
-        return peer?.alive === true ? [peer.address] : []
+        return peer?.alive === true && !this.#ring.isExcluded(owner) ? [peer.address] : []
       })
       this.#addresses.set(owners, addresses)
     }

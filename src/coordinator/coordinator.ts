@@ -3,12 +3,14 @@
  * owner of the key, or a stand-in when no owner can be reached, and handed on to one from anywhere else.
  */
 import { KvError } from '../base/error.ts'
+import type { NodeId } from '../base/ids.ts'
 import { SlotTable } from '../base/slot-table.ts'
 import type { Level } from '../protocol/configuration.ts'
 import { contextSeed, decodeContext } from '../protocol/context.ts'
 import type { GetReply, GetRequest, PutReply, PutRequest } from '../wire/requests.ts'
 import { MAX_KEY_BYTES } from '../wire/requests.ts'
 import { MAX_TTL_MS } from '../wire/ttl.ts'
+import { beingRemoved } from './being-removed.ts'
 import type { Coordination, Done } from './coordination.ts'
 import { Forward } from './forward.ts'
 import type { KeyPlace } from './quorum-read.ts'
@@ -63,6 +65,7 @@ export class Coordinator {
       if (this.#with.stalls.hasJustStalled) throw stalled()
       const place = this.#place(request.keyspace, request.key)
       this.#checkPut(request, place)
+      if (this.#with.ring().isExcluded(this.#with.selfId)) throw beingRemoved()
       const deadlineMs = this.#deadline(request.timeoutMs)
       const seed = contextSeed(this.#with.clusterSeed(), place.keyspace.id, place.key)
       if (request.context !== null) decodeContext(request.context, seed)
@@ -185,7 +188,8 @@ export class Coordinator {
     const ring = this.#with.ring()
     const standIns = ring.standIns(keyspace, partition)
     if (forwarded) return standIns.includes(selfId)
-    if (ring.allOwners(keyspace, partition).some((owner) => isAlive(owner))) return false
+    const isUp = (owner: NodeId): boolean => isAlive(owner) && !ring.isExcluded(owner)
+    if (ring.allOwners(keyspace, partition).some(isUp)) return false
     return standIns.find((nodeId) => nodeId === selfId || isAlive(nodeId)) === selfId
   }
 

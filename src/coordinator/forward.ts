@@ -7,6 +7,7 @@ import type { NodeId } from '../base/ids.ts'
 import { outageError } from '../store/outage.ts'
 import type { PeerMessage, PeerReply } from '../wire/peer-messages.ts'
 import type { PutReply, PutRequest } from '../wire/requests.ts'
+import { removalNote } from './being-removed.ts'
 import type { Coordination, Done } from './coordination.ts'
 import { OwnerExchange } from './owner-exchange.ts'
 import type { KeyPlace } from './quorum-read.ts'
@@ -102,11 +103,15 @@ export class Forward extends OwnerExchange {
     this.#asked = null
     if (declined !== null) this.#declined.add(declined)
     this.#why = why ?? this.#why
-    const owners = this.with.ring().allOwners(this.#place.keyspace, this.#place.partition)
-    const isLeft = (nodeId: NodeId): boolean => !this.#declined.has(nodeId) && this.with.isAlive(nodeId)
+    const ring = this.with.ring()
+    const owners = ring.allOwners(this.#place.keyspace, this.#place.partition)
+    const isLeft = (nodeId: NodeId): boolean =>
+      !this.#declined.has(nodeId) && this.with.isAlive(nodeId) && !ring.isExcluded(nodeId)
     const next = owners.find(isLeft) ?? liveStandIns(this.with, this.#place, 'others').find(isLeft)
-    if (next === undefined)
-      return this.#end(this.#why ?? unavailable('no owner of this key can be reached'), null)
+    if (next === undefined) {
+      const why = `no owner of this key can be reached${removalNote(ring, owners)}`
+      return this.#end(this.#why ?? unavailable(why), null)
+    }
     this.#asked = next
     this.ask(next)
   }

@@ -279,7 +279,8 @@ export class HintedHandoff {
     const keyspace = ring.keyspaceById(standIn.keyspaceId)
     if (keyspace === null) return 0 // It was dropped, and its records are about to be.
     const targets = this.#targetsOf(standIn, keyspace)
-    const reachable = targets.filter((target) => this.#with.isAlive(target) && !isLeftAlone(target, findings))
+    const mayTake = (target: NodeId): boolean => this.#with.isAlive(target) && !ring.isExcluded(target)
+    const reachable = targets.filter((target) => mayTake(target) && !isLeftAlone(target, findings))
     const under = { number: ring.number, era }
     const fates = await Promise.all(reachable.map((target) => this.#hand(keyspace, standIn, target, under)))
     fates.forEach((fate, i) => {

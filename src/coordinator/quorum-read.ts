@@ -83,7 +83,7 @@ export class QuorumRead extends OwnerExchange {
     this.#standIns = []
     const owners = ring.readOwners(this.#place.keyspace, this.#place.partition)
     const all = this.#lists.length === 1 ? owners : byUsefulness(this.#lists)
-    this.#candidates = all.filter((owner) => owner !== selfId && isAlive(owner))
+    this.#candidates = all.filter((owner) => owner !== selfId && isAlive(owner) && !ring.isExcluded(owner))
     const isOwner = all.includes(selfId) && this.#isComplete
     if (isOwner) this.#asked.push(selfId)
     if (this.#findShortList() !== null) this.#addStandIns()
@@ -165,7 +165,9 @@ export class QuorumRead extends OwnerExchange {
       (nodeId) => this.#asked.includes(nodeId) || this.#candidates.includes(nodeId),
     ).length
     const isLeftOut = list.includes(this.with.selfId) && !isAskedHere
-    const note = isLeftOut ? ', without this one, which catches up' : ''
+    const { selfId, ring } = this.with
+    const cause = ring().isExcluded(selfId) ? 'is being removed' : 'catches up'
+    const note = isLeftOut ? `, without this one, which ${cause}` : ''
     return `${up} of ${list.length} owners of this key are up${note}, ${this.#needed[short]} are needed`
   }
 

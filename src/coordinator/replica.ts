@@ -101,6 +101,8 @@ export class Replica {
       return 'notOwner'
     }
     if (!this.#with.store.completeness.isAdmitted) return 'catchingUp'
+    // What it takes now is dropped with it, and nobody looks for it here.
+    if (message.type === 'replicate' && ring.isExcluded(this.#with.selfId)) return 'notOwner'
     if (asStandIn) return keyspace.quorum === 'strict' ? 'failed' : null
     if (message.type !== 'read') return null
     return mayTell(this.#with, from, keyspace, partition, message.isLost === true) ? null : 'catchingUp'

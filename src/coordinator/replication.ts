@@ -98,8 +98,10 @@ export class Replication extends OwnerExchange {
     this.#standInCount = 0
     this.#standIns = null
     const { keyspace, partition } = this.#task.place
-    for (const owner of this.with.ring().allOwners(keyspace, partition)) {
-      if (this.#holders.includes(owner)) this.#quorum.ack(owner)
+    const ring = this.with.ring()
+    for (const owner of ring.allOwners(keyspace, partition)) {
+      if (ring.isExcluded(owner)) this.#replaceOwner(owner)
+      else if (this.#holders.includes(owner)) this.#quorum.ack(owner)
       else if (owner === this.with.selfId) this.#waitForSelf()
       else if (this.with.isAlive(owner)) this.ask(owner)
       else this.#replaceOwner(owner)
@@ -253,7 +255,7 @@ export class Replication extends OwnerExchange {
     const { keyspace, partition } = place
     const lists =
       which === 'write' ? ring.writeOwners(keyspace, partition) : ring.readLists(keyspace, partition)
-    return createQuorum(lists, ring.needed(level, lists))
+    return createQuorum(lists, ring.needed(level, lists), ring.configuration.excluded)
   }
 
   /** Our own disk answers through `storedHere` and `failedHere`, perhaps before a new configuration came. */
@@ -286,7 +288,7 @@ export class Replication extends OwnerExchange {
 
   #ackFor(owner: NodeId): void {
     const before = this.#quorum.ackedCount
-    this.#quorum.ack(owner)
+    this.#quorum.ackFor(owner)
     this.#standInCount += this.#quorum.ackedCount - before
   }
 

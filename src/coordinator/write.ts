@@ -16,6 +16,7 @@ import { encodeRecord } from '../store/record-codec.ts'
 import type { StandIns } from '../store/stand-ins.ts'
 import type { Store } from '../store/store.ts'
 import type { PutReply, PutRequest } from '../wire/requests.ts'
+import { beingRemoved, removalNote } from './being-removed.ts'
 import type { Coordination, Done } from './coordination.ts'
 import type { OwnerExchange } from './owner-exchange.ts'
 import { type Answer, type KeyPlace, QuorumRead } from './quorum-read.ts'
@@ -105,13 +106,14 @@ export class Write {
    * written.
    */
   #shortage(): KvError | null {
+    const ring = this.#with.ring()
+    if (ring.isExcluded(this.#with.selfId)) return beingRemoved()
     if (this.#standsIn && !mayStandIn(this.#with, this.#place)) {
       return new KvError(
         'UNAVAILABLE',
         'nothing was written: this peer stands in for owners no more; try again',
       )
     }
-    const ring = this.#with.ring()
     const lists = ring.writeOwners(this.#place.keyspace, this.#place.partition)
     const allNeeded = ring.needed(this.#level, lists)
     for (const [i, owners] of lists.entries()) {
@@ -119,7 +121,9 @@ export class Write {
       const up = owners.filter((owner) => this.#isUp(owner)).length
       if (up < needed && up + this.#standInCount(owners) < needed) {
         const why = `${up} of ${owners.length} owners of this key are up, ${needed} are needed`
-        return new KvError('UNAVAILABLE', `nothing was written: ${why}; try again, or write ${this.#easier}`)
+        const note = removalNote(ring, owners)
+        const advice = `try again, or write ${this.#easier}`
+        return new KvError('UNAVAILABLE', `nothing was written: ${why}${note}; ${advice}`)
       }
     }
     return null
@@ -134,7 +138,9 @@ export class Write {
     return owners.filter((owner) => replaced.includes(owner)).length
   }
 
+  /** Who is being removed is not, whatever it does. */
   #isUp(owner: NodeId): boolean {
+    if (this.#with.ring().isExcluded(owner)) return false
     return owner === this.#with.selfId || this.#with.isAlive(owner)
   }
 

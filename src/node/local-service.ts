@@ -283,7 +283,8 @@ export class LocalService implements KvService {
     for (const { id, address, state, catchingUp, quarantined } of peers) {
       const isMember = members.some(({ nodeId }) => nodeId === id)
       if (state === 'DJ' && !isMember) warnings.push(`${address} ${NEVER_CAME}`)
-      else if (excluded.includes(id as NodeId)) warnings.push(`${address} ${LEFT_OUT}`)
+      else if (excluded.includes(id as NodeId))
+        warnings.push(`${address} ${state.startsWith('D') ? LEFT_OUT : LEFT_OUT_AND_UP}`)
       else if (state.startsWith('D')) warnings.push(`${address} ${isStrangerAt(address) ? REPLACED : why}`)
       if (catchingUp !== null) warnings.push(`${address} is ${catchingUp}`)
       else if (quarantined !== null && quarantined > 0) {
@@ -315,6 +316,7 @@ const NEVER_CAME =
 
 /** Of one who was given up: it cannot come back. */
 const LEFT_OUT = 'is being removed: do not start it again with the data directory that it had'
+const LEFT_OUT_AND_UP = 'is being removed, and takes no more writes: it ends by itself once that is done'
 /** Of one who is down, while somebody else answers at its address: a start would find the port taken. */
 const REPLACED =
   'is down, and another peer answers at its address (started with an empty directory and without --join?): ' +

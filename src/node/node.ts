@@ -84,6 +84,7 @@ export class Node {
   /** Why it does not serve now, in words; null: it does. */
   get obstacle(): string | null {
     if (!this.#isReady) return 'this peer is not ready yet'
+    if (this.#ring?.isExcluded(this.nodeId) === true) return 'this peer is being removed from its cluster'
     const outage = this.#running.store.outage
     return outage === null ? null : `this peer can neither read nor write: ${outage}`
   }
@@ -348,9 +349,8 @@ export class Node {
     leftovers.configurationChanged()
     if (before !== null) dropped.configurationChanged(before, next)
     this.#topologyChanged()
-    const { identity } = this.#running
     if (!this.#isRemoved(this.#running)) return
-    if (before?.excluded.includes(identity.nodeId) === true) {
+    if (before?.excluded.includes(this.nodeId) === true) {
       this.#turnedOut('it was given up while it was away')
     } else this.#left()
   }

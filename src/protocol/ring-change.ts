@@ -25,6 +25,8 @@
  *   are not excluded: one of them has each acknowledged write. Otherwise the change stops, until an operator
  *   accepts the loss. It is looked at before anybody is excluded, too, because an excluded peer cannot be had
  *   back with what it holds.
+ * - Who is excluded counts in no quorum under that number or a later one, and takes nothing under them: what
+ *   he has of the time before is on others, or its loss is accepted, and nobody looks for more with him.
  * - Nor does *finish* come before as many of the new owners of each partition are left: the old ones drop it
  *   then, and what was acknowledged after a new owner had compared may be on others alone.
  * - Who owns a partition in no layout drops it when every member has acknowledged that, not before; and no

@@ -96,6 +96,14 @@ export class Ring {
   }
 
   /**
+   * Nobody waits for it any more. It stays in its lists, so that quorums stay as large, but what it holds
+   * goes with it: it counts in none, and takes nothing.
+   */
+  isExcluded(nodeId: NodeId): boolean {
+    return this.configuration.excluded.includes(nodeId)
+  }
+
+  /**
    * All keyspaces, by who owns their partitions: those of a group have the same owners everywhere. So what is
    * about owners alone is looked at once for many keyspaces.
    */

@@ -83,7 +83,12 @@ export const SLOPPY = keyspace(3, 'sloppy', { quorum: 'sloppy' })
 const KEYSPACES = [DEFAULT, LWW, SLOPPY]
 
 /** Every partition of a layout has its members in the order given. */
-export function makeRing(number: number, layouts: readonly NodeId[][], phase: Phase = 'stable'): Ring {
+export function makeRing(
+  number: number,
+  layouts: readonly NodeId[][],
+  phase: Phase = 'stable',
+  excluded: readonly NodeId[] = [],
+): Ring {
   const members = [...new Set(layouts.flat())].sort()
   const configuration: Configuration = {
     clusterId: CLUSTER,
@@ -91,7 +96,7 @@ export function makeRing(number: number, layouts: readonly NodeId[][], phase: Ph
     partitionCount: PARTITIONS,
     phase,
     members: members.map((nodeId) => ({ nodeId, zone: '', weight: 100 })),
-    excluded: [],
+    excluded,
     removed: [],
     acceptors: [{ nodeId: present(members[0], 'a ring has members'), acceptorId: 'votes' }],
     keyspaces: KEYSPACES,

@@ -47,6 +47,23 @@ test('peers that own nothing here do not count', () => {
   assert.is(quorum.ackedCount, 0)
 })
 
+test('an owner that is excluded counts for nothing itself, and quorums stay as large', () => {
+  const quorum = createQuorum([nodes(1, 2, 3)], [2], nodes(2))
+  quorum.ack(node(1))
+  assert.is(quorum.ack(node(2)), false)
+  assert.equal([quorum.met, quorum.ackedCount], [false, 1])
+  assert.is(quorum.ack(node(3)), true)
+})
+
+test('somebody else may stand in for an owner that is excluded', () => {
+  const quorum = createQuorum([nodes(1, 2, 3)], [2], nodes(2))
+  quorum.ack(node(2))
+  quorum.ack(node(1))
+  assert.is(quorum.ackFor(node(2)), true)
+  assert.is(quorum.ackFor(node(2)), false)
+  assert.is(quorum.ackedCount, 2)
+})
+
 test('while the ring changes, the old and the new owners must both agree', () => {
   const quorum = createQuorum([nodes(1, 2, 3), nodes(3, 4, 5)], [2, 2])
   quorum.ack(node(1))

@@ -19,7 +19,7 @@ const nodes = (names: string): NodeId[] => [...names].map((name) => parseNodeId(
 /** One configuration of a change: its phase, the owners of it, and who is excluded. */
 type Step = readonly [phase: Phase, owners: string, newOwners?: string | undefined, excluded?: string]
 
-function changeOf(steps: readonly Step[], dead = ''): Change {
+function changeOf(steps: readonly Step[], dead = '', livingOn = '', lossNumber = 0): Change {
   const layoutOf = (names: string): Layout => {
     const row = Uint16Array.from(names, (_, i) => i)
     return makeLayout(nodes(names), names.length, row)
@@ -56,7 +56,8 @@ function changeOf(steps: readonly Step[], dead = ''): Change {
     const living = duties.map(([target, from]) => [target, from.filter((id) => peers.includes(id))] as const)
     return new Map(living.filter(([, from]) => from.length > 0))
   })
-  return { rings, sources, peers, coordinators: peers.slice(0, 3) }
+  const coordinators = peers.slice(0, 3)
+  return { rings, sources, peers, coordinators, livingOn: nodes(livingOn), lossNumber }
 }
 
 /** @param dead old owners that nobody waits for any more */
@@ -133,6 +134,91 @@ const CHANGES: Readonly<Record<string, Change>> = {
 test('through every change of owners, reads show what was acknowledged and what was shown before', () => {
   for (const [name, change] of Object.entries(CHANGES)) {
     for (let i = 0; i < SCHEDULES; i++) assert.is(runChange(change, `${name}/${i}`, null), null)
+  }
+})
+
+/** Those that are given up are up all the while, or again: nobody waits for them. */
+const LIVING: Readonly<Record<string, Change>> = {
+  'one of three old owners': changeOf(
+    [
+      ['stable', 'abc'],
+      ['stable', 'abc', undefined, 'a'],
+      ['begun', 'abc', 'bcd', 'a'],
+      ['switched', 'abc', 'bcd', 'a'],
+      ['stable', 'bcd'],
+    ],
+    '',
+    'a',
+  ),
+  'an old owner, in the middle': changeOf(
+    [
+      ['stable', 'abc'],
+      ['begun', 'abc', 'bcd'],
+      ['begun', 'abc', 'bcd', 'b'],
+      ['begun', 'abc', 'acd', 'b'],
+      ['switched', 'abc', 'acd', 'b'],
+      ['stable', 'acd'],
+    ],
+    '',
+    'b',
+  ),
+  'one of three new owners, after the switch': changeOf(
+    [
+      ['stable', 'abc'],
+      ['begun', 'abc', 'ade'],
+      ['switched', 'abc', 'ade'],
+      ['switched', 'abc', 'ade', 'd'],
+      ['stable', 'ade', undefined, 'd'],
+      ['begun', 'ade', 'abe', 'd'],
+      ['switched', 'ade', 'abe', 'd'],
+      ['stable', 'abe'],
+    ],
+    '',
+    'd',
+  ),
+  'the only owner, whose loss is accepted': changeOf(
+    [
+      ['stable', 'a'],
+      ['stable', 'a', undefined, 'a'],
+      ['begun', 'a', 'b', 'a'],
+      ['switched', 'a', 'b', 'a'],
+      ['stable', 'b'],
+    ],
+    '',
+    'a',
+    1,
+  ),
+  'two of three, whose loss is accepted': changeOf(
+    [
+      ['stable', 'abc'],
+      ['stable', 'abc', undefined, 'ab'],
+      ['begun', 'abc', 'cde', 'ab'],
+      ['switched', 'abc', 'cde', 'ab'],
+      ['stable', 'cde'],
+    ],
+    '',
+    'ab',
+    1,
+  ),
+}
+
+test('also when those that were given up are up, and take part in what they may', () => {
+  for (const [name, change] of Object.entries(LIVING)) {
+    for (let i = 0; i < SCHEDULES; i++) assert.is(runChange(change, `${name}/${i}`, null), null)
+    for (let i = 0; i < SCHEDULES; i++) assert.is(runChange(change, `${name}/around/${i}`, null, true), null)
+  }
+})
+
+test('if they took writes, what is acknowledged would go with them', () => {
+  // Schedules in which it shows.
+  for (const [name, schedule] of [
+    ['the only owner, whose loss is accepted', 2],
+    ['two of three, whose loss is accepted', 593],
+  ] as const) {
+    const change = LIVING[name] as Change
+    assert.is(runChange(change, `${name}/${schedule}`, null), null)
+    const flaw = runChange(change, `${name}/${schedule}`, 'excluded owners take writes')
+    assert.match(flaw ?? '', /^a read under/, name)
   }
 })
 

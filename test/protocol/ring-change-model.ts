@@ -2,7 +2,8 @@
  * One key, a few peers, one change of the ring or two: writes, reads, read repairs and the comparisons of
  * new owners with old ones in any order, each message on its way for as long as it likes. Peers may die for
  * good on the way, be excluded, and the change goes on to other targets. What `protocol/ring-change.ts`
- * promises is checked of every read: it shows what was acknowledged, and what was shown, before it began.
+ * promises is checked of every read: it shows what was acknowledged, and what was shown, before it began. Who
+ * is excluded may be up again, hear of it, or not, and go on; nobody waits for it.
  */
 import type { NodeId } from '../../src/base/ids.ts'
 import { createPrng, type Prng } from '../../src/base/prng.ts'
@@ -17,6 +18,7 @@ export type Mistake =
   | 'no second comparison'
   | 'one source'
   | 'writes to one table'
+  | 'excluded owners take writes'
 
 export interface Change {
   /** The configurations one after the other: stable, begun, switched, stable, and what comes in between. */
@@ -26,6 +28,10 @@ export interface Change {
   /** Peers that are up at first. */
   readonly peers: readonly NodeId[]
   readonly coordinators: readonly NodeId[]
+  /** They are up, though they were given up. */
+  readonly livingOn: readonly NodeId[]
+  /** What is done under lower numbers is given up with who was excluded. */
+  readonly lossNumber: number
 }
 
 interface Peer {
@@ -43,7 +49,7 @@ interface Request {
   /** Answers to an earlier attempt count for nothing. */
   attempt: number
   answers: Map<NodeId, ReadonlySet<number>>
-  readonly floor: ReadonlySet<number>
+  readonly floor: Set<number>
 }
 
 /** A question, or, once it was taken, the answer to it. */
@@ -153,7 +159,8 @@ class Model {
       this.#messages = this.#messages.filter((message) => message.request !== request)
     const ring = this.#ring(number)
     const everyone = ring.allOwners(ring.configuration.keyspaces[0] as Keyspace, KEY)
-    const asked = request.record === null ? this.#lists(request).flat() : everyone
+    const owners = request.record === null ? this.#lists(request).flat() : everyone
+    const asked = owners.filter((nodeId) => !this.#isExcluded(nodeId, number, request.kind))
     for (const to of new Set(asked)) {
       const isSlow = this.#prng.int(4) === 0
       if (this.#peers.has(to)) this.#messages.push({ request, attempt, number, to, isSlow, answer: null })
@@ -180,6 +187,7 @@ class Model {
       if (message.number > peer.number) this.#messages.push(message) // Asked again.
       return
     }
+    if (this.#isExcluded(message.to, peer.number, message.request.kind)) return
     for (const value of message.request.record ?? []) peer.disk.add(value)
     if (this.#requests.has(message.request)) this.#messages.push({ ...message, answer: new Set(peer.disk) })
   }
@@ -191,6 +199,9 @@ class Model {
     const quorum = createQuorum(
       lists,
       lists.map(({ length }) => Math.floor(length / 2) + 1),
+      this.#mistake === 'excluded owners take writes'
+        ? []
+        : this.#ring(request.number).configuration.excluded,
     )
     for (const nodeId of request.answers.keys()) quorum.ack(nodeId)
     if (quorum.met) this.#met(request)
@@ -212,6 +223,8 @@ class Model {
     this.#messages = this.#messages.filter(
       (message) => message.request !== request || this.#prng.int(4) === 0,
     )
+    // What those who were given up say among themselves nobody can fence.
+    if (request.number < this.#change.lossNumber) return
     const missing = [...request.floor].filter((value) => !shown.has(value))
     if (request.kind === 'read' && missing.length > 0) {
       this.#violation = `a read under ${request.number} lacks ${missing}, has ${[...shown]}`
@@ -219,11 +232,18 @@ class Model {
     for (const value of shown) this.#known.add(value)
   }
 
+  /** Its reads are no answers, mistake or not. */
+  #isExcluded(nodeId: NodeId, number: number, kind: Request['kind']): boolean {
+    const isMistaken = this.#mistake === 'excluded owners take writes' && kind === 'write'
+    return !isMistaken && this.#ring(number).isExcluded(nodeId)
+  }
+
   /** In the same turn all that was begun under an older number is begun anew. */
   #adopt(nodeId: NodeId): void {
     const peer = this.#peer(nodeId)
     if (peer.number === this.#decided) return
     peer.number = this.#decided
+    if (this.#change.livingOn.includes(nodeId) && this.#wasRemoved(nodeId)) return this.#stop(nodeId)
     for (const request of this.#requests) if (request.coordinator === nodeId) this.#start(request)
   }
 
@@ -264,8 +284,8 @@ class Model {
     const { excluded, phase } = this.#ring(number).configuration
     const dying = next.configuration.excluded.filter((nodeId) => !excluded.includes(nodeId))
     if (dying.length > 0) return this.#die(dying)
-    const isAcknowledged = [...this.#peers.values()].every((peer) => peer.number === number)
-    if (!isAcknowledged) return
+    const waitedFor = [...this.#peers].filter(([nodeId]) => !excluded.includes(nodeId))
+    if (!waitedFor.every(([, peer]) => peer.number === number)) return
     if (phase === 'stable') this.#drop(number)
     const isRetarget = phase !== 'stable' && next.configuration.phase === 'begun'
     const isUnneeded = phase === 'stable' || isRetarget
@@ -275,14 +295,31 @@ class Model {
 
   /** One after the other, each at its time; when all are dead they are excluded, which waits for nobody. */
   #die(dying: readonly NodeId[]): void {
-    const [nodeId] = dying.filter((one) => this.#peers.has(one))
-    if (nodeId === undefined) this.#decided += 1
-    else if (this.#prng.int(16) === 0) {
-      this.#peers.delete(nodeId)
-      for (const request of this.#requests) {
-        if (request.coordinator === nodeId) this.#requests.delete(request)
-      }
+    const { livingOn, lossNumber } = this.#change
+    const [nodeId] = dying.filter((one) => this.#peers.has(one) && !livingOn.includes(one))
+    if (nodeId !== undefined) {
+      if (this.#prng.int(16) === 0) this.#stop(nodeId)
+      return
     }
+    this.#decided += 1
+    if (this.#decided !== lossNumber) return
+    this.#known.clear()
+    for (const { floor } of this.#requests) floor.clear()
+  }
+
+  #stop(nodeId: NodeId): void {
+    this.#peers.delete(nodeId)
+    for (const request of this.#requests) {
+      if (request.coordinator === nodeId) this.#requests.delete(request)
+    }
+  }
+
+  /** It was a member before, and is told that it is none now. */
+  #wasRemoved(nodeId: NodeId): boolean {
+    const rings = this.#change.rings.slice(0, this.#decided + 1)
+    const isMember = ({ configuration }: Ring) =>
+      configuration.members.some((member) => member.nodeId === nodeId)
+    return rings.some(isMember) && !isMember(this.#ring(this.#decided))
   }
 
   /** Who is no owner any more forgets. */

@@ -9,6 +9,8 @@
  * - After the switch the finish may come at any moment, since whoever loses his disk may have said what it
  *   takes. Then the new layout stands alone, and it is the same as a loss right after it: of what only he
  *   had there, or of what only old owners have.
+ *
+ * What a peer has that was excluded goes with it: nobody is made good from there.
  */
 import { utf8 } from '../../base/bytes.ts'
 import type { NodeId } from '../../base/ids.ts'
@@ -21,8 +23,10 @@ export function keepersOf(ring: Ring, place: Place, isForGood: boolean): readonl
   const keyspace = ring.keyspace(name)
   if (keyspace === null) return []
   const partition = ring.partitionOf(utf8(place.slice(name.length + 1)))
-  const reads = ring.readLists(keyspace, partition)
+  const others = (list: readonly NodeId[]): readonly NodeId[] =>
+    list.filter((nodeId) => !ring.isExcluded(nodeId))
+  const reads = ring.readLists(keyspace, partition).map(others)
   if (isForGood) return reads
-  const all = ring.allOwners(keyspace, partition)
+  const all = others(ring.allOwners(keyspace, partition))
   return ring.configuration.phase === 'switched' ? [all, ...reads.slice(-1)] : [all]
 }

@@ -1,7 +1,8 @@
 /**
  * Invariant 2, while the ring changes: a write is acknowledged when its level is met in every layout that
- * takes writes under one configuration, by disks that have it for good. Which configuration its coordinator
- * went by nobody knows who asks; one of those that were in force somewhere meanwhile will do.
+ * takes writes under one configuration, by disks of owners that have it for good and are not excluded. Which
+ * configuration its coordinator went by nobody knows who asks; one of those that were in force somewhere
+ * meanwhile will do.
  *
  * Where stand-ins count no owner need have it.
  */
@@ -41,6 +42,7 @@ export function createQuorumChecker(parts: QuorumParts): HistoryObserver {
         const needed = ring.needed(write.level, lists)
         return lists.every((list, i) => {
           const count = list.filter((nodeId) => {
+            if (ring.isExcluded(nodeId)) return false
             const host = parts.hostOf(nodeId)
             return host === null || holders.has(host)
           }).length
