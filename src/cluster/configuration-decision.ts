@@ -6,7 +6,9 @@ import { equalBytes } from '../base/bytes.ts'
 import { KvError, toKvError } from '../base/error.ts'
 import type { NodeId } from '../base/ids.ts'
 import type { Clock } from '../effects/clock.ts'
+import { losesAcceptor, reseat } from '../protocol/acceptor-seats.ts'
 import type { Configuration } from '../protocol/configuration.ts'
+import { membersWaitedFor } from '../protocol/ring-change.ts'
 import { encodeConfiguration } from '../wire/configuration-codec.ts'
 import type { ConfigurationAdoption, Decided } from './configuration-adoption.ts'
 import type { ConfigurationProposer, ProposalResult } from './configuration-proposer.ts'
@@ -62,7 +64,8 @@ export class ConfigurationDecision {
    * @throws OVERLOADED when too many wait; INTERNAL when the disk fails
    */
   async decide(base: Decided, next: Configuration, deadlineMs: number): Promise<Decision> {
-    const value = encodeConfiguration({ ...next, decidedBy: this.#self })
+    const seated = losesAcceptor(base.configuration, next) ? await this.#reseated(base, next) : next
+    const value = encodeConfiguration({ ...seated, decidedBy: this.#self })
     const { decided, isUnknown } = await this.#inTurn(
       () => this.#proposer.propose(base, value, deadlineMs),
       deadlineMs,
@@ -119,6 +122,12 @@ export class ConfigurationDecision {
     this.#proposer.stop()
     this.#turns.stop()
     this.#spreading.stop()
+  }
+
+  /** With others in the seats of those who are given up with it, as far as enough of them are up. */
+  async #reseated(base: Decided, next: Configuration): Promise<Configuration> {
+    const up = membersWaitedFor(next).filter(this.#isAlive)
+    return reseat(next, await this.#spread.collect(base, up))
   }
 
   async #untilKnown(deadlineMs: number): Promise<void> {

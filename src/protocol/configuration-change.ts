@@ -236,7 +236,7 @@ export function retarget(configuration: Configuration, nowMs: number): Configura
 
 /**
  * Nobody waits for this member any more, in any phase. Who owns what stays as it is; that it is no owner is
- * for the next change, or a `retarget` of the open one.
+ * for the next change, or a `retarget` of the open one. Who votes in its place: `acceptor-seats.ts`.
  * @returns the same configuration when nobody does
  * @throws CONFLICT when it is no member, or the last that somebody waits for
  */

@@ -81,4 +81,23 @@ test('where nobody stands in, what only an excluded peer owns waits for other ow
   await world.settle(world.client(a, b, c, d).put(key, 'value', { blind: true }))
 })
 
+test('when one more that votes dies before the removal is done, others still decide', async () => {
+  const { world, peers } = await cluster(4, 'excluded/votes')
+  const votes = ({ node: { nodeId } }: TestPeer, of: TestPeer): boolean =>
+    of.node.configuration?.acceptors.some((acceptor) => acceptor.nodeId === nodeId) === true
+  const [x, y, z] = peers.filter((peer) => votes(peer, peer)) as [TestPeer, TestPeer, TestPeer]
+  const [a] = peers.filter((peer) => !votes(peer, peer)) as [TestPeer]
+  await die(world, a, x)
+  const removed = a.node.service.remove(x.address)
+  assert.ok(await world.until(() => a.node.configuration?.excluded.includes(x.node.nodeId) === true))
+  assert.equal(
+    peers.filter((peer) => votes(peer, a)),
+    peers.filter((peer) => peer !== x),
+  )
+  await die(world, a, y)
+  await world.settle(removed)
+  await world.settle(a.node.service.remove(y.address, true))
+  assert.ok(await world.until(() => isStable([a, z], 2)))
+})
+
 test.run()
