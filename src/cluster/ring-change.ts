@@ -262,6 +262,9 @@ export class RingChange {
     }
     const obstacle = this.#obstacleOf(configuration, acks)
     if (obstacle !== null) {
+      // What is left over from the last change is dropped when all acknowledged it: who is gone never does.
+      const retryMs = replaced.length === 0 ? null : await this.#giveUpReplaced(decided)
+      if (retryMs !== null) return retryMs
       this.#waitFor(decided, obstacle)
       this.#heldMs = Math.min(timing.heldRetryMs, 2 * this.#heldMs)
       return this.#heldMs
@@ -284,7 +287,8 @@ export class RingChange {
   }
 
   /**
-   * An open change that waits for somebody whose successor is there would hold up both for ever.
+   * An open change, or a peer that has something left over from the last one, that waits for somebody whose
+   * successor is there would hold up both for ever.
    * @returns as `#step`; null: there is nobody to give up
    */
   async #giveUpReplaced(decided: Decided): Promise<number | null> {

@@ -35,6 +35,8 @@ interface Event {
 
 export interface TestPeer {
   readonly nodeId: NodeId
+  /** Of a member that is dead for good, whose place it takes. */
+  readonly replaces: string | null
   readonly files: Map<string, Bytes>
   driver: ConfigurationDriver
   isUp: boolean
@@ -86,8 +88,8 @@ export class TestCluster {
     return peer
   }
 
-  startJoining(name: string): TestPeer {
-    const peer = this.#makePeer(name)
+  startJoining(name: string, replaces: string | null = null): TestPeer {
+    const peer = this.#makePeer(name, replaces)
     void this.#start(peer).then(() => this.#join(peer))
     return peer
   }
@@ -171,10 +173,11 @@ export class TestCluster {
     await new Promise((resolve) => setImmediate(resolve))
   }
 
-  #makePeer(name: string): TestPeer {
+  #makePeer(name: string, replaces: string | null = null): TestPeer {
     const nodeId = parseNodeId(name)
     const peer: TestPeer = {
       nodeId,
+      replaces,
       files: new Map(),
       driver: null as unknown as ConfigurationDriver,
       isUp: false,
@@ -230,7 +233,7 @@ export class TestCluster {
       {
         identity,
         effects,
-        replaces: null,
+        replaces: peer.replaces,
         isManual: this.isManual,
         rpc: { call: (to, question, timeoutMs) => this.#call(peer, life, to, question, timeoutMs) },
         peers: {

@@ -117,6 +117,25 @@ joining(
   },
 )
 
+// Campaign seed 111: a peer dropped what it owned no more once all had acknowledged that, the dead one too.
+joining('who waits for a dead member whose successor is there does not hold up both for ever', async () => {
+  const cluster = new TestCluster(5)
+  await cluster.grow(4)
+  const [first, second, , dead] = cluster.peers as [TestPeer, TestPeer, TestPeer, TestPeer]
+  second.waitsFor = 'drops what it owns no more'
+  const isLeftOut = (): boolean => second.driver.current?.excluded.includes(dead.nodeId) === true
+  cluster.crash(dead)
+  const successor = cluster.startJoining('n4', dead.nodeId)
+  await cluster.until(isLeftOut)
+  await cluster.run(5000)
+  assert.is(first.driver.current?.phase, 'stable', 'it has not dropped it yet')
+  second.waitsFor = null
+  await cluster.until(() => successor.driver.current?.phase === 'stable')
+  const { members = [], removed = [] } = successor.driver.current ?? {}
+  assert.is(members.map(({ nodeId }) => nodeId).join(), 'n0,n1,n2,n4')
+  assert.equal(removed, [dead.nodeId])
+})
+
 joining('nothing is pending any more when the one who waited has gone away', async () => {
   const cluster = new TestCluster(5)
   await cluster.grow(3)
