@@ -6,14 +6,20 @@
  * pace halves when one is silent or overloaded, and recovers slice by slice. Who was silent is left alone
  * until the next walk. A record that its owner cannot store, as its own copy of it is damaged, is passed by.
  *
+ * A peer that leaves hands on to other stand-ins what owners do not take that are down or refuse it. Where
+ * every other member is an owner itself there are none: it says whom it waits for (`complaint`).
+ *
  * Invariants: an owner is taken off a record only when its disk has it; a record goes when nobody is left.
- * When the owners are other ones than those it was meant for, it is meant for all owners of now. No record
- * keeps those behind it from an owner that takes them, however often it is refused itself.
+ * When the owners are other ones than those it was meant for, it is meant for all owners of now; so it is
+ * when one of them is excluded from an open change, as nobody waits for that one any more: the copy counted
+ * in its place, and goes when all others have it, the new owners too. No record keeps those behind it from an
+ * owner that takes them, however often it is refused itself.
  *
  * Source: hinted handoff, DeCandia et al., "Dynamo", 2007, section 4.6.
  */
 import { type Bytes, compareBytes, toHex } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
+import { firstFew } from '../base/first-few.ts'
 import type { NodeId } from '../base/ids.ts'
 import { type Keyspace, targetLayout } from '../protocol/configuration.ts'
 import type { Era } from '../protocol/eras.ts'
@@ -91,14 +97,20 @@ interface Findings {
   /** How many records each refused since it took one. */
   readonly refusedInARow: Map<NodeId, number>
   refused: number
+  /** Of a peer that leaves: how many records each refused that nobody else keeps for it either. */
+  readonly stuck: Map<NodeId, number>
   /** Behind this the next walk begins: one was left alone who refused all there. Null: from the first key. */
   resumeBehind: Bytes | null
 }
 
 type Fate = 'stored' | 'refused' | 'silent'
 
+const REFUSED = 'damaged copies, no room for more in them, or a disk that is away may be why'
+const ADVICE = "where that stays so, stop that peer and use 'kvctl remove'"
+
 export class HintedHandoff {
   readonly #with: Coordination
+  readonly #shownName: (nodeId: NodeId) => string
   readonly #background: BackgroundJob
   #ratePerSecond = FIRST
   #isWoken = false
@@ -115,17 +127,31 @@ export class HintedHandoff {
   #stopped: Promise<void> | null = null
   #lastWalk: MutableWalk | null = null
   #resumeBehind: Bytes | null = null
+  /** As the last walk to the end found it. */
+  #stuck: ReadonlyMap<NodeId, number> = new Map()
   /** By owner and key of the database: monotonic ms. */
   readonly #restingUntilMs = new Map<string, number>()
 
-  constructor(coordination: Coordination) {
+  /** @param shownName of a peer, for people */
+  constructor(coordination: Coordination, shownName: (nodeId: NodeId) => string) {
     this.#with = coordination
+    this.#shownName = shownName
     this.#background = new BackgroundJob(coordination.clock, () => this.#step())
   }
 
   /** The one that goes on, or the last one; null: there was nothing to deliver yet. */
   get lastWalk(): HandoffWalk | null {
     return this.#lastWalk
+  }
+
+  /** Why this peer cannot leave before a person does something, in words; null: all goes by itself. */
+  get complaint(): string | null {
+    if (!this.#with.hasRing() || !this.#isLeaving) return null
+    const refusals = [...this.#stuck].filter(([owner]) => !this.#isGivenUp(owner))
+    if (refusals.length === 0) return null
+    const owners = refusals.map(([owner, count]) => `${this.#shownName(owner)} refuses ${count}`)
+    const what = `of the records that it keeps for others ${firstFew(owners)}`
+    return `cannot leave: ${what}, and no other peer may keep those; ${REFUSED}: ${ADVICE}`
   }
 
   start(): void {
@@ -177,9 +203,13 @@ export class HintedHandoff {
     const { number } = this.#with.ring()
     const phase = this.#phase
     const refusedInARow = new Map<NodeId, number>()
-    const findings: Findings = { walk, silent: new Set(), refusedInARow, refused: 0, resumeBehind: null }
+    const stuck = new Map<NodeId, number>()
+    const findings: Findings = {
+      ...{ walk, silent: new Set<NodeId>(), refusedInARow, refused: 0, stuck, resumeBehind: null },
+    }
     try {
       const isWhole = await this.#deliverAll(this.#resumeBehind, findings)
+      if (isWhole) this.#stuck = stuck
       if (isWhole && !walk.isPartial && number === this.#with.ring().number) {
         this.#lookedUnder = number
         this.#toldPhase = phase
@@ -287,7 +317,10 @@ export class HintedHandoff {
       note(findings, reachable[i] as NodeId, fate, standIn.databaseKey)
     })
     const reached = new Set(reachable.filter((_, i) => fates[i] === 'stored'))
-    if (this.#isLeaving) await this.#pass(keyspace, standIn, targets, reached, under, findings)
+    if (this.#isLeaving) {
+      const left = targets.filter((target) => !reached.has(target))
+      for (const target of await this.#pass(keyspace, standIn, left, under, findings)) reached.add(target)
+    }
     walk.delivered += reached.size
     walk.bytes += reachable.length * sizeOf(standIn)
     if (reached.size > 0 || targets !== standIn.targets) {
@@ -303,25 +336,31 @@ export class HintedHandoff {
     return !targetLayout(configuration).members.includes(this.#with.selfId)
   }
 
-  /** Somebody else stands in for those who are not up. */
+  /**
+   * Somebody else stands in for those who are not up, or refuse it.
+   * @returns for whom
+   */
   async #pass(
     keyspace: Keyspace,
     standIn: StandInRecord,
     targets: readonly NodeId[],
-    reached: Set<NodeId>,
     under: Under,
     findings: Findings,
-  ): Promise<void> {
+  ): Promise<readonly NodeId[]> {
+    const { silent, stuck } = findings
+    const { isAlive } = this.#with
     const ring = this.#with.ring()
     const others = ring.standIns(keyspace, ring.partitionOf(standIn.key))
-    const heir = others.find((nodeId) => this.#with.isAlive(nodeId) && !isLeftAlone(nodeId, findings))
-    if (heir === undefined) return
+    const passed: NodeId[] = []
     for (const target of targets) {
-      if (reached.has(target) || this.#with.isAlive(target)) continue
-      const fate = await this.#hand(keyspace, standIn, heir, under, target)
-      note(findings, heir, fate, standIn.databaseKey)
-      if (fate === 'stored') reached.add(target)
+      if (isAlive(target) && silent.has(target)) continue // It takes nothing now, and is asked again.
+      const heir = others.find((nodeId) => isAlive(nodeId) && !isLeftAlone(nodeId, findings))
+      const fate = heir === undefined ? 'refused' : await this.#hand(keyspace, standIn, heir, under, target)
+      if (heir !== undefined) note(findings, heir, fate, standIn.databaseKey)
+      if (fate === 'stored') passed.push(target)
+      else if (isAlive(target)) stuck.set(target, (stuck.get(target) ?? 0) + 1)
     }
+    return passed
   }
 
   /**
@@ -331,10 +370,22 @@ export class HintedHandoff {
   #targetsOf({ targets, key }: StandInRecord, keyspace: Keyspace): readonly NodeId[] {
     const ring = this.#with.ring()
     const partition = ring.partitionOf(key)
-    const now = targetsNow(targets, ring.allOwners(keyspace, partition), this.#with.selfId)
+    const owners = ring.allOwners(keyspace, partition).filter((owner) => !this.#isGivenUp(owner))
+    if (owners.length === 0) return targets // Nobody could have it instead.
+    const now = targetsNow(targets, owners, this.#with.selfId)
     const [, after] = ring.writeOwners(keyspace, partition)
     if (after === undefined || this.#toldPhase === ring.configuration.phaseNumber) return now
-    return after.every((owner) => now.includes(owner)) ? now : [...new Set([...now, ...after])].sort()
+    const added = after.filter((owner) => owners.includes(owner) && !now.includes(owner))
+    return added.length === 0 ? now : [...now, ...added].sort()
+  }
+
+  /**
+   * It comes to have nothing in the open change. Before a change is open it may be the only one whom the
+   * record is meant for, and who takes its place is not known.
+   */
+  #isGivenUp(owner: NodeId): boolean {
+    const ring = this.#with.ring()
+    return ring.configuration.phase !== 'stable' && ring.isExcluded(owner)
   }
 
   /** Stored: it is on the owner's disk. */

@@ -130,13 +130,14 @@ export function assembleParts(around: Surroundings): Parts {
   )
   const { rpc, membership, configuration } = cluster
   const coordination = coordinationOf(around, cluster)
-  const takeover = new Takeover(coordination, (peer) => membership.addressOf(peer) ?? peer)
+  const shownName = (peer: NodeId): string => membership.addressOf(peer) ?? peer
+  const takeover = new Takeover(coordination, shownName)
   const leftovers = leftoversOf(around, cluster)
   const farewells = new Farewells(effects.clock, (nodeIds) => membership.forget(nodeIds))
   change = { takeover, leftovers }
   const { stalls, eras } = coordination
   const coordinator = new Coordinator(coordination, options)
-  const handoff = new HintedHandoff(coordination)
+  const handoff = new HintedHandoff(coordination, shownName)
   const antiEntropy = new AntiEntropy(coordination, effects.random)
   const catchUp = catchUpOf(coordination, cluster)
   const rescue = new RecordRescue(coordination)
@@ -146,7 +147,7 @@ export function assembleParts(around: Surroundings): Parts {
   const complaints = () => ({
     catchingUp: catchUp.report,
     purgeWaits: purger.complaint,
-    ringWaits: takeover.complaint ?? leftovers.complaint,
+    ringWaits: takeover.complaint ?? leftovers.complaint ?? handoff.complaint,
     takeover: takeoverReport(takeover.progress, effects.clock.monotonic()),
   })
   const service = serviceOf(around, cluster, { coordinator, complaints, tasks })

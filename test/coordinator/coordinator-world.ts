@@ -228,7 +228,7 @@ export class CoordinatorWorld {
     const member = new FenceMember(coordination, { nonce: 'life', generation: 1 }, () => false)
     this.keeper = new FenceKeeper(coordination, parts.random, member)
     this.purgeOwner = new PurgeOwner(coordination, PURGE_RULE, this.holds, member, this.keeper)
-    this.handoff = new HintedHandoff(coordination)
+    this.handoff = new HintedHandoff(coordination, (peer) => peer)
   }
 
   static async open(options: WorldOptions = {}): Promise<CoordinatorWorld> {

@@ -320,4 +320,81 @@ test('to an owner that has no room for a record that one is not sent again for a
   assert.equal(world.keptFor(), { n3: 1 })
 })
 
+/** This peer is to leave: these owners are to own the key afterwards. */
+function leaving(world: CoordinatorWorld, after: NodeId[], excluded: readonly NodeId[] = []): void {
+  world.ring = makeRing(2, [nodes(1, 2, 3, 0, 4), after], 'switched', excluded)
+  world.handoff.ringChanged()
+}
+
+test('what an excluded owner was meant to have goes to all other owners, and is gone then', async () => {
+  const world = await keepingMany(['k'])
+  const [N4, N5] = nodes(4, 5) as [NodeId, NodeId]
+  world.dead.delete(N2)
+  leaving(world, nodes(3, 4, 5), [N1])
+  await world.pass(150)
+  assert.equal([...world.askedWhom('replicate')].sort(), [N2, N4, N5])
+  world.reply(N2, STORED)
+  world.reply(N4, refusal('overloaded'))
+  world.reply(N5, STORED)
+  await world.settle()
+  assert.equal(world.keptFor(), { n3: 1, n4: 1 }, 'it counted, and not all have it')
+  world.questions.length = 0
+  back(world, N3)
+  await world.pass(150)
+  assert.equal([...world.askedWhom('replicate')].sort(), [N3, N4])
+  world.replyAll()
+  await world.settle()
+  assert.equal(world.keptFor(), {})
+  const nothing = { vector: new Map(), loose: [] }
+  world.store.standIns.put(SLOPPY, 0, utf8('later'), [N1], nothing, NEW, noop)
+  world.questions.length = 0
+  await world.pass(UNTIL_NEXT_WALK_MS)
+  assert.equal([...world.askedWhom('replicate')].sort(), [N2, N3, N4, N5], 'what comes later, too')
+})
+
+test('before a change is open an excluded owner is one still', async () => {
+  const world = await keepingMany(['k'])
+  world.ring = makeRing(2, [nodes(1, 2, 3, 0, 4)], 'stable', [N1])
+  world.handoff.ringChanged()
+  back(world, N2, N3)
+  await world.pass(UNTIL_NEXT_WALK_MS)
+  assert.equal(world.keptFor(), { n1: 1 })
+})
+
+test('who leaves hands on what an owner refuses that is up', async () => {
+  const world = await keepingMany(['k'], () => N2)
+  leaving(world, nodes(1, 2, 3, 4))
+  back(world, N2)
+  await world.pass(150)
+  world.reply(N2, refusal('failed'))
+  await world.settle()
+  assert.equal(
+    world.asked('replicate').map(({ standInFor }) => standInFor),
+    [null, N2],
+  )
+  const [N4] = nodes(4) as [NodeId]
+  assert.equal(world.askedWhom('replicate'), [N2, N4])
+  world.reply(N4, STORED)
+  await world.settle()
+  assert.equal(world.keptFor(), {})
+  assert.is(world.handoff.complaint, null)
+})
+
+test('where nobody else may keep it, it says who refuses how much, until that one is given up', async () => {
+  const world = await keepingMany(numbered(100), () => N2)
+  leaving(world, nodes(1, 2, 3))
+  back(world, N1, N2, N3)
+  assert.is(world.handoff.complaint, null)
+  let refused = refusal('failed')
+  const reply = (): ReplyBody => refused
+  await answering(world, UNTIL_NEXT_WALK_MS, reply)
+  assert.match(world.handoff.complaint ?? '', /^cannot leave: .* others n2 refuses 100, and no/)
+  assert.equal(world.keptFor(), { n2: 100 })
+  refused = STORED
+  leaving(world, nodes(1, 3), [N2])
+  assert.is(world.handoff.complaint, null)
+  await answering(world, UNTIL_NEXT_WALK_MS, reply)
+  assert.equal(world.keptFor(), {})
+})
+
 test.run()

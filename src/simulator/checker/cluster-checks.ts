@@ -321,6 +321,18 @@ class Checks implements ClusterChecks {
     return keyspace === null || ring === null ? [] : ring.allOwners(keyspace, ring.partitionOf(key))
   }
 
+  /**
+   * Whom a stand-in record may be meant for. Nobody counts an excluded owner as one who has something, and it
+   * never comes back with what it held: once a change is open that leaves it out, the others are whom what
+   * was acknowledged has to be with, those of the old layout and of the new one.
+   */
+  #heirsOf(host: string, stored: StoredKey): readonly NodeId[] {
+    const owners = this.#ownersOf(host, stored)
+    const { phase, excluded } = this.#ringOf(host)?.configuration ?? {}
+    if (phase === 'stable' || excluded === undefined) return owners
+    return owners.filter((owner) => !excluded.includes(owner))
+  }
+
   #removed(host: string, place: Place, removed: RemovedKey): void {
     const known = this.#known(host, place, removed)
     const { nowMs } = present(this.#simulation, 'it is watched').world.scheduler
@@ -331,7 +343,7 @@ class Checks implements ClusterChecks {
     this.purges.forgotten(host, place, known, true)
     const { isStandIn, isPutAside } = removed
     this.#departures.letGo(host, place, isStandIn)
-    if (isStandIn && !isPutAside) this.#handOvers.letGo(host, place, this.#ownersOf(host, removed))
+    if (isStandIn && !isPutAside) this.#handOvers.letGo(host, place, this.#heirsOf(host, removed))
   }
 
   /** Old owners let go of a key only when the owners of now have all of it. */

@@ -14,7 +14,10 @@ import { showDots } from './visibility.ts'
 export interface HandOverChecker {
   /** A record is durable on a host's disk. */
   durable(host: string, place: Place, stored: StoredRecord): void
-  /** A stand-in record is durably gone from a host. @param owners of the key, as the ring is now */
+  /**
+   * A stand-in record is durably gone from a host.
+   * @param owners of the key whom it may be meant for, as the ring is now
+   */
   letGo(host: string, place: Place, owners: readonly NodeId[]): void
   /** A host's disk is another one: only what is told from here on is on it. */
   replaced(host: string): void
