@@ -19,8 +19,8 @@ import type { ComparedPartition, Obstacle } from './comparison.ts'
 export interface DutyRules {
   /** Whether this peer has all of it that it acknowledged itself. */
   isComplete(keyspaceId: KeyspaceId, partition: number): boolean
-  /** An operator gave up what cannot be read of it. */
-  isGivenUp(keyspaceId: KeyspaceId): boolean
+  /** An operator gave up what these sources cannot read of it. */
+  isGivenUp(keyspaceId: KeyspaceId, partition: number, sources: readonly NodeId[]): boolean
 }
 
 /** Partitions of one keyspace that this peer gains, and that are not done. */
@@ -243,7 +243,7 @@ export class DutyLedger {
     if (left.length === 0 || !isStuck) return left.length > 0
     const isOwn = !duty.isGained && this.#rules.isComplete(id, duty.partition)
     const has = duty.sources.length - left.length + (isOwn ? 1 : 0)
-    return has < sourcesNeeded(duty.ownerCount) && !this.#rules.isGivenUp(id)
+    return has < sourcesNeeded(duty.ownerCount) && !this.#rules.isGivenUp(id, duty.partition, left)
   }
 }
 

@@ -36,7 +36,7 @@ export class Replica {
       if (!isSent) this.#refuse(link, id, 'overloaded')
     } catch (error) {
       if (!(error instanceof KvError)) throw error
-      this.#refuse(link, id, 'failed') // Our copy is damaged or the disk away: another owner has it.
+      this.#refuse(link, id, this.#unreadable) // Another owner has it.
     }
   }
 
@@ -46,8 +46,13 @@ export class Replica {
     const partition = this.#with.ring().partitionOf(key)
     void this.#with.store.isAsKept(keyspaceId, partition).then((isAsKept) => {
       if (isAsKept) this.read(from, { ...message, isDoubted: false }, link)
-      else this.#refuse(link, id, 'failed')
+      else this.#refuse(link, id, this.#unreadable)
     })
+  }
+
+  /** A disk that is away will be back: its records are not given up as damaged ones may be. */
+  get #unreadable(): Refusal {
+    return this.#with.store.outage === null ? 'failed' : 'catchingUp'
   }
 
   #isOld({ key, asStandIn }: ReadMessage, record: Bytes | null): boolean {

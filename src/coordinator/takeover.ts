@@ -56,11 +56,11 @@ export interface TakeoverProgress {
   readonly failure: string | null
 }
 
-/** An operator gives up what cannot be read. */
+/** An operator gave up what could not be read then; what cannot be read later is another matter. */
 interface Acceptance {
   readonly changeNumber: number
-  /** Null: of every keyspace. */
-  readonly only: KeyspaceId | null
+  /** By keyspace and partition: at whom. */
+  readonly unreadable: ReadonlyMap<string, ReadonlySet<NodeId>>
 }
 
 export class Takeover {
@@ -91,7 +91,7 @@ export class Takeover {
     this.#duties = new DutyLedger({
       isComplete: (keyspaceId, partition) =>
         coordination.store.completeness.isComplete(keyspaceId, partition),
-      isGivenUp: (keyspaceId) => this.#isGivenUp(keyspaceId),
+      isGivenUp: (...found) => this.#isGivenUp(...found),
     })
   }
 
@@ -154,13 +154,20 @@ export class Takeover {
   }
 
   /**
-   * An operator decides that what cannot be read is lost, where the open change waits for it.
+   * An operator decides that what is known to be unreadable now is lost, where the open change waits for it.
    * @param only null: in every keyspace
    */
   acceptLoss(only: KeyspaceId | null): void {
     if (this.#duties.open === 0) return
     const { changeNumber } = this.#with.ring().configuration
-    this.#acceptance = { changeNumber, only }
+    const unreadable = new Map(this.#accepted)
+    for (const { keyspace, partition, left, obstacles } of this.#duties.obstructed()) {
+      if (only !== null && only !== keyspace.id) continue
+      const name = placeName(keyspace.id, partition)
+      const sources = left.filter((_, i) => obstacles[i] === 'unreadable')
+      unreadable.set(name, new Set([...(unreadable.get(name) ?? []), ...sources]))
+    }
+    this.#acceptance = { changeNumber, unreadable }
     this.#with.log.error('takeover.loss_accepted', { what: this.waitsFor })
     this.#duties.recount()
     this.#goOnWithThese()
@@ -283,11 +290,15 @@ export class Takeover {
     return new Promise((resolve) => this.#with.clock.defer(resolve))
   }
 
-  #isGivenUp(keyspaceId: KeyspaceId): boolean {
-    if (this.#acceptance === null) return false
-    const { changeNumber, only } = this.#acceptance
-    const isOpen = changeNumber === this.#with.ring().configuration.changeNumber
-    return isOpen && (only === null || only === keyspaceId)
+  /** What was accepted in the open change; it outlasts its phases, in which the same is met again. */
+  get #accepted(): Acceptance['unreadable'] {
+    const { changeNumber } = this.#with.ring().configuration
+    return this.#acceptance?.changeNumber === changeNumber ? this.#acceptance.unreadable : new Map()
+  }
+
+  #isGivenUp(keyspaceId: KeyspaceId, partition: number, sources: readonly NodeId[]): boolean {
+    const known = this.#accepted.get(placeName(keyspaceId, partition))
+    return known !== undefined && sources.every((source) => known.has(source))
   }
 
   #endIfDone(): void {

@@ -379,12 +379,12 @@ export class TreeExchange {
     return (await this.#calls.askOrFail('record', question))?.record
   }
 
-  /** Undefined: it cannot be read. */
+  /** Undefined: it cannot be read. @throws UNAVAILABLE while the whole disk is away */
   #readHere(keyspace: Keyspace, partition: number, key: Bytes): Bytes | null | undefined {
     try {
       return this.#with.store.read(keyspace.id, partition, key)
     } catch (error) {
-      if (!(error instanceof KvError)) throw error
+      if (!(error instanceof KvError) || this.#with.store.outage !== null) throw error
       return undefined
     }
   }
@@ -394,6 +394,7 @@ export class TreeExchange {
     return new Promise((resolve, reject) => {
       this.#with.store.merge(keyspace, partition, key, record, null, (error) => {
         if (error instanceof RecordOverflow) return reject(error)
+        if (error !== null && this.#with.store.outage !== null) return reject(error)
         if (error !== null) this.#with.log.warn('repair.not-stored', { from: this.#peer, error })
         resolve(error === null)
       })

@@ -19,8 +19,10 @@ import {
 } from './schema.ts'
 
 /**
- * `catchingUp`: this peer lost data, and what it has of the partition says nothing yet. `overfull`: what it
- * holds of the key and what it was sent are more than one record can hold together; or what it holds alone.
+ * `failed`: its disk does not give the record, or could not store it. `catchingUp`: this peer lost data, and
+ * what it has of the partition says nothing yet; or its disk is away, and nothing can be read for the moment.
+ * `overfull`: what it holds of the key and what it was sent are more than one record can hold together; or
+ * what it holds alone.
  */
 export const REFUSALS = [
   'stale',

@@ -21,9 +21,13 @@ const kept = (partition: number, ...sources: NodeId[]): Duty => ({
   ...gained(partition, ...sources),
   isGained: false,
 })
-const given = { isComplete: true, isGivenUp: false }
+/** `givenUp`: what is asked about it: keyspace, partition and sources. */
+const given = { isComplete: true, givenUp: '' }
 const open = (rules = given): DutyLedger => {
-  return new DutyLedger({ isComplete: () => rules.isComplete, isGivenUp: () => rules.isGivenUp })
+  return new DutyLedger({
+    isComplete: () => rules.isComplete,
+    isGivenUp: (...place) => place.join() === rules.givenUp,
+  })
 }
 const none: ReadonlySet<string> = new Set()
 
@@ -144,7 +148,7 @@ test('where the others are not enough it says so, until an operator gives it up'
     [0, [B], ['unreadable']],
     [1, [A, B], [null, 'unreadableHere']],
   ])
-  rules.isGivenUp = true
+  rules.givenUp = [ONE.id, 0, B].join()
   assert.is(ledger.open, 4)
   ledger.recount()
   assert.is(ledger.open, 3)

@@ -181,6 +181,46 @@ test('what the only owner cannot read is named, and an operator can give it up',
   )
 })
 
+test('what turns out later to be unreadable is not given up with what was', async () => {
+  const { world, peers, client } = await cluster(3, 'given up before')
+  const [first] = peers as [TestPeer]
+  await oneCopy(world, first, peers)
+  await fill(world, client, 'v')
+  const nameOf = (key: Bytes): string => text(userKey(key))
+  const partition = partitionOf(utf8(SPOILT), PARTITIONS)
+  const isHolder = (peer: TestPeer): boolean => recordKeys(peer).some((key) => nameOf(key) === SPOILT)
+  const holder = present(peers.find(isHolder), 'somebody has it')
+  const [taker, other] = peers.filter((peer) => peer !== holder) as [TestPeer, TestPeer]
+  spoil(holder)
+  const between = [taker.host.name, other.host.name]
+  const touches = (from: string, to: string): boolean => between.includes(from) && between.includes(to)
+  const heal = world.sim.paths.add({ touches, cut: true })
+  await world.settle(first.node.service.alterKeyspace('default', { strategy: 'full' }))
+  await world.pass(30_000)
+  const accepted = { keyspace: null, round: 'accepted', acceptLoss: true }
+  await world.settle(holder.node.service.repair(accepted))
+  await world.pass(5000)
+  const late = present(recordKeys(other)[3], 'it holds some')
+  const latePartition = partitionOf(userKey(late), PARTITIONS)
+  assert.is.not(latePartition, partition)
+  other.host.disk.spoil(late)
+  heal()
+  await world.pass(60_000)
+  const told = await warnings(world, first)
+  assert.is(first.node.configuration?.phase, 'begun', `it waits ${told}`)
+  const place = `1 of them \\(default/${latePartition}\\)`
+  const names = `cannot take over .*: ${place} cannot be read at ${other.address}; `
+  assert.ok(
+    told.some((warning) => warning.startsWith(taker.address) && new RegExp(names).test(warning)),
+    told.join('\n'),
+  )
+  await world.settle(holder.node.service.repair({ ...accepted, round: 'accepted-too' }))
+  assert.ok(await world.until(() => isStable(peers, 3), 60_000))
+  const lost = await wrong(world, client, 'v')
+  const places = new Set(lost.map((name) => partitionOf(utf8(name), PARTITIONS)))
+  assert.ok([...places].every((one) => one === partition || one === latePartition))
+})
+
 test('what its disk lost of what it took over is taken over again before anybody drops it', async () => {
   const { world, peers, client } = await cluster(5, 'lost again')
   const [first, second] = peers as [TestPeer, TestPeer]
