@@ -51,8 +51,9 @@ const PACE = { maxInFlight: 16, slowMs: 100, bytesPerSecond: 64 * 1024 * 1024 }
 const WORKERS = 16
 /** Pages that are on their way, or wait for their turn to be merged, while there are requests. */
 const MAX_BUSY_PAGES = 3
-/** Merged in one turn of the event loop: a millisecond or two. */
-const PIECE_RECORDS = 100
+/** Merged in one turn of the event loop while there are requests: a millisecond. */
+const BUSY_PIECE_RECORDS = 100
+const IDLE_PIECE_RECORDS = 400
 const CALL_TIMEOUT_MS = 5000
 /** Until a source that cannot go on now is asked again, and how often. */
 const BUSY_PAUSE_MS = 100
@@ -297,8 +298,9 @@ export class PartitionCopy {
   async #store(keyspace: Keyspace, partition: number, { keys, records }: Page): Promise<void> {
     assert(keys.length === records.length, 'keys and records are side by side')
     const pieces: Promise<void>[] = []
-    for (let start = 0; start < keys.length; start += PIECE_RECORDS) {
-      const end = Math.min(keys.length, start + PIECE_RECORDS)
+    const most = this.#share.isBusy ? BUSY_PIECE_RECORDS : IDLE_PIECE_RECORDS
+    for (let start = 0; start < keys.length; start += most) {
+      const end = Math.min(keys.length, start + most)
       const merge = (i: number, done: Merged): void => {
         this.#with.store.merge(keyspace, partition, keys[i] as Bytes, records[i] as Bytes, null, done)
       }

@@ -1,9 +1,7 @@
 /** The other end of a partition's copy: an old owner gives its records, a page at a time. */
-import type { Bytes } from '../base/bytes.ts'
 import { KvError } from '../base/error.ts'
-import type { KeyspaceId, NodeId } from '../base/ids.ts'
+import type { NodeId } from '../base/ids.ts'
 import type { PeerLink } from '../cluster/peer-link.ts'
-import type { RecordPage } from '../store/record-page.ts'
 import type { Refusal } from '../wire/data-messages.ts'
 import { MAX_PAGE_RECORDS, type TransferRequest } from '../wire/transfer-messages.ts'
 import type { Coordination } from './coordination.ts'
@@ -39,7 +37,9 @@ export class PartitionSource {
 
   #serve({ id, keyspaceId, partition, after }: TransferRequest, link: PeerLink): void {
     this.#pages += 1
-    this.#read(keyspaceId, partition, after)
+    const { partitions } = this.#with.store
+    partitions
+      .page({ keyspaceId, partition }, after, MAX_PAGE_RECORDS, PAGE_BYTES)
       .then(
         ({ keys, records, last, bytes }) => {
           const isSent = link.send({ type: 'recordsFetched', id, keys, records, last }, bytes)
@@ -54,15 +54,6 @@ export class PartitionSource {
         this.#pages -= 1
         while (this.#pages < MAX_PAGES && this.#waiting.length > 0) this.#waiting.shift()?.()
       })
-  }
-
-  /** @throws UNAVAILABLE also when the disk gives back what was not written: its key may have been purged */
-  async #read(keyspaceId: KeyspaceId, partition: number, after: Bytes | null): Promise<RecordPage> {
-    const { store } = this.#with
-    if (!(await store.isAsKept(keyspaceId, partition))) {
-      throw new KvError('UNAVAILABLE', "this peer's disk has to be looked at first")
-    }
-    return store.partitions.page({ keyspaceId, partition }, after, MAX_PAGE_RECORDS, PAGE_BYTES)
   }
 
   #refusal(from: NodeId, { number, keyspaceId, partition }: TransferRequest): Refusal | null {

@@ -7,6 +7,7 @@ import type { Database } from '../effects/storage.ts'
 import type { KeyRecord } from '../protocol/record.ts'
 import type { DiskDamage } from './disk-damage.ts'
 import { userKey } from './keys.ts'
+import type { PendingWrite } from './pending-writes.ts'
 import { RecordCache } from './record-cache.ts'
 import { decodeSeeded, verifyRecord } from './record-codec.ts'
 
@@ -74,10 +75,10 @@ export class DiskRecords {
     }
   }
 
-  /** This is on disk now; null: nothing is. */
-  wrote(keyHash: number, databaseKey: Bytes, record: Bytes | null): void {
-    if (record === null) this.#cache.remove(keyHash)
-    else this.#cache.put(keyHash, databaseKey, record)
+  /** It is on disk now. A copy that was new here is not kept at hand: what is asked for would have to go. */
+  wrote({ keyHash, key, value, record }: PendingWrite): void {
+    if (value === null) this.#cache.remove(keyHash)
+    else if (record !== undefined) this.#cache.put(keyHash, key, value)
   }
 
   /** Found by a reading of the disk: what is known of it here is not what the disk holds. */

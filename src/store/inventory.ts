@@ -134,7 +134,8 @@ export class Inventory {
   /** A record is on disk, or gone from it. */
   wrote({ keyHash, key, before, value, record }: PendingWrite): void {
     this.#note(keyHash, key, before, value)
-    if (record === null || !isMortal(record) || this.#dropped.has(keyspaceOf(key))) return
+    if (value === null || this.#dropped.has(keyspaceOf(key))) return
+    if (!(record === null || record === undefined ? isStoredMortal(value) : isMortal(record))) return
     this.mortal.add(keyspaceOf(key), partitionOf(key))
   }
 

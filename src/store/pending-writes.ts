@@ -9,8 +9,8 @@ interface Keyed extends CommitOperation {
 }
 
 export interface PendingWrite extends Keyed {
-  /** `value`, decoded; null: the record is purged. */
-  record: KeyRecord | null
+  /** `value`, decoded; null: the record is purged; undefined: it is a copy that nobody looked into yet. */
+  record: KeyRecord | null | undefined
   /** The record that it replaces; null: none. */
   readonly before: Bytes | null
 }

@@ -16,7 +16,7 @@ import type { Committed, GroupCommit } from './group-commit.ts'
 import { recordKey } from './keys.ts'
 import type { Overfull } from './overfull.ts'
 import { type PendingWrite, PendingWrites } from './pending-writes.ts'
-import { decodeSeeded, encodeSeeded } from './record-codec.ts'
+import { decodeSeeded, encodeSeeded, isBare, verifyRecord } from './record-codec.ts'
 import { includesRecord, seenUpTo } from './record-merge.ts'
 import type { KeyspacePlace, Look, Merged, Slot } from './slot.ts'
 
@@ -53,7 +53,7 @@ export class RecordWriter {
     const databaseKey = recordKey(keyspaceId, partition, key)
     this.#host.checkTrusted(keyHash, databaseKey)
     const pending = this.#pending.find(keyHash, databaseKey)
-    if (pending !== null) return pending.record
+    if (pending !== null) return this.#recordOf(pending)
     const before = this.#host.onDisk(keyHash, databaseKey)
     const record = before === null ? null : this.#host.disk.decode(keyHash, before)
     this.#look = { databaseKey, before, record }
@@ -100,16 +100,28 @@ export class RecordWriter {
 
   /** The newest record, decoded. */
   held({ keyHash, pending, before }: Slot): KeyRecord | null {
-    if (pending !== null) return pending.record
+    if (pending !== null) return this.#recordOf(pending)
     if (this.#look !== null && this.#look.before === before) return this.#look.record
     return before === null ? null : this.#host.disk.decode(keyHash, before)
+  }
+
+  #recordOf(pending: PendingWrite): KeyRecord | null {
+    if (pending.record !== undefined) return pending.record
+    pending.record = this.#host.disk.decode(pending.keyHash, pending.value as Bytes)
+    return pending.record
   }
 
   /** See `Store.merge`. @throws RecordOverflow */
   merge(slot: Slot, incoming: Bytes, mintedBy: ActorId | null, done: Merged): void {
     const { keyHash, before } = slot
     const held = before !== null && equalBytes(before, incoming) && mintedBy === null ? null : this.held(slot)
-    if (before === null) return this.enqueue(slot, decodeSeeded(keyHash, incoming), incoming, done, 0)
+    if (before === null && mintedBy !== null) {
+      return this.enqueue(slot, decodeSeeded(keyHash, incoming), incoming, done, 0)
+    }
+    if (before === null) {
+      verifyRecord(keyHash, incoming)
+      return this.enqueue(slot, undefined, incoming, done, 0)
+    }
     if (held === null) return this.#alreadyHeld(slot, before, done, 0)
     const seen = mintedBy === null ? 0 : seenUpTo(held.seen, mintedBy)
     const record = decodeSeeded(keyHash, incoming)
@@ -126,14 +138,20 @@ export class RecordWriter {
   }
 
   /**
-   * In place of the newest record; null: nothing is. @param value `record`, encoded
-   * @param detail what `done` is told with it
+   * In place of the newest record; null: nothing is. @param record see `PendingWrite`
+   * @param value `record`, encoded @param detail what `done` is told with it
    */
-  enqueue(slot: Slot, record: KeyRecord | null, value: Bytes | null, done: Committed, detail: number): void {
+  enqueue(
+    slot: Slot,
+    record: KeyRecord | null | undefined,
+    value: Bytes | null,
+    done: Committed,
+    detail: number,
+  ): void {
     this.#look = null
     const { keyHash, databaseKey, pending, before } = slot
     // Who states that it holds no values must not fall back to them: others forget the key then.
-    const sync = slot.sync || record === null || record.values.length === 0
+    const sync = slot.sync || value === null || isBare(value)
     if (pending !== null && pending.batch === this.#host.commit.filling) {
       pending.record = record
       this.#host.commit.replace(pending, value, sync, done, detail)

@@ -68,7 +68,7 @@ export class Store {
   /** What the disk did not give back as it was written. */
   readonly damage = new DiskDamage()
   readonly clashes: DotClashes
-  readonly partitions = new PartitionReader(() => this.#opened)
+  readonly partitions: PartitionReader
   readonly removal: Removal
   readonly ownership = new Ownership()
   /** Keys of which this or another owner cannot take all concurrent values. */
@@ -104,11 +104,12 @@ export class Store {
     this.#commit.begin(database)
     this.inventory = new Inventory(this.#inventoryHost(limits.rebuildIntervalMs))
     this.inventory.begin(database, life)
+    this.partitions = new PartitionReader(this.inventory, this.#commit, () => this.#opened)
     this.clashes = new DotClashes(effects, () => [this, this.standIns])
     this.overfull = new Overfull(clock, effects.log)
     this.#writer = new RecordWriter({
-      ...{ disk: this.#disk, commit: this.#commit, answers: this.#answers, clashes: this.clashes },
-      overfull: this.overfull,
+      ...{ disk: this.#disk, commit: this.#commit, answers: this.#answers },
+      ...{ clashes: this.clashes, overfull: this.overfull },
       admit: (keyspaceId, sizeBytes) => this.#admit(keyspaceId, sizeBytes),
       checkOwn: (keyspaceId, partition) => this.ownership.check(keyspaceId, partition),
       checkTrusted: (keyHash, databaseKey) => this.#checkTrusted(keyHash, databaseKey),
@@ -121,9 +122,8 @@ export class Store {
       ...{ inventory: this.inventory, storage: effects.storage, writer: this.#writer },
       database: () => this.#opened,
     })
-    const lastStop = cleanStop === null ? 'unclean' : 'clean'
-    const fields = { storeId, lastStop: life.isNew ? 'none' : lastStop, directory: effects.storage.name }
-    effects.log.info('store.opened', fields)
+    const lastStop = life.isNew ? 'none' : cleanStop === null ? 'unclean' : 'clean'
+    effects.log.info('store.opened', { storeId, lastStop, directory: effects.storage.name })
   }
 
   /** Closes neither now nor in `close` what it was given as `effects.storage`. @throws INTERNAL */
@@ -432,7 +432,7 @@ export class Store {
     for (const write of writes) {
       if ('standIn' in write) this.standIns.committed(write)
       if (!('record' in write)) continue
-      this.#disk.wrote(write.keyHash, write.key, write.value)
+      this.#disk.wrote(write)
       this.inventory.wrote(write)
       this.#writer.committed(write)
     }

@@ -178,6 +178,22 @@ test('a merge stores what is new, and is told at once of what is known', async (
   assert.equal(onDisk(store), ['from b', 'newer from a'])
 })
 
+test('a copy that nobody looked into yet is read, merged and replaced like any other write on its way', async () => {
+  for (const isUnderWay of [false, true]) {
+    const world = new World(`unseen ${isUnderWay}`)
+    const store = await world.open()
+    merge(store, foreignRecord(ACTOR_A, 5, 'from a'))
+    if (isUnderWay) await world.step()
+    const newest = (): string[] => contents(store.newest(KEYSPACE.id, PARTITION, KEY))
+    assert.equal(newest(), ['from a'])
+    merge(store, foreignRecord(ACTOR_B, 1, 'from b'))
+    assert.equal(newest(), ['from a', 'from b'])
+    put(store, null, { context: store.newest(KEYSPACE.id, PARTITION, KEY)?.seen ?? EMPTY_DOTS })
+    await world.settle()
+    assert.equal(onDisk(store), ['deleted'])
+  }
+})
+
 test('a merge says how much of the minting actor was seen before', async () => {
   const world = new World(7)
   const store = await world.open()
