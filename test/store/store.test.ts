@@ -161,6 +161,7 @@ test('a merge stores what is new, and is told at once of what is known', async (
   const first = foreignRecord(ACTOR_A, 5, 'from a')
   const waiting = merge(store, first)
   const joined = merge(store, first)
+  assert.equal(contents(store.newest(KEYSPACE.id, PARTITION, KEY)), ['from a'])
   await world.settle()
   assert.ok(waiting.isDone && joined.isDone)
   assert.equal(store.read(KEYSPACE.id, PARTITION, KEY), first)
@@ -176,22 +177,6 @@ test('a merge stores what is new, and is told at once of what is known', async (
   await world.step()
   assert.ok(old.isDone && old.error === null, 'what was superseded needs no batch either')
   assert.equal(onDisk(store), ['from b', 'newer from a'])
-})
-
-test('a copy that nobody looked into yet is read, merged and replaced like any other write on its way', async () => {
-  for (const isUnderWay of [false, true]) {
-    const world = new World(`unseen ${isUnderWay}`)
-    const store = await world.open()
-    merge(store, foreignRecord(ACTOR_A, 5, 'from a'))
-    if (isUnderWay) await world.step()
-    const newest = (): string[] => contents(store.newest(KEYSPACE.id, PARTITION, KEY))
-    assert.equal(newest(), ['from a'])
-    merge(store, foreignRecord(ACTOR_B, 1, 'from b'))
-    assert.equal(newest(), ['from a', 'from b'])
-    put(store, null, { context: store.newest(KEYSPACE.id, PARTITION, KEY)?.seen ?? EMPTY_DOTS })
-    await world.settle()
-    assert.equal(onDisk(store), ['deleted'])
-  }
 })
 
 test('a merge says how much of the minting actor was seen before', async () => {
