@@ -1,5 +1,6 @@
 /** `/v1/layout` described in OpenAPI. */
-import { MAX_WEIGHT, MAX_ZONE_LENGTH } from '../protocol/configuration-check.ts'
+import { ZONE } from '../base/zone.ts'
+import { MAX_WEIGHT } from '../protocol/configuration-check.ts'
 import { STAGE_ACTIONS } from '../wire/layout.ts'
 import { json, operation } from './openapi-parts.ts'
 
@@ -20,7 +21,7 @@ const staged = {
     peer,
     replaces: { type: 'string', description: 'Of `replace`: the member that is down for good.' },
     weight: { type: 'integer', minimum: 1, maximum: MAX_WEIGHT },
-    zone: { type: 'string', maxLength: MAX_ZONE_LENGTH },
+    zone: { type: 'string', pattern: ZONE.source },
   },
 }
 

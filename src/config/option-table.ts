@@ -2,6 +2,7 @@
  * Every option of a peer. To add one, add a line: its flag, its environment variable, its key in the config
  * file, its checks and its documentation follow.
  */
+import { ZONE, ZONE_RULE } from '../base/zone.ts'
 import type { OptionValues } from './option.ts'
 import { addresses, choice, integer, optionalAddress, size, text, texts, toggle } from './option.ts'
 
@@ -47,7 +48,7 @@ export const PEER_OPTIONS = {
       'a new cluster stages joins, leaves and removals until kvctl layout apply; in one that does not, the ' +
       'join of this peer is staged',
   }),
-  zone: text(/^[A-Za-z0-9._-]{0,64}$/, 'up to 64 characters of A-Z a-z 0-9 . _ -', {
+  zone: text(ZONE, ZONE_RULE, {
     default: '',
     placeholder: 'ZONE',
     help: 'rack, room or data centre: replicas of a key go to distinct zones first',

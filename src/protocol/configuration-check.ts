@@ -3,6 +3,7 @@
  * demands it of what arrives, so that nothing behind the codec needs to doubt a table.
  */
 import type { NodeId } from '../base/ids.ts'
+import { ZONE, ZONE_RULE } from '../base/zone.ts'
 import {
   type Configuration,
   type Keyspace,
@@ -22,8 +23,6 @@ export const MAX_WEIGHT = 1000
 /** Removed peers are remembered for ever, up to this many. */
 export const MAX_REMOVED = 65_536
 export const MAX_ZONE_LENGTH = 64
-/** Printable characters only: it is shown in tables. */
-const ZONE = /^[^\p{C}]{0,64}$/u
 export const MAX_REASON_LENGTH = 256
 const KEYSPACE_NAME = /^[A-Za-z0-9_.-]{1,64}$/
 
@@ -61,7 +60,7 @@ export function findMemberOptionFlaw({ zone, weight }: Member): string | null {
   if (!Number.isInteger(weight) || weight < 1 || weight > MAX_WEIGHT) {
     return `a weight is a whole number from 1 to ${MAX_WEIGHT}`
   }
-  return ZONE.test(zone) ? null : `a zone is up to ${MAX_ZONE_LENGTH} printable characters`
+  return ZONE.test(zone) ? null : `a zone is ${ZONE_RULE}; '' for none`
 }
 
 /** Whether that can become of this peer: it is a member, or may be one. */

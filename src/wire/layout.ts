@@ -2,8 +2,9 @@
  * What can be asked of the layout of the ring, and told of it: the words of `kvctl layout` and `/v1/layout`.
  */
 import { KvError } from '../base/error.ts'
+import { ZONE, ZONE_RULE } from '../base/zone.ts'
 import type { Phase, STAGED_KINDS } from '../protocol/configuration.ts'
-import { MAX_WEIGHT, MAX_ZONE_LENGTH } from '../protocol/configuration-check.ts'
+import { MAX_WEIGHT } from '../protocol/configuration-check.ts'
 
 /**
  * `join`, `leave`, `remove`, `weight`, `zone`, `replace`: stage that of a peer. `clear`: forget what is
@@ -178,8 +179,8 @@ function checkWords(words: Given): Partial<LayoutChange> {
   if (weight !== undefined && !isWhole(weight, 1, MAX_WEIGHT)) {
     throw invalid(`a weight is a whole number from 1 to ${MAX_WEIGHT}`)
   }
-  if (zone !== undefined && !(typeof zone === 'string' && zone.length <= MAX_ZONE_LENGTH)) {
-    throw invalid(`a zone is up to ${MAX_ZONE_LENGTH} printable characters`)
+  if (zone !== undefined && !(typeof zone === 'string' && ZONE.test(zone))) {
+    throw invalid(`a zone is ${ZONE_RULE}; '' for none`)
   }
   if (number !== undefined && !isWhole(number, 1, Number.MAX_SAFE_INTEGER)) {
     throw invalid("number is that of the layout which 'kvctl layout plan' named")

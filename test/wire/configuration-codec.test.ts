@@ -20,7 +20,7 @@ const member = (name: string, zone = ''): Member => ({ nodeId: parseNodeId(name)
 
 function sample(joining: number): Configuration {
   const clusterId = parseClusterId('cluster')
-  const founder = { clusterId, member: member('a', 'Zürich'), acceptorId: 'votes', partitionCount: 16 }
+  const founder = { clusterId, member: member('a', 'zurich_1'), acceptorId: 'votes', partitionCount: 16 }
   const one = firstConfiguration({ ...founder, nowMs: 1_790_000_000_000.5 })
   const newcomers = Array.from({ length: joining }, (_, i) => member(`b${i}`, `zone${i % 2}`))
   return createKeyspace(

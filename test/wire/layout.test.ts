@@ -1,6 +1,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { KvError } from '../../src/base/error.ts'
+import { PEER_OPTIONS } from '../../src/config/option-table.ts'
 import { clientReplyCodec, clientRequestCodec } from '../../src/wire/client-messages.ts'
 import { parseLayoutChange } from '../../src/wire/layout.ts'
 
@@ -36,7 +37,10 @@ test('what is no such thing is refused in words', () => {
   assert.match(refusal({ action: 'leave', peer: '' }), /address or id/)
   assert.match(refusal({ action: 'weight', peer: 'a:1', weight: 0 }), /from 1 to 1000/)
   assert.match(refusal({ action: 'weight', peer: 'a:1', weight: Number.NaN }), /from 1 to 1000/)
-  assert.match(refusal({ action: 'zone', peer: 'a:1', zone: 'x'.repeat(65) }), /64/)
+  for (const zone of ['x'.repeat(65), 'bad zone', '-', 'Straße']) {
+    assert.match(refusal({ action: 'zone', peer: 'a:1', zone }), /a zone is up to 64 characters of A-Z/)
+    assert.not(PEER_OPTIONS.zone.schema.safeParse(zone).success, 'kvnode --zone refuses it too')
+  }
   assert.match(refusal({ action: 'apply', number: 1.5 }), /kvctl layout plan/)
 })
 
