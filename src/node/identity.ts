@@ -12,7 +12,16 @@ import type { Vacancy } from '../cluster/vacant-place.ts'
 import type { Effects } from '../effects/effects.ts'
 import * as field from '../wire/fields.ts'
 import { pack, unpack } from '../wire/msgpack.ts'
-import { MalformedMessage, optional, parsed, type ShapeValue, string, struct, uint } from '../wire/schema.ts'
+import {
+  bool,
+  MalformedMessage,
+  optional,
+  parsed,
+  type ShapeValue,
+  string,
+  struct,
+  uint,
+} from '../wire/schema.ts'
 
 export const IDENTITY_FILE = 'identity'
 
@@ -26,6 +35,8 @@ const identityShape = {
   bootNonce: optional(string(64)),
   /** Of its store in the last life; null: not known. */
   storeId: optional(parsed(parseStoreId)),
+  /** It handed over what it owned, and left its cluster. */
+  hasLeft: optional(bool),
 } as const
 const identityCodec = struct(identityShape)
 
@@ -42,6 +53,7 @@ export class Identity {
   #generation: number
   #storeId: StoreId | null
   #clusterId: ClusterId | null
+  #hasLeft: boolean
   #saving: Promise<unknown> = Promise.resolve()
 
   private constructor(file: TwinFile, nodeId: NodeId, saved: SavedIdentity | null, bootNonce: string) {
@@ -51,6 +63,7 @@ export class Identity {
     this.last = saved
     this.#generation = (saved?.generation ?? 0) + 1
     this.#clusterId = saved?.clusterId ?? null
+    this.#hasLeft = saved?.hasLeft ?? false
     this.bootNonce = bootNonce
   }
 
@@ -122,12 +135,24 @@ export class Identity {
     await this.#save()
   }
 
+  /** It handed over what it owned, and is a member no more. */
+  get hasLeft(): boolean {
+    return this.#hasLeft
+  }
+
+  /** On disk when it fulfils. */
+  leave(): Promise<void> {
+    this.#hasLeft = true
+    return this.#save()
+  }
+
   /** One at a time, each with what is known when its turn comes. */
   #save(generation = 0): Promise<void> {
     const write = this.#saving.then(() => {
-      const { nodeId, clusterId, bootNonce, storeId } = this
+      const { nodeId, clusterId, bootNonce, storeId, hasLeft } = this
       const newest = Math.max(this.#generation, generation)
-      return this.#file.write(encodeIdentity({ nodeId, generation: newest, clusterId, bootNonce, storeId }))
+      const saved = { nodeId, generation: newest, clusterId, bootNonce, storeId, hasLeft }
+      return this.#file.write(encodeIdentity(saved))
     })
     // Whoever saved is told; the next write does not depend on it.
     this.#saving = write.catch(() => undefined)

@@ -17,6 +17,8 @@ const MAX_LISTED = 5
 export interface EmptyPlace {
   readonly identity: Identity
   readonly join: readonly Address[]
+  /** Whose place it was told to take; null: nobody's. */
+  readonly replace: string | null
   /** Where others find this peer. */
   readonly address: Address
   /** Where it listens. */
@@ -29,12 +31,19 @@ export interface EmptyPlace {
  * With an empty directory and peers to join: waits until it is clear whether a member of theirs was here, and
  * goes on as that.
  * @returns whether it does @throws UNAVAILABLE: stopped meanwhile; INVALID_ARGUMENT: nobody is to be joined
- * but this peer itself
+ * but this peer itself, or nobody at all where somebody is to be replaced
  */
 export async function takeVacantPlace(
   effects: Pick<Effects, 'clock' | 'network' | 'log' | 'storage'>,
-  { identity, join, address, listening, pauses, isStopped }: EmptyPlace,
+  { identity, join, replace, address, listening, pauses, isStopped }: EmptyPlace,
 ): Promise<boolean> {
+  if (replace !== null && join.length === 0 && identity.clusterId === null) {
+    const advice = 'name another peer of its cluster with --join, or leave --replace out to make a new one'
+    throw new KvError(
+      'INVALID_ARGUMENT',
+      `nobody is to be joined where ${replace} is to be replaced: ${advice}`,
+    )
+  }
   if (identity.last !== null || join.length === 0) return false
   if (join.every((other) => leadsHere(other, address, listening))) {
     const advice = 'name a peer of the cluster, or leave --join out to make a new one'

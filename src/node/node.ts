@@ -21,6 +21,7 @@ import { AddressBook } from './address-book.ts'
 import { ClientSession, type SessionHost, turnAway } from './client-session.ts'
 import { type SimulatedFailures, simulateFailures } from './faults/simulated-failures.ts'
 import { Identity } from './identity.ts'
+import { hasHandedOver, hasLeft, wasRemoved } from './last-words.ts'
 import { type EmptyPlace, findLoss, takeVacantPlace } from './lost-directory.ts'
 import { askForNewerLives, runsElsewhere } from './newer-lives.ts'
 import type { NodeOptions } from './node-options.ts'
@@ -252,10 +253,10 @@ export class Node {
 
   #emptyPlace(identity: Identity): EmptyPlace {
     const { address } = this
-    const { listen, join } = this.#options
+    const { listen, join, replace } = this.#options
     const listening = this.#listener?.address ?? listen
     const isStopped = (): boolean => this.#stopping !== null
-    return { identity, join, address, listening, pauses: this.#pauses, isStopped }
+    return { identity, join, replace, address, listening, pauses: this.#pauses, isStopped }
   }
 
   #begin(parts: Parts): void {
@@ -352,7 +353,7 @@ export class Node {
     if (!this.#isRemoved(this.#running)) return
     if (before?.excluded.includes(this.nodeId) === true) {
       this.#turnedOut('it was given up while it was away')
-    } else this.#left()
+    } else this.#left(hasHandedOver(before, next, identity.nodeId))
   }
 
   #isRemoved({ configuration, identity }: Parts): boolean {
@@ -368,8 +369,9 @@ export class Node {
     this.#begin(parts)
     await this.#farewell(parts)
     const how = 'it has left, or was given up'
-    this.#fatal = wasRemoved(how)
-    this.#effects.log.error('node.removed', { how })
+    const { log, storage } = this.#effects
+    this.#fatal = parts.identity.hasLeft ? hasLeft(storage.name) : wasRemoved(how, storage.name)
+    log.error('node.removed', { how })
     await this.stop()
     throw this.#fatal
   }
@@ -395,14 +397,17 @@ export class Node {
   }
 
   /** It is no member any more, and has nothing that the others lack: but they may not know that yet. */
-  #left(): void {
+  #left(isInOrder: boolean): void {
     if (this.#stopping !== null || this.#isLeaving) return
     this.#isLeaving = true
-    const { log } = this.#effects
+    const { log, storage } = this.#effects
     const wasReady = this.#isReady
     log.info('node.left', { number: this.#ring?.number })
-    if (!wasReady) this.#fatal = wasRemoved('it has left')
-    void this.#farewell(this.#running).then(() => {
+    if (!wasReady) this.#fatal = isInOrder ? hasLeft(storage.name) : wasRemoved('it has left', storage.name)
+    const { identity } = this.#running
+    // Unless that is noted, the next start says to keep the directory: no harm is done.
+    const noted = isInOrder ? identity.leave().catch(() => undefined) : null
+    void Promise.all([this.#farewell(this.#running), noted]).then(() => {
       if (this.#stopping !== null) return
       this.stop().catch((error: unknown) => log.error('node.not_stopped', { error }))
       if (wasReady) this.#onEnd(null)
@@ -414,7 +419,7 @@ export class Node {
     if (this.#stopping !== null) return
     // They know what it would tell them.
     if (this.#isLeaving) return this.#pauses.wake()
-    const error = wasRemoved(how)
+    const error = wasRemoved(how, this.#effects.storage.name)
     const wasReady = this.#isReady
     this.#fatal = error
     this.#effects.log.error('node.removed', { how })
@@ -485,12 +490,6 @@ export class Node {
     const deadlineMs = clock.monotonic() + DRAIN_MS
     while (coordinator.inFlight > 0 && clock.monotonic() < deadlineMs) await this.#pauses.pause(DRAIN_STEP_MS)
   }
-}
-
-function wasRemoved(how: string): KvError {
-  const kept = 'what it took while the others could not reach it is in its data directory alone'
-  const advice = `${kept}: keep that; to join as a new peer it needs an empty one`
-  return new KvError('CONFLICT', `this peer was removed from its cluster (${how}); ${advice}`)
 }
 
 /** Up again, or up in another life. */

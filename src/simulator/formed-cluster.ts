@@ -51,6 +51,7 @@ export async function formCluster(
         clusterId: configuration.clusterId,
         bootNonce: null,
         storeId: null,
+        hasLeft: null,
       }),
     )
     await writeTwin(files, CONFIGURATION_FILE, saved)

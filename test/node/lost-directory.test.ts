@@ -42,7 +42,7 @@ test('an empty peer refuses to join nobody but itself, by whatever name, and no 
   const codeOf = async (listens: string, joins: readonly string[]): Promise<string> => {
     const listening = parseAddress(listens)
     const address = parseAddress(listens.replace('0.0.0.0', '10.0.0.1').replace('[::]', '10.0.0.1'))
-    const place = { identity, address, listening, pauses: new Pauses(effects.clock) }
+    const place = { identity, replace: null, address, listening, pauses: new Pauses(effects.clock) }
     const join = joins.map(parseAddress)
     const attempt = takeVacantPlace(effects, { ...place, join, isStopped: () => true })
     return world.settle(attempt.then(String, (error: KvError) => error.code))
@@ -67,6 +67,21 @@ test('an empty peer refuses to join nobody but itself, by whatever name, and no 
     ['0.0.0.0:7001', ['10.0.0.2:7001']],
   ]
   for (const [listens, joins] of others) assert.is(await codeOf(listens, joins), 'UNAVAILABLE', joins.join())
+})
+
+test('an empty peer that is to replace somebody, and to join nobody, founds no cluster', async () => {
+  const world = new NodeWorld('replace alone')
+  const peer = world.peer(1, { replace: '10.0.0.9:7000' })
+  const refused = await world.settle(peer.begin().then(String, (error: KvError) => error))
+  assert.is((refused as KvError).code, 'INVALID_ARGUMENT')
+  assert.match(
+    (refused as KvError).message,
+    /10\.0\.0\.9:7000 is to be replaced: name another peer .* --join/,
+  )
+  const again = await world.peer(1, { replace: null }).start()
+  assert.is(again.node.configuration?.members.length, 1, 'the directory is as empty as it was')
+  await again.stop()
+  await world.peer(1, { replace: '10.0.0.9:7000' }).start() // It is somebody already.
 })
 
 test('a peer whose directory was wiped is the same member again, with all data', async () => {

@@ -185,7 +185,10 @@ test('one that left is told so when it is started again', async () => {
     await world.pass(afterMs)
     const back = await rejection(world.settle(last.begin()))
     assert.is(back.code, 'CONFLICT')
-    assert.match(back.message, /was removed from its cluster .* needs an empty one/)
+    assert.match(
+      back.message,
+      /has left its cluster and handed over .* of no more use; .* needs an empty one/,
+    )
     await last.stop()
   }
 })
