@@ -18,10 +18,13 @@ import type {
 } from '../wire/layout.ts'
 import {
   findMember,
+  givingUp,
+  logLoss,
   lossRefused,
   RING_CHANGE_TIMEOUT_MS,
   type RingOperationsHost,
 } from './ring-operations.ts'
+import { readable, withAddresses } from './vetted-change.ts'
 
 export interface WaitingPeer {
   readonly nodeId: NodeId
@@ -53,7 +56,8 @@ export class LayoutOperations {
   async plan(): Promise<LayoutPlanInfo> {
     const ring = this.#host.ring()
     const { number } = ring
-    const begun = applyStaged(ring.configuration, number, this.#host.now())
+    const apply = (base: Configuration) => applyStaged(base, number, this.#host.now())
+    const begun = readable(this.#host, ring.configuration, apply)
     const { sizes, silent } = await this.#host.sizes()
     const { peers, ...moved } = previewChange(createRing(begun), sizes)
     const facts = new Map(begun.members.map((member) => [member.nodeId, member]))
@@ -72,15 +76,13 @@ export class LayoutOperations {
   async change(change: LayoutChange): Promise<LayoutInfo> {
     const { changeRing, proposeChange } = this.#host
     const decide = change.action === 'apply' ? changeRing : proposeChange
+    let before = this.#host.configuration()
     const make = (base: Configuration): Configuration => {
-      try {
-        return this.#next(base, change)
-      } catch (error) {
-        if (!(error instanceof KvError)) throw error
-        throw new KvError(error.code, this.#readable(base, error.message), { cause: error })
-      }
+      before = base
+      return this.#next(base, change)
     }
     const decided = await decide(make, RING_CHANGE_TIMEOUT_MS)
+    logLoss(this.#host, before, decided)
     return this.#info(createRing(decided))
   }
 
@@ -98,7 +100,7 @@ export class LayoutOperations {
             'enough owners of every partition are left: nothing has to be given up',
           )
         }
-        return acceptLoss(base, nowMs)
+        return this.#acceptLoss(base, nowMs)
       case 'apply':
         return this.#apply(base, change, nowMs)
       case 'clear':
@@ -121,9 +123,14 @@ export class LayoutOperations {
     for (const staged of base.staged) this.#checkLiveness(staged)
     const shortage = isLossAccepted(begun) ? null : findShortage(createRing(begun))
     if (shortage === null) return begun
-    if (mayLose) return { ...begun, lossAccepted: begun.excluded }
+    if (mayLose) return givingUp(begun)
     const gone = begun.excluded.map((nodeId) => this.#nameOf(nodeId))
     throw lossRefused(shortage, gone, `kvctl layout apply --number ${number}`)
+  }
+
+  #acceptLoss(base: Configuration, nowMs: number): Configuration {
+    const next = acceptLoss(base, nowMs)
+    return next === base ? base : givingUp(next)
   }
 
   #stagedOf(base: Configuration, { action, peer, replaces, weight, zone }: LayoutChange): StagedChange {
@@ -229,15 +236,8 @@ export class LayoutOperations {
 
   #decision(configuration: Configuration, past: PastDecision): LayoutDecision {
     const { number, decidedBy, decidedAtMs } = past
-    const reason = this.#readable(configuration, past.reason)
+    const reason = withAddresses(this.#host, configuration, past.reason)
     return { number, reason, decidedBy: this.#nameOf(decidedBy), decidedAtMs }
-  }
-
-  /** With addresses: ids are long and random, so one in a text is that peer's. */
-  #readable({ members, staged }: Configuration, text: string): string {
-    return [...members, ...staged].reduce((shown, { nodeId }) => {
-      return shown.replaceAll(nodeId, this.#nameOf(nodeId))
-    }, text)
   }
 
   #isUp(nodeId: NodeId): boolean {

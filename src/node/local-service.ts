@@ -72,6 +72,8 @@ export interface ServiceParts {
   ring(): Ring
   /** Why the open change of the ring does not go on, in words; null: it does, or there is none. */
   pendingChange(): string | null
+  /** Who is missing so that nothing can be decided, as a sentence; null: enough may be there. */
+  missingMajority(): string | null
   /** What is being simulated at this peer, in sentences; null: nothing can be. */
   activeFaults(): readonly string[] | null
   /** Whether somebody else answers there than who was looked for. */
@@ -277,6 +279,8 @@ export class LocalService implements KvService {
     const { isStrangerAt, activeFaults } = this.#parts
     const why = whyDown(activeFaults())
     if (pending !== null && this.#isHeldUp()) warnings.push(pending)
+    const missing = this.#parts.missingMajority()
+    if (missing !== null) warnings.push(missing)
     for (const [nodeId, report] of reports) warnings.push(...dataWarnings(this.#addressOf(nodeId), report))
     warnings.push(...purgeWarnings(reports.values()))
     const { members, excluded } = this.#parts.ring().configuration
@@ -340,9 +344,11 @@ function hintsFor(target: NodeId, reports: ReadonlyMap<NodeId, PeerReport | null
 }
 
 function stateOf(nodeId: NodeId, configuration: Configuration, isUp: boolean): PeerState {
-  const reads = readLayout(configuration).members.includes(nodeId)
+  const isOwner = readLayout(configuration).members.includes(nodeId)
   const stays = targetLayout(configuration).members.includes(nodeId)
-  if (reads && stays) return isUp ? 'UN' : 'DN'
-  if (reads && !stays) return isUp ? 'UL' : 'DL'
+  if (isOwner && stays) return isUp ? 'UN' : 'DN'
+  // Who leaves does so until the last step, although reads count others before that.
+  const [before] = configuration.layouts
+  if (!stays && before.members.includes(nodeId)) return isUp ? 'UL' : 'DL'
   return isUp ? 'UJ' : 'DJ'
 }

@@ -58,6 +58,7 @@ import type { NodeOptions } from './node-options.ts'
 import { PeerTasks } from './peer-tasks.ts'
 import { PeerTraffic, type TrafficParts } from './peer-traffic.ts'
 import { RingOperations } from './ring-operations.ts'
+import { missingMajority, vetted } from './vetted-change.ts'
 
 /** Of the reads, how many may ask one more owner because the first is slow. */
 const HEDGED_SHARE = 0.05
@@ -273,14 +274,16 @@ function serviceOf(
   const { effects, identity, store } = around
   const selfId = identity.nodeId
   const ring = (): Ring => around.requireRing()
+  const { log } = effects
+  const addressOf = (peer: NodeId) => (peer === selfId ? around.address : membership.addressOf(peer))
+  const voters = { isDown: (peer: NodeId) => isKnownDown(membership.view(peer)), addressOf }
   const host: LayoutOperationsHost = {
-    ...{ selfId, ring },
+    ...{ selfId, ring, log, addressOf },
     now: () => effects.clock.now(),
     isAlive: (peer) => membership.isAlive(peer),
-    addressOf: (peer) => (peer === selfId ? around.address : membership.addressOf(peer)),
     configuration: () => around.requireRing().configuration,
-    changeRing: (change, timeoutMs) => configuration.changeRing(change, timeoutMs),
-    proposeChange: (change, timeoutMs) => configuration.proposeChange(change, timeoutMs),
+    changeRing: (change, timeoutMs) => configuration.changeRing(vetted(voters, change), timeoutMs),
+    proposeChange: (change, timeoutMs) => configuration.proposeChange(vetted(voters, change), timeoutMs),
     waiting: () => waitingPeers(membership, around.requireRing().configuration),
     sizes: () => clusterSizes(around.requireRing(), { selfId, store, rpc, membership }),
   }
@@ -297,9 +300,14 @@ function serviceOf(
     pendingChange: () => configuration.pendingReason,
     activeFaults: () => around.activeFaults(),
     isStrangerAt: (place) => around.book.isStrangerAt(place),
-    change: (make) =>
-      configuration.proposeChange((base) => make(base, effects.clock.now()), CHANGE_TIMEOUT_MS),
+    missingMajority: () => missingMajority(voters, around.requireRing().configuration),
+    change: (make) => host.proposeChange((base) => make(base, effects.clock.now()), CHANGE_TIMEOUT_MS),
   })
+}
+
+/** It was met in this life, or somebody else met it. */
+function isKnownDown(view: PeerView | null): boolean {
+  return view !== null && view.generation > 0 && !isUp(view.state)
 }
 
 /** Who is up and known, and no member. */

@@ -2,10 +2,12 @@
 import { KvError } from '../base/error.ts'
 import { firstFew } from '../base/first-few.ts'
 import type { KeyspaceId, NodeId } from '../base/ids.ts'
+import type { Log } from '../effects/log.ts'
 import { alteredKeyspace, type Configuration, targetLayout } from '../protocol/configuration.ts'
 import { alterLevels, begin, exclude, requireKeyspace } from '../protocol/configuration-change.ts'
+import { MAX_REASON_LENGTH } from '../protocol/configuration-check.ts'
 import { createRing } from '../protocol/ring.ts'
-import { findShortage, isLossAccepted, type Shortage } from '../protocol/ring-change.ts'
+import { countShortages, findShortage, isLossAccepted, type Shortage } from '../protocol/ring-change.ts'
 import { acceptLoss, stage } from '../protocol/staged-changes.ts'
 import type { KeyspaceShape } from '../wire/requests.ts'
 
@@ -14,6 +16,7 @@ export const RING_CHANGE_TIMEOUT_MS = 4000
 
 export interface RingOperationsHost {
   readonly selfId: NodeId
+  readonly log: Log
   now(): number
   readonly isAlive: (nodeId: NodeId) => boolean
   /** Null: nobody knows. */
@@ -75,13 +78,16 @@ export class RingOperations {
       throw new KvError('CONFLICT', `${peer} is up; 'kvctl leave' has it hand over what it owns, and stop`)
     }
     let isStaged = false
+    let before = this.#host.configuration()
     const remove = (configuration: Configuration): Configuration => {
+      before = configuration
       const { isManual, phase, removed } = configuration
       isStaged = isManual && phase === 'stable' && !removed.includes(nodeId)
       if (isStaged) return this.#stage(configuration, nodeId, 'remove')
       return this.#removeFrom(configuration, nodeId, mayLose)
     }
-    await this.#host.changeRing(remove, RING_CHANGE_TIMEOUT_MS)
+    const after = await this.#host.changeRing(remove, RING_CHANGE_TIMEOUT_MS)
+    logLoss(this.#host, before, after)
     return isStaged
   }
 
@@ -114,8 +120,8 @@ export class RingOperations {
     const next = exclude(configuration, nodeId, nowMs)
     const shortage = isLossAccepted(next) ? null : findShortage(createRing(next))
     if (shortage === null) return next
-    if (next === configuration) return mayLose ? acceptLoss(configuration, nowMs) : configuration
-    if (mayLose) return { ...next, lossAccepted: next.excluded }
+    if (!mayLose && next === configuration) return configuration
+    if (mayLose) return givingUp(next === configuration ? acceptLoss(configuration, nowMs) : next)
     const name = this.#host.addressOf(nodeId) ?? nodeId
     throw lossRefused(shortage, [name], `kvctl remove ${name}`)
   }
@@ -158,6 +164,27 @@ export function lossRefused(
   const given = `give up what only ${they} with '${command} --accept-loss'`
   const advice = `start ${firstFew(names)} again, or ${given}`
   return new KvError('CONFLICT', `${few}, and acknowledged writes may be missing there: ${advice}`)
+}
+
+/** The same, which goes on without what too few owners are left of; how much that is stays in its reason. */
+export function givingUp(next: Configuration): Configuration {
+  const { few, none } = countShortages(createRing(next))
+  const copies = `too few owners are left of ${few} partition${few === 1 ? '' : 's'}, none of ${none}`
+  const reason = `${next.reason}, loss accepted: ${copies}`.slice(0, MAX_REASON_LENGTH)
+  return { ...next, lossAccepted: next.excluded, reason }
+}
+
+/** Once it is decided: what was given up with somebody is not to be had again. */
+export function logLoss(
+  { log, addressOf }: Pick<RingOperationsHost, 'log' | 'addressOf'>,
+  before: Configuration,
+  after: Configuration,
+): void {
+  const { number, lossAccepted } = after
+  if (lossAccepted.every((nodeId) => before.lossAccepted.includes(nodeId))) return
+  const { few, none } = countShortages(createRing(after))
+  const peers = lossAccepted.map((nodeId) => addressOf(nodeId) ?? nodeId)
+  log.warn('ring.loss_accepted', { number, peers, partitions: few, withoutOwner: none })
 }
 
 /** The open change takes it out. */

@@ -96,10 +96,8 @@ export interface Alteration {
  */
 export function begin(configuration: Configuration, alteration: Alteration, nowMs: number): Configuration {
   if (configuration.phase !== 'stable') {
-    throw new KvError(
-      'CONFLICT',
-      `a change of the ring is open (${configuration.reason}); it has to finish first`,
-    )
+    const which = describeOpenChange(configuration)
+    throw new KvError('CONFLICT', `a change of the ring is open (${which}); it has to finish first`)
   }
   const { joining = [], altering = [], keyspaces = [] } = alteration
   const dead = union(configuration.excluded, alteration.dead ?? [])
@@ -129,6 +127,12 @@ export function begin(configuration: Configuration, alteration: Alteration, nowM
   })
 }
 
+/** What began it, which other decisions may have followed; peers by their ids. */
+function describeOpenChange({ number, reason, changeNumber, history }: Configuration): string {
+  const began = [...history, { number, reason }].find((past) => past.number === changeNumber)
+  return began?.reason.replace(/^begin /, '') ?? `number ${changeNumber}`
+}
+
 function union(some: readonly NodeId[], more: readonly NodeId[]): readonly NodeId[] {
   return [...new Set([...some, ...more])].sort()
 }
@@ -152,9 +156,10 @@ function describe(configuration: Configuration, alteration: Required<Alteration>
     'alteration',
     altering.map(({ nodeId }) => nodeId),
   )
-  for (const { id } of keyspaces.slice(0, MAX_NAMES)) {
+  for (const { id, strategy, replicas } of keyspaces.slice(0, MAX_NAMES)) {
     const keyspace = configuration.keyspaces.find((one) => one.id === id)
-    parts.push(`alteration of keyspace ${keyspace?.name}`)
+    const shape = strategy === 'full' ? 'a copy on every peer' : `${replicas} replicas`
+    parts.push(`alteration of keyspace ${keyspace?.name} to ${shape}`)
   }
   return parts.join(', ')
 }

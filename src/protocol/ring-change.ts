@@ -131,6 +131,22 @@ function shortageIn(ring: Ring, layout: 0 | 1): Shortage | null {
   return null
 }
 
+/** Partitions, of all keyspaces, of which too few owners are left; and how many of them have none left. */
+export function countShortages(ring: Ring): { readonly few: number; readonly none: number } {
+  const { configuration, partitionCount } = ring
+  const { excluded } = configuration
+  const count = { few: 0, none: 0 }
+  for (const alike of ring.alike()) {
+    for (let partition = 0; partition < partitionCount; partition++) {
+      const [owners = []] = ring.writeOwners(alike[0], partition)
+      const left = owners.filter((owner) => !excluded.includes(owner)).length
+      if (left < sourcesNeeded(owners.length)) count.few += alike.length
+      if (left === 0) count.none += alike.length
+    }
+  }
+  return count
+}
+
 /** An operator gave up what the excluded members may have taken along: these, not one more. */
 export function isLossAccepted({ excluded, lossAccepted }: Configuration): boolean {
   return excluded.length > 0 && excluded.every((nodeId) => lossAccepted.includes(nodeId))

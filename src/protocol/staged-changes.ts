@@ -40,7 +40,8 @@ export function stage(configuration: Configuration, wanted: StagedChange, nowMs:
 export function unstage(configuration: Configuration, nodeId: NodeId | null, nowMs: number): Configuration {
   const staged = configuration.staged.filter((one) => nodeId !== null && one.nodeId !== nodeId)
   if (staged.length === configuration.staged.length) return configuration
-  return next(configuration, nowMs, { staged, reason: `clear what was staged${nodeId && ` of ${nodeId}`}` })
+  const whose = nodeId === null ? '' : ` of ${nodeId}`
+  return next(configuration, nowMs, { staged, reason: `clear what was staged${whose}` })
 }
 
 /** Whether joins, leaves and removals are staged first. @returns the same configuration when it is so */

@@ -2,7 +2,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { parseLayoutChange } from '../../src/wire/layout.ts'
 import { NodeWorld, type TestPeer } from './node-world.ts'
-import { isStable, rejection, cluster as ringCluster } from './ring-cluster.ts'
+import { die, isStable, rejection, cluster as ringCluster } from './ring-cluster.ts'
 
 const test = suite('staged changes of the ring')
 
@@ -132,6 +132,68 @@ test('a peer that waits takes the place of a dead one when that is staged and ap
   assert.equal(first.node.configuration?.removed, [dead.node.nodeId])
 })
 
+test('what stands in the way of a change is said with addresses, whoever staged what meanwhile', async () => {
+  const { world, peers, change, service } = await cluster(4, 'open change')
+  const [, second, third, fourth] = peers as [TestPeer, TestPeer, TestPeer, TestPeer]
+  const pair = [second.host.name, fourth.host.name]
+  const touches = (a: string, b: string): boolean => pair.includes(a) && pair.includes(b)
+  world.sim.paths.add({ touches, cut: true }) // The change cannot finish.
+  await world.settle(service.leave(second.address))
+  await change({ action: 'weight', peer: third.address, weight: 7 })
+  const opened = `a change of the ring is open (leave of ${second.address}); it has to finish first`
+  const attempts: readonly (() => Promise<unknown>)[] = [
+    () => service.leave(fourth.address),
+    () => service.alterKeyspace('default', { replicas: 2 }),
+    () => service.planLayout(),
+  ]
+  for (const attempt of attempts) {
+    assert.is((await rejection(world.settle(attempt()))).message, opened)
+  }
+  const { peers: shown } = await world.settle(service.status())
+  assert.is(shown.find(({ address }) => address === second.address)?.state, 'UL')
+})
+
+test('who leaves is shown as leaving to the last step', async () => {
+  const { world, peers, first, service } = await cluster(4, 'leaves')
+  const [, second] = peers as [TestPeer, TestPeer]
+  await world.settle(service.leave(second.address))
+  for (const phase of ['begun', 'switched']) {
+    assert.ok(await world.until(() => first.node.configuration?.phase === phase))
+    const { peers: shown } = await world.settle(service.status())
+    assert.is(shown.find(({ address }) => address === second.address)?.state, 'UL', phase)
+  }
+})
+
+test('where most of those that decide are down, commands say so at once, and status warns', async () => {
+  const { world, peers, first, change, service } = await cluster(3, 'no majority')
+  const gone = peers.slice(1)
+  await die(world, first, ...gone)
+  const names = gone.map(({ address }) => address).join(', ')
+  const why = `of the 3 peers that vote about the ring ${names} are down`
+  const startMs = world.sim.scheduler.nowMs
+  for (const attempt of [
+    () => change({ action: 'manual' }),
+    () => world.settle(service.leave(first.address)),
+    () => world.settle(service.alterKeyspace('default', { replicas: 2 })),
+    () => world.settle(service.createKeyspace('more')),
+  ]) {
+    const refused = await rejection(attempt())
+    assert.is(refused.code, 'UNAVAILABLE')
+    assert.ok(refused.message.startsWith(`nothing was changed: ${why}`), refused.message)
+  }
+  assert.ok(world.sim.scheduler.nowMs - startMs < 100, 'nobody waits for what will not come')
+  await world.settle(service.alterKeyspace('default', { replicas: 3 })) // It is so already.
+  const { warnings } = await world.settle(service.status())
+  assert.ok(
+    warnings.some((warning) => warning.startsWith(why)),
+    warnings.join(),
+  )
+  const [second] = gone as [TestPeer]
+  await second.start()
+  assert.ok(await world.until(() => first.node.membership.isAlive(second.node.nodeId)))
+  await change({ action: 'manual' })
+})
+
 test('what would lose acknowledged writes is not applied, unless that is accepted', async () => {
   const { world, peers, first, change } = await cluster(5, 'loss')
   const gone = peers.slice(3)
@@ -154,6 +216,10 @@ test('what would lose acknowledged writes is not applied, unless that is accepte
   )
   assert.is(first.node.configuration?.number, number, 'nothing has begun')
   await change({ action: 'apply', number, acceptLoss: true })
+  const { history } = await world.settle(first.node.service.layout())
+  const [told] = history.filter((decided) => decided.number === number + 1)
+  assert.match(told?.reason ?? '', /, loss accepted: too few owners are left of \d+ partitions, none of 0$/)
+  assert.ok(world.logged.includes('ring.loss_accepted'))
   assert.ok(await world.until(() => isStable(peers.slice(0, 3), 3)))
 })
 

@@ -183,6 +183,20 @@ test('what is staged is forgotten one by one or in all, and by what makes it moo
   assert.equal(gone.staged, [change(2, 'remove')], 'who has left does not leave, and is not replaced')
 })
 
+test('what is cleared is named, and nobody where all of it is', () => {
+  const staged = stage(stage(clusterOf(3), change(1, 'leave'), 0), change(2, 'leave'), 0)
+  assert.is(unstage(staged, node(1), 0).reason, 'clear what was staged of n1')
+  assert.is(unstage(staged, null, 0).reason, 'clear what was staged')
+})
+
+test('a change is refused in the name of the one that is open, whatever was decided since it began', () => {
+  const begun = begin(clusterOf(3), { leaving: [node(1)] }, 0)
+  const later = stage(begun, change(2, 'alter', { weight: 7 }), 0)
+  for (const open of [begun, later, switchOver(later, 0)]) {
+    assert.throws(() => begin(open, { leaving: [node(2)] }, 0), /is open \(leave of n1\); it has to finish/)
+  }
+})
+
 test('a loss is accepted of those who are left out now, and of no one more', () => {
   const base = clusterOf(5)
   assert.is(
