@@ -47,9 +47,10 @@ test('who waits takes the place of a dead peer at once, unless there is more to 
     const changes: LayoutChange[] = []
     const changeLayout = async (change: LayoutChange): Promise<LayoutInfo> => {
       changes.push(change)
-      return { number: 7, manual: false, staged: [{}], ...layout } as unknown as LayoutInfo
+      return { number: 7, manual: false, members: [], staged: [{}], ...layout } as unknown as LayoutInfo
     }
-    await printed(() => replace({ changeLayout } as unknown as KvService, 'old:1', 'new:1', true, true))
+    const service = { changeLayout, keyspaces: async () => [] } as unknown as KvService
+    await printed(() => replace(service, 'old:1', 'new:1', true, true))
     return changes.map(({ action, peer, replaces, number, acceptLoss }) => {
       return action === 'apply' ? { action, number, acceptLoss } : { action, peer, replaces }
     })

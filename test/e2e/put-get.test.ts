@@ -131,7 +131,7 @@ test('making a keyspace says whether it was there, what differs, and of too few 
   assert.match(other.stderr, 'exists with other options: strategy is ring, not full, w is quorum, not all')
   const wide = await kvctl(1, ['keyspace', 'create', 'wide', '--replicas', '5', '--json'])
   assert.is(JSON.parse(wide.stdout).created, true)
-  assert.match(wide.stderr, '5 replicas are wanted and the cluster has 3 peers')
+  assert.match(wide.stderr, '5 replicas are wanted and the cluster has 3 peers for them')
   const both = await kvctl(1, ['keyspace', 'create', 'both', '--strategy', 'full', '--replicas', '2'])
   assert.is(both.code, 2)
   assert.match(both.stderr, 'strategy full and replicas exclude each other')

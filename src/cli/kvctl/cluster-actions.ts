@@ -1,19 +1,31 @@
 /** What `status`, `hints`, `ring`, `leave` and `remove` do and print. */
 
 import type { Phase } from '../../protocol/configuration.ts'
+import type { LayoutInfo } from '../../wire/layout.ts'
 import type { ClusterStatus, KvService, PeerStatus, RingChangeStatus, RingInfo } from '../../wire/requests.ts'
 import { colors, formatBytes, formatCount, formatDuration, printJson, renderTable } from '../terminal.ts'
 import { parseKey } from './input.ts'
+import { LOSS_HINT } from './layout-actions.ts'
+import { fewOwners, warn } from './ring-warnings.ts'
 
 const STAGED = "'kvctl layout plan' shows what that brings, 'kvctl layout apply' begins it"
 
 export async function showStatus(service: KvService, json: boolean): Promise<void> {
   const status = await service.status()
   if (json) printJson(status)
-  else process.stdout.write(await renderStatus(status))
+  else process.stdout.write(await renderStatus(status, await service.layout()))
 }
 
-async function renderStatus(status: ClusterStatus): Promise<string> {
+/** Null: nothing waits to be applied, and nothing will. */
+function renderWaiting({ staged, manual }: Pick<LayoutInfo, 'staged' | 'manual'>): string | null {
+  const { length } = staged
+  const waits = `${length} change${length === 1 ? '' : 's'} staged ('kvctl layout plan')`
+  const mode = "the layout is manual: nothing moves until 'kvctl layout apply'"
+  if (length > 0) return manual ? `${waits}; ${mode}` : waits
+  return manual ? mode : null
+}
+
+async function renderStatus(status: ClusterStatus, layout: LayoutInfo): Promise<string> {
   const { bold, dim, green, red, yellow } = colors(process.stdout)
   const paint = (state: PeerStatus['state']): string =>
     state === 'UN' ? green(state) : state.startsWith('D') ? red(state) : yellow(state)
@@ -51,6 +63,8 @@ async function renderStatus(status: ClusterStatus): Promise<string> {
     const isSaid = pending === null || status.warnings.includes(pending)
     if (!isStreaming && !isSaid) lines.push(dim(pending))
   }
+  const waiting = renderWaiting(layout)
+  if (waiting !== null) lines.push(waiting)
   for (const fault of status.faults) lines.push(yellow(`fault: ${fault}`))
   for (const warning of status.warnings) lines.push(yellow(`warning: ${warning}`))
   return `${lines.join('\n')}\n`
@@ -158,11 +172,15 @@ export async function showKeyLocation(
 /** @param peer null: the one that is asked */
 export async function leave(service: KvService, peer: string | null, json: boolean): Promise<void> {
   const who = peer ?? (await ownAddress(service))
+  // Before: afterwards it may be gone.
+  const few = await fewOwners(service, { without: who })
   const { staged } = await service.leave(who)
   if (json) printJson({ peer: who, leaving: !staged, staged })
   else if (staged) process.stdout.write(`${who} is staged to leave: ${STAGED}\n`)
-  else
+  else {
     process.stdout.write(`${who} hands over what it owns, then stops; 'kvctl tasks' shows how far that is\n`)
+  }
+  if (!staged) warn(few)
 }
 
 export async function remove(
@@ -177,6 +195,7 @@ export async function remove(
   else {
     const rest = "what it owned is rebuilt from the other owners; 'kvctl tasks' shows how far that is"
     process.stdout.write(`${peer} is being removed: ${rest}\n`)
+    if (acceptLoss) process.stdout.write(`${LOSS_HINT}\n`)
   }
 }
 

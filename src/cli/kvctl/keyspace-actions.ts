@@ -2,14 +2,15 @@
 
 import { KvError } from '../../base/error.ts'
 import {
+  type KeyspaceInfo,
   type KeyspaceOptions,
   type KeyspaceShape,
   type KvService,
-  type ShownKeyspace,
   shownKeyspace,
 } from '../../wire/requests.ts'
 import { printJson, renderTable } from '../terminal.ts'
 import { parseLevel } from './input.ts'
+import { fewOwners, warn } from './ring-warnings.ts'
 
 interface CreateFlags {
   readonly strategy: string
@@ -50,16 +51,7 @@ export async function createKeyspace(
   if (json) printJson({ ...keyspace, created: !isThere })
   else if (isThere) process.stdout.write(`keyspace ${name} was there already, with these options\n`)
   else process.stdout.write(`keyspace ${name} is made\n`)
-  if (!isThere) await warnOfFewPeers(service, keyspace)
-}
-
-async function warnOfFewPeers(service: KvService, { replicas }: ShownKeyspace): Promise<void> {
-  const { peers } = await service.status()
-  const owners = peers.filter(({ state }) => !state.endsWith('J')).length
-  if (replicas === null || replicas <= owners) return
-  const has = `the cluster has ${owners} peer${owners === 1 ? '' : 's'}`
-  const until = 'until more have joined, every peer holds every key'
-  process.stderr.write(`kvctl: warning: ${replicas} replicas are wanted and ${has}: ${until}\n`)
+  if (!isThere) warn(await fewOwners(service, { keyspace: name }))
 }
 
 export async function listKeyspaces(service: KvService, json: boolean): Promise<void> {
@@ -111,9 +103,18 @@ export async function alterKeyspace(
     const options = '--strategy, --replicas, --quorum, -r or -w'
     throw new KvError('INVALID_ARGUMENT', `nothing to change: give ${options}`)
   }
+  const before = (await service.keyspaces()).find((keyspace) => keyspace.name === name)
   await service.alterKeyspace(name, shape)
   const isMoving = strategy !== undefined || replicas !== undefined
+  const isSame = before !== undefined && isSoAlready(before, shape)
   if (json) printJson({ name, ...shape })
+  else if (isSame) process.stdout.write(`keyspace ${name} is so already: nothing was changed\n`)
   else if (!isMoving) process.stdout.write(`keyspace ${name} is altered\n`)
   else process.stdout.write(`keyspace ${name} is being altered; 'kvctl tasks' shows how far that is\n`)
+  if (isMoving && !isSame) warn(await fewOwners(service, { keyspace: name, strategy, replicas }))
+}
+
+function isSoAlready(before: KeyspaceInfo, shape: Partial<KeyspaceShape>): boolean {
+  const names = Object.keys(shape) as (keyof KeyspaceShape)[]
+  return names.every((name) => shape[name] === before[name])
 }

@@ -11,8 +11,11 @@ import type {
 import { parseLayoutChange, STAGE_ACTIONS } from '../../wire/layout.ts'
 import type { KvService } from '../../wire/requests.ts'
 import { colors, formatBytes, formatCount, printJson, renderTable } from '../terminal.ts'
+import { fewOwners, warn, warnOfPlan } from './ring-warnings.ts'
 
 const PLAN_HINT = "'kvctl layout plan' shows what that brings"
+
+export const LOSS_HINT = "'kvctl layout history' says how much is given up, if anything"
 
 export async function showLayout(service: KvService, json: boolean): Promise<void> {
   const layout = await service.layout()
@@ -27,6 +30,7 @@ export async function showPlan(service: KvService, json: boolean): Promise<void>
     return
   }
   print(await renderPlan(plan))
+  await warnOfPlan(service, plan)
   const { yellow } = colors(process.stderr)
   for (const address of plan.silent) {
     process.stderr.write(yellow(`warning: ${address} did not say how much it holds; more may be streamed\n`))
@@ -100,6 +104,8 @@ export async function applyLayout(
   const layout = await service.changeLayout(change)
   if (json) printJson(layout)
   else print(`change ${layout.number} has begun; 'kvctl status' and 'kvctl tasks' show how far it is`)
+  if (mayLose && !json) print(LOSS_HINT)
+  warn(await fewOwners({ keyspaces: () => service.keyspaces(), layout: async () => layout }, {}))
 }
 
 /** At once, where nothing else is staged and nobody wants to look at it first. */
@@ -121,7 +127,7 @@ export async function replace(
 export async function acceptLoss(service: KvService, json: boolean): Promise<void> {
   const layout = await service.changeLayout(parseLayoutChange({ action: 'acceptLoss' }))
   if (json) printJson(layout)
-  else print("the change goes on with what is left; 'kvctl status' shows how far it is")
+  else print(`the change goes on with what is left; 'kvctl status' shows how far it is\n${LOSS_HINT}`)
 }
 
 export async function setMode(service: KvService, mode: string | undefined, json: boolean): Promise<void> {

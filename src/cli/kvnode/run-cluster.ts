@@ -65,7 +65,9 @@ function tellWhoIsNew(
   const fresh = plans.filter(({ dataDir }) => !belongsToCluster(dataDir)).map(({ address }) => address)
   const joiners = fresh.join(', ')
   const what = `${options.data} has the data of ${old} of these peers; ${joiners} will join their cluster`
-  const advice = `--peers ${old} runs those there are, --clean deletes their data first`
+  const isFirst = plans.slice(0, old).every(({ dataDir }) => belongsToCluster(dataDir))
+  const others = isFirst ? `--peers ${old} runs those there are, ` : ''
+  const advice = `${others}--clean deletes their data first`
   process.stderr.write(`${what}\n(${advice})\n`)
 }
 
