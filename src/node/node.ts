@@ -353,7 +353,7 @@ export class Node {
     if (!this.#isRemoved(this.#running)) return
     if (before?.excluded.includes(this.nodeId) === true) {
       this.#turnedOut('it was given up while it was away')
-    } else this.#left(hasHandedOver(before, next, identity.nodeId))
+    } else this.#left(hasHandedOver(before, next, this.nodeId))
   }
 
   #isRemoved({ configuration, identity }: Parts): boolean {

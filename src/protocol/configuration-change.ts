@@ -97,7 +97,10 @@ export interface Alteration {
 export function begin(configuration: Configuration, alteration: Alteration, nowMs: number): Configuration {
   if (configuration.phase !== 'stable') {
     const which = describeOpenChange(configuration)
-    throw new KvError('CONFLICT', `a change of the ring is open (${which}); it has to finish first`)
+    throw new KvError(
+      'CONFLICT',
+      `a change of the ring is open (${which}); it has to finish first: see 'kvctl status'`,
+    )
   }
   const { joining = [], altering = [], keyspaces = [] } = alteration
   const dead = union(configuration.excluded, alteration.dead ?? [])

@@ -65,6 +65,8 @@ test('unknown commands and flags, missing and superfluous words are named: exit 
     [['del', 'a', '--blind', '--context', 'c'], '--blind and --context exclude each other'],
     [['keyspace', 'create', 'x', '--replicas', '9'], "--replicas is '9'; allowed: a whole number, at most 7"],
     [['keyspace', 'create', 'x', '--strategy', 'star'], "--strategy is 'star'; allowed: ring, full"],
+    [['ring', '--keyspace', 'other'], '--keyspace goes with --key'],
+    [['layout', 'stage', 'zone', '127.0.0.1:1', '-'], "and not '-' alone; '' for none"],
     [['bench', '--workload', 'e'], "--workload is 'e'; allowed: a, b, c, d, f, put, get"],
     [['import', join(directory, 'nothing.csv')], 'there is no file'],
   ]
@@ -99,6 +101,9 @@ test('a peer that is not there: exit code 3, and how to name another', async () 
 test('bad options of a peer are named with what is allowed', async () => {
   assertRefused(await kvnode('start', '--port', '70000'), 2, '--port', '0 to 65535')
   assertRefused(await kvnode('start', '--data', ''), 2, "--data is ''; allowed: a directory")
+  assertRefused(await kvnode('start', '--zone', '-'), 2, "--zone is '-'; allowed: up to 64", "not '-' alone")
+  const alone = ['start', '--port', '0', '--data', 'alone', '--replace', '127.0.0.1:1']
+  assertRefused(await kvnode(...alone), 2, '127.0.0.1:1 is to be replaced', '--join')
   assertRefused(await kvnode('start', 'now'), 2, 'unexpected argument: now', 'kvnode start --help')
   assertRefused(
     await kvnode('start', '--join', '127.0.0.1:1', '--join', 'nonsense'),

@@ -140,7 +140,8 @@ test('what stands in the way of a change is said with addresses, whoever staged 
   world.sim.paths.add({ touches, cut: true }) // The change cannot finish.
   await world.settle(service.leave(second.address))
   await change({ action: 'weight', peer: third.address, weight: 7 })
-  const opened = `a change of the ring is open (leave of ${second.address}); it has to finish first`
+  const which = `leave of ${second.address}`
+  const opened = `a change of the ring is open (${which}); it has to finish first: see 'kvctl status'`
   const attempts: readonly (() => Promise<unknown>)[] = [
     () => service.leave(fourth.address),
     () => service.alterKeyspace('default', { replicas: 2 }),

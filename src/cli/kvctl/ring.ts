@@ -1,4 +1,5 @@
 import * as Flags from '@oclif/core/flags'
+import { KvError } from '../../base/error.ts'
 import { CtlCommand, keyHexFlag, keyspaceFlag } from './ctl-command.ts'
 
 export default class Ring extends CtlCommand {
@@ -26,7 +27,10 @@ export default class Ring extends CtlCommand {
   ]
 
   async run(): Promise<void> {
-    const { flags } = await this.parse(Ring)
+    const { flags, metadata } = await this.parse(Ring)
+    if (flags.key === undefined && metadata.flags.keyspace?.setFromDefault !== true) {
+      throw new KvError('INVALID_ARGUMENT', '--keyspace goes with --key: where that key lives')
+    }
     const { showKeyLocation, showRing } = await import('./cluster-actions.ts')
     const { key } = flags
     await this.withClient(flags, (client) =>
