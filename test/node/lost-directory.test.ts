@@ -78,6 +78,7 @@ test('an empty peer that is to replace somebody, and to join nobody, founds no c
     (refused as KvError).message,
     /10\.0\.0\.9:7000 is to be replaced: name another peer .* --join/,
   )
+  peer.crash()
   const again = await world.peer(1, { replace: null }).start()
   assert.is(again.node.configuration?.members.length, 1, 'the directory is as empty as it was')
   await again.stop()
