@@ -164,7 +164,8 @@ export function encodeIdentity(saved: SavedIdentity): Uint8Array {
   return pack(identityCodec.encode(saved))
 }
 
-function decodeIdentity(payload: Uint8Array, directory: string): SavedIdentity {
+/** @throws INTERNAL */
+export function decodeIdentity(payload: Uint8Array, directory: string): SavedIdentity {
   try {
     return identityCodec.decode(unpack(payload))
   } catch (error) {

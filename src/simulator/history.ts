@@ -45,6 +45,8 @@ export interface WriteOperation {
   reply: DotSet | null
   /** Owners and stand-ins that have it on disk, by the reply. */
   disksTold: number
+  /** The stand-ins among them. */
+  standInsTold: number
 }
 
 export interface ReadOperation {

@@ -256,6 +256,7 @@ export class Load {
       endMs: null,
       reply: null,
       disksTold: 0,
+      standInsTold: 0,
     }
     const blind = context === null && chance(prng, 0.1)
     this.counts.writes++
@@ -279,6 +280,7 @@ export class Load {
       operation.outcome = 'ok'
       operation.reply = this.#decode(keyspace.name, key, reply.context)
       operation.disksTold = reply.owners + reply.standIns
+      operation.standInsTold = reply.standIns
       if (reply.standIns > 0) this.counts.writesByStandIns++
       this.#remember(operation.client, placeOf(keyspace.name, key), reply.context)
       this.counts.writesAcknowledged++

@@ -91,6 +91,7 @@ export class Story {
       endMs: null,
       reply: null,
       disksTold: w,
+      standInsTold: 0,
     }
     for (const each of dots) {
       this.ledger.record('host', stored(each, value))

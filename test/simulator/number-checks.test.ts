@@ -82,10 +82,10 @@ test('6: an acknowledgement of a number that is not in force is found', () => {
   violates(() => talk.say('a', 'b', { ...ack, number: 4 }), 6, /goes by 3, acknowledged 4/)
 })
 
-const [OLD, NEW] = [parseNodeId('old'), parseNodeId('new')]
+const [OLD, NEW, STRANGER] = [parseNodeId('old'), parseNodeId('new'), parseNodeId('stranger')]
 
 /** Nothing but the old peer, then both, then the new one alone. */
-function handOver(): readonly Ring[] {
+function handOver(newcomer = NEW): readonly Ring[] {
   const founder = { nodeId: OLD, zone: '', weight: 1 }
   const first = firstConfiguration({
     clusterId: parseClusterId('cluster'),
@@ -96,25 +96,35 @@ function handOver(): readonly Ring[] {
   })
   const { id: _, name: __, ...options } = first.keyspaces[0] as Configuration['keyspaces'][number]
   const made = createKeyspace(first, SIBLINGS.name, { ...options, quorum: 'strict' }, 0)
-  const joining = [{ ...founder, nodeId: NEW }]
+  const joining = [{ ...founder, nodeId: newcomer }]
   const begun = begin(made, { joining, leaving: [OLD] }, 0)
   const switched = switchOver(begun, 0)
-  const stable = finish(switched, [{ nodeId: NEW, acceptorId: 'other' }], 0)
+  const stable = finish(switched, [{ nodeId: newcomer, acceptorId: 'other' }], 0)
   return [made, begun, switched, stable].map(createRing)
 }
 
+interface Acknowledged {
+  readonly isSloppy?: boolean
+  readonly standInsTold?: number
+  /** When it began; default: the first of the rings for all. */
+  readonly numbers?: ReadonlyMap<string, number>
+}
+
 /** A write that these disks have, acknowledged while these numbers are in force. */
-function acknowledge(holders: readonly string[], rings: readonly Ring[]): void {
+function acknowledge(holders: readonly string[], rings: readonly Ring[], how: Acknowledged = {}): void {
+  const first = Math.min(...rings.map(({ number }) => number))
   const checker = createQuorumChecker({
-    lowestNumber: () => Math.min(...rings.map(({ number }) => number)),
+    numbers: () => how.numbers ?? new Map([OLD, NEW].map((host) => [host, first])),
     rings: () => rings,
     holders: () => new Set(holders),
-    hostOf: (nodeId: NodeId) => nodeId,
+    hostOf: (nodeId: NodeId) => (nodeId === STRANGER ? null : nodeId),
   })
-  const write = new Story().begin('x', [dot(1)], null, 1)
+  const story = new Story({ ...SIBLINGS, isSloppy: how.isSloppy === true })
+  const write = story.begin('x', [dot(1)], null, 1)
   checker.writeStarted?.(write)
   write.outcome = 'ok'
   write.reply = upTo(1)
+  write.standInsTold = how.standInsTold ?? 0
   checker.writeEnded?.(write)
 }
 
@@ -127,6 +137,26 @@ test('2: while the ring changes, a write that one layout alone has a quorum of i
   }
   acknowledge([OLD], [before, begun])
   acknowledge([NEW], [switched, after])
+})
+
+test('2: who hangs and goes by the number before speaks for nobody but itself there', () => {
+  const [before, begun] = handOver() as [Ring, Ring]
+  const hangs = (host: string) => {
+    return new Map([OLD, NEW].map((each) => [each, (each === host ? before : begun).number]))
+  }
+  acknowledge([OLD], [before, begun], { numbers: hangs(OLD) })
+  violates(() => acknowledge([OLD], [before, begun], { numbers: hangs(NEW) }), 2, /only old had it/)
+})
+
+test('2: in a sloppy keyspace owners are counted, too, unless somebody stood in for one', () => {
+  const [, begun] = handOver() as [Ring, Ring]
+  violates(() => acknowledge([OLD], [begun], { isSloppy: true }), 2, /only old had it for good/)
+  acknowledge([OLD], [begun], { isSloppy: true, standInsTold: 1 })
+})
+
+test('2: a peer that no disk says is a member has nothing', () => {
+  const [, begun] = handOver(STRANGER) as [Ring, Ring]
+  violates(() => acknowledge([OLD], [begun]), 2, /only old had it for good/)
 })
 
 test.run()

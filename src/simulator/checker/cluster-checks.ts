@@ -3,6 +3,8 @@
 import { present } from '../../base/assert.ts'
 import { type Bytes, text, utf8 } from '../../base/bytes.ts'
 import type { NodeId } from '../../base/ids.ts'
+import { openCopy } from '../../cluster/twin-file.ts'
+import { decodeIdentity, IDENTITY_FILE } from '../../node/identity.ts'
 import type { Node } from '../../node/node.ts'
 import type { Configuration, Conflicts, Keyspace } from '../../protocol/configuration.ts'
 import { createRing, type Ring } from '../../protocol/ring.ts'
@@ -116,6 +118,10 @@ class Checks implements ClusterChecks {
   /** Host and place of what hosts were told to forget, because they own it no more. */
   readonly #dropping = new Set<string>()
 
+  /** By host, who it is by its disk: before it is a member, too. */
+  readonly #idsOnDisk = new Map<string, NodeId>()
+  /** By host, of the configuration that its disk has. */
+  readonly #numbersOnDisk = new Map<string, number>()
   /** That were ever decided, by number. */
   readonly #decided = new Map<number, Ring>()
   readonly #numbers = createNumberChecker({
@@ -127,7 +133,7 @@ class Checks implements ClusterChecks {
     lifeOn: (host) => this.#nodeOn(host),
   })
   readonly #quorums = createQuorumChecker({
-    lowestNumber: () => Math.min(...this.#numbersInForce()),
+    numbers: () => this.#numbersInForce(),
     rings: () => this.#decided.values(),
     holders: (write) => this.#durability.holdersOf(write),
     hostOf: (nodeId) => this.#hosts.get(nodeId) ?? null,
@@ -198,7 +204,8 @@ class Checks implements ClusterChecks {
     },
     onFile: (host, name, bytes) => {
       this.#guarded(() => this.votes.wrote(host, name, bytes))
-      this.#noteDecided(name, bytes)
+      this.#noteIdentity(host, name, bytes)
+      this.#noteDecided(host, name, bytes)
     },
     onGone: (host) => this.#isGone(host),
   }
@@ -249,9 +256,18 @@ class Checks implements ClusterChecks {
     }
   }
 
-  #noteDecided(file: string, bytes: Bytes | null): void {
+  #noteIdentity(host: string, file: string, bytes: Bytes | null): void {
+    const copy = bytes === null || file !== IDENTITY_FILE ? null : openCopy(IDENTITY_FILE, bytes)
+    if (copy !== null) this.#idsOnDisk.set(host, decodeIdentity(copy.payload, host).nodeId)
+  }
+
+  #noteDecided(host: string, file: string, bytes: Bytes | null): void {
     const configuration = bytes === null ? null : decidedIn(file, bytes)
-    if (configuration === null || this.#decided.has(configuration.number)) return
+    if (configuration === null) return
+    this.#numbersOnDisk.set(host, configuration.number)
+    const self = this.#idsOnDisk.get(host)
+    if (configuration.members.some(({ nodeId }) => nodeId === self)) this.#hosts.set(self as NodeId, host)
+    if (this.#decided.has(configuration.number)) return
     const ring = createRing(configuration)
     this.#decided.set(ring.number, ring)
     if (ring.number > (this.#newest?.number ?? 0)) this.#newest = ring
@@ -294,9 +310,14 @@ class Checks implements ClusterChecks {
     this.#forget(host)
   }
 
-  /** Of those that are up, and in a cluster. */
-  #numbersInForce(): readonly number[] {
-    return (this.#simulation?.peers ?? []).flatMap(({ node }) => node?.configuration?.number ?? [])
+  /** By host. Of those that are down: what their disks say. */
+  #numbersInForce(): ReadonlyMap<string, number> {
+    const numbers = new Map<string, number>()
+    for (const { host, node } of this.#simulation?.peers ?? []) {
+      const number = node?.configuration?.number ?? this.#numbersOnDisk.get(host)
+      if (number !== undefined) numbers.set(host, number)
+    }
+    return numbers
   }
 
   /** Asked with every frame. */
@@ -374,6 +395,7 @@ class Checks implements ClusterChecks {
 
   #forget(host: string): void {
     const { nowMs } = present(this.#simulation, 'it is watched')
+    this.#numbersOnDisk.delete(host)
     this.configurations.replaced(host)
     this.#durability.replaced(host, nowMs)
     this.#handOvers.replaced(host)

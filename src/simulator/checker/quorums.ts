@@ -1,10 +1,14 @@
 /**
  * Invariant 2, while the ring changes: a write is acknowledged when its level is met in every layout that
  * takes writes under one configuration, by disks of owners that have it for good and are not excluded. Which
- * configuration its coordinator went by nobody knows who asks; one of those that were in force somewhere
- * meanwhile will do.
+ * configuration its coordinator went by nobody knows who asks; one that was in force somewhere meanwhile will
+ * do.
  *
- * Where stand-ins count no owner need have it.
+ * Under a configuration only those can have said yes who had not gone on to a later one when the write began:
+ * from then on they refuse it. So one peer that hangs, and goes by an old configuration, speaks for itself
+ * there and for nobody else.
+ *
+ * Where a stand-in counted, some owner need not have it.
  */
 import { utf8 } from '../../base/bytes.ts'
 import type { NodeId } from '../../base/ids.ts'
@@ -14,48 +18,47 @@ import { Violation } from './violation.ts'
 import { describeWrite } from './visibility.ts'
 
 export interface QuorumParts {
-  /** The lowest number that a peer went by when this began: at `writeStarted`. */
-  lowestNumber(): number
+  /** By host, the number that its peer goes by, or its disk when that is down; none: it knows none. */
+  numbers(): ReadonlyMap<string, number>
   /** All that were ever in force, or can have been. */
   rings(): Iterable<Ring>
   /** Whose disks have what the write's reply covers, or had since it began. */
   holders(write: WriteOperation): ReadonlySet<string>
-  /** Null: nobody has met it yet. */
+  /** Null: no disk has a configuration that names it, so that none of its records can be on one. */
   hostOf(nodeId: NodeId): string | null
 }
 
 export function createQuorumChecker(parts: QuorumParts): HistoryObserver {
-  const lowest = new Map<WriteOperation, number>()
+  const began = new Map<WriteOperation, ReadonlyMap<string, number>>()
   return {
     writeStarted(write) {
-      lowest.set(write, parts.lowestNumber())
+      began.set(write, parts.numbers())
     },
     writeEnded(write) {
-      const from = lowest.get(write) ?? 0
-      lowest.delete(write)
-      if (write.outcome !== 'ok' || write.keyspace.isSloppy) return
+      const numbers = began.get(write) ?? new Map<string, number>()
+      began.delete(write)
+      if (write.outcome !== 'ok' || (write.keyspace.isSloppy && write.standInsTold > 0)) return
       const holders = parts.holders(write)
       const isMet = (ring: Ring): boolean => {
         const keyspace = ring.keyspace(write.keyspace.name)
         if (keyspace === null) return true
         const lists = ring.writeOwners(keyspace, ring.partitionOf(utf8(write.key)))
         const needed = ring.needed(write.level, lists)
-        return lists.every((list, i) => {
-          const count = list.filter((nodeId) => {
-            if (ring.isExcluded(nodeId)) return false
-            const host = parts.hostOf(nodeId)
-            return host === null || holders.has(host)
-          }).length
-          return count >= (needed[i] as number)
-        })
+        const counts = (nodeId: NodeId): boolean => {
+          const host = parts.hostOf(nodeId)
+          if (host === null || ring.isExcluded(nodeId)) return false
+          return holders.has(host) && (numbers.get(host) ?? 0) <= ring.number
+        }
+        return lists.every((list, i) => list.filter(counts).length >= (needed[i] as number))
       }
+      const from = Math.min(...numbers.values())
       const some = [...parts.rings()].filter(({ number }) => number >= from)
       if (some.length === 0 || some.some(isMet)) return
-      const numbers = `configurations ${from} to ${some.at(-1)?.number}`
+      const listed = `configurations ${from} to ${some.at(-1)?.number}`
       const few = `only ${[...holders].join(', ') || 'no disk'} had it for good`
       throw new Violation(
         2,
-        `${describeWrite(write)} was acknowledged, but ${few}, which is no quorum of ${numbers}`,
+        `${describeWrite(write)} was acknowledged, but ${few}, which is no quorum of ${listed}`,
       )
     },
   }
