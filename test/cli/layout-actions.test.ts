@@ -2,7 +2,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { KvError } from '../../src/base/error.ts'
 import { changeLine } from '../../src/cli/kvctl/cluster-actions.ts'
-import { parseStageWords, replace } from '../../src/cli/kvctl/layout-actions.ts'
+import { parseStageWords, replace, stageChange } from '../../src/cli/kvctl/layout-actions.ts'
 import { type LayoutChange, type LayoutInfo, parseLayoutChange } from '../../src/wire/layout.ts'
 import type { KvService } from '../../src/wire/requests.ts'
 import { printed } from './printed.ts'
@@ -40,6 +40,14 @@ test('words that say too much or too little are answered with how it is written'
       words,
     )
   }
+})
+
+test('no zone is not called by the dash that tables show', async () => {
+  const alter = { peer: 'n1', peerAddress: 'a:1', kind: 'alter', weight: null, replaces: null } as const
+  const staged = ['', 'attic'].map((zone) => ({ ...alter, zone, replacesAddress: null }))
+  const service = { changeLayout: async () => ({ staged }) } as unknown as KvService
+  const { out } = await printed(() => stageChange(service, ['zone', 'a:1', ''], false))
+  assert.match(out, /a:1 gets no zone\n {2}a:1 gets zone attic/)
 })
 
 test('who waits takes the place of a dead peer at once, unless there is more to look at', async () => {

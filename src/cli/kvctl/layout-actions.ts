@@ -70,7 +70,7 @@ export async function stageChange(
 export function parseStageWords(words: readonly string[]): LayoutChange {
   const [action, first, second, ...more] = words
   if (!STAGE_ACTIONS.some((known) => known === action)) {
-    const given = action === undefined ? 'nothing is to be staged' : `'${action}' cannot be staged`
+    const given = action === undefined ? 'say what is to be staged' : `'${action}' cannot be staged`
     throw new KvError('INVALID_ARGUMENT', `${given}; allowed: ${STAGE_ACTIONS.join(', ')}`)
   }
   const takesTwo = action === 'weight' || action === 'zone' || action === 'replace'
@@ -176,7 +176,7 @@ function renderStaged(staged: readonly ShownStagedChange[]): string {
 
 function sentenceOf({ kind, peerAddress, zone, weight, replacesAddress }: ShownStagedChange): string {
   const shape = [
-    ...(zone === null || (zone === '' && kind === 'join') ? [] : [`zone ${zone === '' ? '-' : zone}`]),
+    ...(zone === null || (zone === '' && kind === 'join') ? [] : [zone === '' ? 'no zone' : `zone ${zone}`]),
     ...(weight === null ? [] : [`weight ${weight}`]),
   ].join(', ')
   switch (kind) {

@@ -5,8 +5,8 @@ export default class LayoutStage extends CtlCommand {
   static override summary = 'collect changes of the ring, to be applied as one'
   static override description = [
     'join PEER: one that waits to join. leave PEER: it hands over what it owns, and stops. remove PEER:',
-    'it is down for good. weight PEER NUMBER and zone PEER ZONE: of a member, or of one that is to',
-    'join. replace OLD NEW: a peer that waits takes the place of one that is down for good. clear',
+    "it is down for good. weight PEER NUMBER and zone PEER ZONE ('' for none): of a member, or of one",
+    'that is to join. replace OLD NEW: a peer that waits takes the place of one that is down for good. clear',
     '[PEER]: forget what is staged of it, or everything. A peer is named by its address or id. What is',
     'staged is seen by all peers, and moves nothing.',
   ].join(' ')
