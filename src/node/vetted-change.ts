@@ -10,7 +10,7 @@ import type { Configuration } from '../protocol/configuration.ts'
 export type Change = (configuration: Configuration) => Configuration
 
 export interface VettingHost {
-  /** Known to be down: of one that was never met nobody knows. */
+  /** Believed to be down: of one that was never met nobody knows. */
   readonly isDown: (nodeId: NodeId) => boolean
   /** Null: nobody knows. */
   readonly addressOf: (nodeId: NodeId) => string | null
@@ -34,9 +34,11 @@ export function missingMajority(host: VettingHost, { acceptors }: Configuration)
   const down = acceptors.filter(({ nodeId }) => host.isDown(nodeId)).map(({ nodeId }) => nodeId)
   if (2 * down.length < acceptors.length) return null
   const names = firstFew(down.map((nodeId) => host.addressOf(nodeId) ?? nodeId).sort())
-  const verb = down.length === 1 ? 'is' : 'are'
-  const most = 'the ring and the keyspaces change only while most of them are up'
-  return `of the ${acceptors.length} peers that vote about the ring ${names} ${verb} down, and ${most}`
+  // Not that they are down: on the small side of a split they run.
+  const most = 'the ring and the keyspaces change only while most of them can'
+  const { length } = acceptors
+  const voters = length === 1 ? 'one peer that votes' : `${length} peers that vote`
+  return `of the ${voters} about the ring ${names} cannot be reached from here, and ${most}`
 }
 
 /** With addresses: ids are long and random, so one in a text is that peer's. */

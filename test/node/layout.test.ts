@@ -170,7 +170,7 @@ test('where most of those that decide are down, commands say so at once, and sta
   const gone = peers.slice(1)
   await die(world, first, ...gone)
   const names = gone.map(({ address }) => address).join(', ')
-  const why = `of the 3 peers that vote about the ring ${names} are down`
+  const why = `of the 3 peers that vote about the ring ${names} cannot be reached from here`
   const startMs = world.sim.scheduler.nowMs
   for (const attempt of [
     () => change({ action: 'manual' }),
