@@ -11,6 +11,7 @@ import type { ClusterId, NodeId } from '../base/ids.ts'
 import type { Effects } from '../effects/effects.ts'
 import type { Configuration, Member } from '../protocol/configuration.ts'
 import { firstConfiguration, renewAcceptor } from '../protocol/configuration-change.ts'
+import type { Lacks } from '../protocol/lacks.ts'
 import { membersWaitedFor } from '../protocol/ring-change.ts'
 import type { AcceptorRequest, Standing } from '../protocol/synod.ts'
 import { encodeConfiguration } from '../wire/configuration-codec.ts'
@@ -26,6 +27,7 @@ import {
   type PeerView,
 } from './configuration-rpc.ts'
 import { ConfigurationSpread } from './configuration-spread.ts'
+import { LossCheck, type OnLoss } from './loss-check.ts'
 import { Pauses } from './pauses.ts'
 import { RingChange } from './ring-change.ts'
 import { Acceptor } from './votes.ts'
@@ -48,6 +50,8 @@ export interface ConfigurationDriverParts {
   readonly peers: PeerView
   /** Why this peer is not ready for the next step of a change of the ring, in words; null: it is. */
   readonly waitsFor: () => string | null
+  /** What this peer may have acknowledged and does not hold, or its disk does not give. */
+  readonly lacks: () => Lacks
 }
 
 export class ConfigurationDriver {
@@ -94,6 +98,7 @@ export class ConfigurationDriver {
       ...shared,
       self: nodeId,
       spread,
+      losses: new LossCheck({ ...shared, self: nodeId, spread, lacks: parts.lacks }),
       decide: (base, next, timeoutMs) => decision.decide(base, next, clock.monotonic() + timeoutMs),
       pause: (ms) => pauses.pause(ms),
     })
@@ -244,6 +249,10 @@ export class ConfigurationDriver {
         return this.#answerAdopt(question)
       case 'joinRequest':
         return this.#join.answer(question)
+      case 'askLacks': {
+        const lacks = [...this.#parts.lacks()].map(([keyspaceId, partitions]) => ({ keyspaceId, partitions }))
+        return { type: 'lacksReply', number: this.#adoption.number, lacks }
+      }
       case 'fetchConfiguration': {
         const current = this.#adoption.current
         const isNewer = current !== null && current.configuration.number > question.above
@@ -269,12 +278,12 @@ export class ConfigurationDriver {
     return this.#decision.change(change, timeoutMs)
   }
 
-  /** As `proposeChange`, of a change of the ring: when all members it concerns are ready for it. */
-  changeRing(
-    change: (configuration: Configuration) => Configuration,
-    timeoutMs: number,
-  ): Promise<Configuration> {
-    return this.#ringChange.alter(change, timeoutMs)
+  /**
+   * As `proposeChange`, of a change of the ring: when all members it concerns are ready for it.
+   * @param onLoss see `RingChange.alter`
+   */
+  changeRing(change: ChangeOf, timeoutMs: number, onLoss?: OnLoss): Promise<Configuration> {
+    return this.#ringChange.alter(change, timeoutMs, onLoss)
   }
 
   /**

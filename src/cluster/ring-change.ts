@@ -16,11 +16,12 @@ import type { Log } from '../effects/log.ts'
 import { type Configuration, MAX_MEMBERS, type Member, targetLayout } from '../protocol/configuration.ts'
 import { begin, checkJoin, exclude, finish, retarget, switchOver } from '../protocol/configuration-change.ts'
 import { createRing } from '../protocol/ring.ts'
-import { findShortage, isLossAccepted, isRetargetDue, membersWaitedFor } from '../protocol/ring-change.ts'
+import { isRetargetDue, membersWaitedFor } from '../protocol/ring-change.ts'
 import type { Decided } from './configuration-adoption.ts'
 import { apply, type Decision } from './configuration-decision.ts'
 import type { ConfigurationTiming, PeerView } from './configuration-rpc.ts'
 import type { Ack, ConfigurationSpread } from './configuration-spread.ts'
+import type { LossCheck, OnLoss } from './loss-check.ts'
 
 /** Peers that wait to join; the others ask again later. */
 const MAX_JOINING = 1024
@@ -41,6 +42,7 @@ export interface RingChangeParts {
   readonly timing: ConfigurationTiming
   readonly peers: PeerView
   readonly spread: ConfigurationSpread
+  readonly losses: LossCheck
   current(): Decided | null
   /** Gets it decided, or something else; adopts and spreads that. */
   decide(base: Decided, next: Configuration, timeoutMs: number): Promise<Decision>
@@ -131,23 +133,29 @@ export class RingChange {
    * Gets a change of the ring begun, or somebody excluded, as somebody wants it.
    * @param change gives the successor of a configuration, the same object when there is nothing to change, or
    * throws a KvError; called again on newer configurations
+   * @param onLoss for changes that exclude somebody
    * @returns the configuration that has it
-   * @throws what `change` throws; UNAVAILABLE when it was not done; TIMEOUT_UNKNOWN when it may come about
-   * yet
+   * @throws what `change` and `onLoss` throw; UNAVAILABLE when it was not done; TIMEOUT_UNKNOWN when it may
+   * come about yet
    */
   async alter(
     change: (configuration: Configuration) => Configuration,
     timeoutMs: number,
+    onLoss: OnLoss | null = null,
   ): Promise<Configuration> {
-    const { clock, timing } = this.#parts
+    const { clock, timing, losses } = this.#parts
     const deadlineMs = clock.monotonic() + timeoutMs
     let isUnknown = false
     let obstacle = 'no majority of the acceptors answers'
     do {
       const decided = this.#parts.current()
       if (decided === null) throw new KvError('UNAVAILABLE', 'this peer is in no cluster yet')
-      const next = apply(change, decided.configuration, isUnknown)
-      if (next === decided.configuration) return next
+      const wanted = apply(change, decided.configuration, isUnknown)
+      if (wanted === decided.configuration) return wanted
+      const loss = onLoss === null ? null : await losses.find(decided, wanted)
+      if (this.#parts.current() !== decided) continue
+      const weigh = (): Configuration => (onLoss === null || loss === null ? wanted : onLoss(wanted, loss))
+      const next = apply(weigh, decided.configuration, isUnknown)
       const held = await this.#lookAround(decided, next)
       if (this.#parts.current() !== decided) continue
       if (held === null) {
@@ -260,7 +268,7 @@ export class RingChange {
       this.#waitFor(decided, silence)
       return timing.retryMs
     }
-    const obstacle = this.#obstacleOf(configuration, acks)
+    const obstacle = await this.#obstacleOf(decided, acks)
     if (obstacle !== null) {
       // What is left over from the last change is dropped when all acknowledged it: who is gone never does.
       const retryMs = replaced.length === 0 ? null : await this.#giveUpReplaced(decided)
@@ -272,7 +280,8 @@ export class RingChange {
     const next = await this.#next(decided, acks, replaced)
     if (this.#parts.current() !== decided) return 0
     if (next === null) return timing.retryMs
-    const loss = configuration.phase === 'stable' ? this.#lossOf(next) : null
+    const loss = configuration.phase === 'stable' ? await this.#parts.losses.explain(decided, next) : null
+    if (this.#parts.current() !== decided) return 0
     if (loss !== null) {
       this.#waitFor(decided, loss)
       return timing.retryMs
@@ -297,7 +306,8 @@ export class RingChange {
     const nodeId = this.#replaced().find((one) => membersWaitedFor(configuration).includes(one))
     if (nodeId === undefined) return null
     const next = exclude(configuration, nodeId, clock.now())
-    const loss = this.#lossOf(next)
+    const loss = await this.#parts.losses.explain(decided, next)
+    if (this.#parts.current() !== decided) return 0
     if (loss !== null) {
       this.#waitFor(decided, loss)
       return timing.retryMs
@@ -307,26 +317,11 @@ export class RingChange {
   }
 
   /** Why the next step cannot be taken yet, in words; null: it can. */
-  #obstacleOf(configuration: Configuration, acks: readonly Ack[]): string | null {
+  async #obstacleOf(decided: Decided, acks: readonly Ack[]): Promise<string | null> {
+    const { configuration } = decided
     // Who takes over data is not done yet, and need not be: it begins anew.
     if (isRetargetDue(createRing(configuration))) return null
-    return this.#unready(acks) ?? this.#lossOf(configuration)
-  }
-
-  /** What is lost without those that are excluded under it, in words; null: nothing, or that is accepted. */
-  #lossOf(configuration: Configuration): string | null {
-    const shortage = findShortage(createRing(configuration))
-    if (shortage === null || isLossAccepted(configuration)) return null
-    const { keyspace, partition, owners, left } = shortage
-    const where = `of partition ${partition} of keyspace ${keyspace.name}`
-    const few = `${left.length} of ${owners.length} owners ${where} are left`
-    const excluded = this.#parts.current()?.configuration.excluded ?? []
-    const waiting = configuration.excluded.find((nodeId) => !excluded.includes(nodeId))
-    const advice =
-      waiting === undefined
-        ? "'kvctl layout accept-loss' lets the change go on with what is left"
-        : `'kvctl remove ${this.#names([waiting])} --accept-loss' gives them up`
-    return `${few}: acknowledged writes may be missing there; ${advice}`
+    return this.#unready(acks) ?? (await this.#parts.losses.explain(decided, configuration))
   }
 
   #unready(acks: readonly Ack[]): string | null {

@@ -409,6 +409,12 @@ export class CatchUp {
   /** Who was not compared, though his partitions wait for it, and why. */
   #explain(gaps: readonly Gap[]): void {
     const missing = [...new Set(gaps.flatMap((gap) => this.#missing(gap)))]
+    const { excluded } = this.#with.ring().configuration
+    const gone = missing.filter((peer) => excluded.includes(peer))
+    if (gone.length > 0) {
+      const advice = "'kvctl repair --accept-loss' goes on with what the other owners have"
+      return this.#wait(`needs ${this.#names(gone)}, which is being removed: ${advice}`)
+    }
     const down = missing.filter((peer) => !this.#with.isAlive(peer))
     if (down.length > 0) {
       const why = 'it may have the only copies of what was acknowledged'

@@ -2,11 +2,12 @@
 import { unreachable } from '../base/assert.ts'
 import { KvError } from '../base/error.ts'
 import type { NodeId } from '../base/ids.ts'
+import { lossRefused } from '../cluster/loss-words.ts'
 import type { Configuration, PastDecision, StagedChange } from '../protocol/configuration.ts'
 import { checkJoin } from '../protocol/configuration-change.ts'
 import { type PartitionSizes, previewChange } from '../protocol/layout-preview.ts'
 import { createRing, type Ring } from '../protocol/ring.ts'
-import { findShortage, isLossAccepted } from '../protocol/ring-change.ts'
+import { findShortage, type Shortage } from '../protocol/ring-change.ts'
 import { acceptLoss, applyStaged, setManual, stage, unstage } from '../protocol/staged-changes.ts'
 import type {
   LayoutChange,
@@ -20,7 +21,6 @@ import {
   findMember,
   givingUp,
   logLoss,
-  lossRefused,
   RING_CHANGE_TIMEOUT_MS,
   type RingOperationsHost,
 } from './ring-operations.ts'
@@ -75,15 +75,25 @@ export class LayoutOperations {
   /** Fulfils when it is decided. @throws INVALID_ARGUMENT, NOT_FOUND, CONFLICT; as `changeRing` */
   async change(change: LayoutChange): Promise<LayoutInfo> {
     const { changeRing, proposeChange } = this.#host
-    const decide = change.action === 'apply' ? changeRing : proposeChange
     let before = this.#host.configuration()
     const make = (base: Configuration): Configuration => {
       before = base
       return this.#next(base, change)
     }
-    const decided = await decide(make, RING_CHANGE_TIMEOUT_MS)
+    const isApplied = change.action === 'apply'
+    const decided = isApplied
+      ? await changeRing(make, RING_CHANGE_TIMEOUT_MS, (next, loss) => this.#weigh(next, loss, change))
+      : await proposeChange(make, RING_CHANGE_TIMEOUT_MS)
     logLoss(this.#host, before, decided)
     return this.#info(createRing(decided))
+  }
+
+  /** @throws CONFLICT: acknowledged writes may be lost with those that are removed */
+  #weigh(begun: Configuration, loss: Shortage, { number, acceptLoss: mayLose }: LayoutChange): Configuration {
+    if (mayLose) return givingUp(begun)
+    const gone = begun.excluded.map((nodeId) => this.#nameOf(nodeId))
+    const command = `kvctl layout apply --number ${number}`
+    throw lossRefused(loss, gone, command, (nodeId) => this.#nameOf(nodeId))
   }
 
   #next(base: Configuration, change: LayoutChange): Configuration {
@@ -117,15 +127,11 @@ export class LayoutOperations {
     }
   }
 
-  /** @throws CONFLICT, also where acknowledged writes may be lost with those that are removed */
-  #apply(base: Configuration, { number, acceptLoss: mayLose }: LayoutChange, nowMs: number): Configuration {
+  /** @throws CONFLICT */
+  #apply(base: Configuration, { number }: LayoutChange, nowMs: number): Configuration {
     const begun = applyStaged(base, number ?? 0, nowMs)
     for (const staged of base.staged) this.#checkLiveness(staged)
-    const shortage = isLossAccepted(begun) ? null : findShortage(createRing(begun))
-    if (shortage === null) return begun
-    if (mayLose) return givingUp(begun)
-    const gone = begun.excluded.map((nodeId) => this.#nameOf(nodeId))
-    throw lossRefused(shortage, gone, `kvctl layout apply --number ${number}`)
+    return begun
   }
 
   #acceptLoss(base: Configuration, nowMs: number): Configuration {

@@ -55,6 +55,7 @@ import { Leftovers } from './leftovers.ts'
 import { LifeClaims } from './life-claims.ts'
 import { LocalService, type ServiceParts } from './local-service.ts'
 import type { NodeOptions } from './node-options.ts'
+import { lacksOf } from './own-lacks.ts'
 import { PeerTasks } from './peer-tasks.ts'
 import { PeerTraffic, type TrafficParts } from './peer-traffic.ts'
 import { RingOperations } from './ring-operations.ts'
@@ -186,7 +187,7 @@ function assembleCluster(
   trafficParts: () => TrafficParts,
   waitsFor: () => string | null,
 ): Cluster {
-  const { effects, options, identity } = around
+  const { effects, options, identity, store } = around
   const { nodeId, generation, bootNonce } = identity
   const links = new Links(effects, new PeerTraffic(trafficParts))
   const rpc: Rpc = new Rpc(links, effects.clock, (peer) => membership.addressOf(peer))
@@ -211,6 +212,7 @@ function assembleCluster(
       nameOf: (peer) => membership.addressOf(peer) ?? peer,
     },
     waitsFor,
+    lacks: () => lacksOf(store, around.ring()),
   })
   const claims = claimsOf(around, membership)
   return { links, rpc, membership, configuration, claims }
@@ -282,7 +284,8 @@ function serviceOf(
     now: () => effects.clock.now(),
     isAlive: (peer) => membership.isAlive(peer),
     configuration: () => around.requireRing().configuration,
-    changeRing: (change, timeoutMs) => configuration.changeRing(vetted(voters, change), timeoutMs),
+    changeRing: (change, timeoutMs, onLoss) =>
+      configuration.changeRing(vetted(voters, change), timeoutMs, onLoss),
     proposeChange: (change, timeoutMs) => configuration.proposeChange(vetted(voters, change), timeoutMs),
     waiting: () => waitingPeers(membership, around.requireRing().configuration),
     sizes: () => clusterSizes(around.requireRing(), { selfId, store, rpc, membership }),

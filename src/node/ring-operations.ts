@@ -1,18 +1,21 @@
 /** Changes of the ring that somebody asks for: who leaves, who is removed, how many copies there are. */
 import { KvError } from '../base/error.ts'
-import { firstFew } from '../base/first-few.ts'
 import type { KeyspaceId, NodeId } from '../base/ids.ts'
+import type { OnLoss } from '../cluster/loss-check.ts'
+import { lossRefused } from '../cluster/loss-words.ts'
 import type { Log } from '../effects/log.ts'
 import { alteredKeyspace, type Configuration, targetLayout } from '../protocol/configuration.ts'
 import { alterLevels, begin, exclude, requireKeyspace } from '../protocol/configuration-change.ts'
 import { MAX_REASON_LENGTH } from '../protocol/configuration-check.ts'
 import { createRing } from '../protocol/ring.ts'
-import { countShortages, findShortage, isLossAccepted, type Shortage } from '../protocol/ring-change.ts'
+import { countShortages, findShortage, isLossAccepted } from '../protocol/ring-change.ts'
 import { acceptLoss, stage } from '../protocol/staged-changes.ts'
 import type { KeyspaceShape } from '../wire/requests.ts'
 
 /** Whoever asked waits no longer than five seconds. */
 export const RING_CHANGE_TIMEOUT_MS = 4000
+
+type ChangeOf = (configuration: Configuration) => Configuration
 
 export interface RingOperationsHost {
   readonly selfId: NodeId
@@ -24,12 +27,9 @@ export interface RingOperationsHost {
   /** @throws UNAVAILABLE before there is one */
   configuration(): Configuration
   /** As `changeRing`, of what moves no data: whoever is up knows it when it fulfils. */
-  readonly proposeChange: RingOperationsHost['changeRing']
+  readonly proposeChange: (change: ChangeOf, timeoutMs: number) => Promise<Configuration>
   /** See `ConfigurationDriver.changeRing`. */
-  readonly changeRing: (
-    change: (configuration: Configuration) => Configuration,
-    timeoutMs: number,
-  ) => Promise<Configuration>
+  readonly changeRing: (change: ChangeOf, timeoutMs: number, onLoss?: OnLoss) => Promise<Configuration>
 }
 
 export class RingOperations {
@@ -66,7 +66,8 @@ export class RingOperations {
   /**
    * A member that is down for good is one no more: what it owned is rebuilt from the other owners. Fulfils
    * when nobody waits for it any more, or that is staged; the rest follows by itself. That is possible at any
-   * time, and needs no one but a majority of the acceptors: when several are down, none waits for another.
+   * time, and needs no one but a majority of the acceptors, and of the other owners of what it owned as many
+   * as must have all that was acknowledged: when several are down, none else waits for another.
    * @param peer its address or id
    * @param mayLose what only it has, and whoever is excluded already, is given up
    * @returns whether it is staged only
@@ -86,7 +87,12 @@ export class RingOperations {
       if (isStaged) return this.#stage(configuration, nodeId, 'remove')
       return this.#removeFrom(configuration, nodeId, mayLose)
     }
-    const after = await this.#host.changeRing(remove, RING_CHANGE_TIMEOUT_MS)
+    const { changeRing } = this.#host
+    const after = await changeRing(remove, RING_CHANGE_TIMEOUT_MS, (next, loss) => {
+      if (mayLose) return givingUp(next)
+      const name = this.#nameOf(nodeId)
+      throw lossRefused(loss, [name], `kvctl remove ${name}`, (owner) => this.#nameOf(owner))
+    })
     logLoss(this.#host, before, after)
     return isStaged
   }
@@ -118,16 +124,18 @@ export class RingOperations {
     const nowMs = this.#host.now()
     if (configuration.removed.includes(nodeId)) return configuration
     const next = exclude(configuration, nodeId, nowMs)
-    const shortage = isLossAccepted(next) ? null : findShortage(createRing(next))
-    if (shortage === null) return next
-    if (!mayLose && next === configuration) return configuration
-    if (mayLose) return givingUp(next === configuration ? acceptLoss(configuration, nowMs) : next)
-    const name = this.#host.addressOf(nodeId) ?? nodeId
-    throw lossRefused(shortage, [name], `kvctl remove ${name}`)
+    // `onLoss` weighs that before it is excluded. When it is by now, this is how the loss is accepted.
+    const isDue = next === configuration && mayLose && !isLossAccepted(next)
+    const isShort = isDue && findShortage(createRing(next)) !== null
+    return isShort ? givingUp(acceptLoss(configuration, nowMs)) : next
   }
 
   #isUp(nodeId: NodeId): boolean {
     return nodeId === this.#host.selfId || this.#host.isAlive(nodeId)
+  }
+
+  #nameOf(nodeId: NodeId): string {
+    return this.#host.addressOf(nodeId) ?? nodeId
   }
 
   #member(peer: string): NodeId {
@@ -152,25 +160,15 @@ export function findMember(
   throw new KvError('NOT_FOUND', `${peer.slice(0, 64)} is no member of this cluster: ${listed}`)
 }
 
-/** @param command that would give them up, with the flag for it */
-export function lossRefused(
-  { keyspace, partition, owners, left }: Shortage,
-  names: readonly string[],
-  command: string,
-): KvError {
-  const where = `of partition ${partition} of keyspace ${keyspace.name}`
-  const few = `${left.length} of ${owners.length} owners ${where} would be left`
-  const they = names.length > 1 ? 'they have' : 'it has'
-  const given = `give up what only ${they} with '${command} --accept-loss'`
-  const advice = `start ${firstFew(names)} again, or ${given}`
-  return new KvError('CONFLICT', `${few}, and acknowledged writes may be missing there: ${advice}`)
-}
-
-/** The same, which goes on without what too few owners are left of; how much that is stays in its reason. */
+/**
+ * The same, which goes on without what too few owners are left of; how much that is stays in its reason. By
+ * number, that is: where enough are left, some of them do not say that they have everything.
+ */
 export function givingUp(next: Configuration): Configuration {
   const { few, none } = countShortages(createRing(next))
   const copies = `too few owners are left of ${few} partition${few === 1 ? '' : 's'}, none of ${none}`
-  const reason = `${next.reason}, loss accepted: ${copies}`.slice(0, MAX_REASON_LENGTH)
+  const what = few === 0 ? 'owners that are left lack something, or do not answer' : copies
+  const reason = `${next.reason}, loss accepted: ${what}`.slice(0, MAX_REASON_LENGTH)
   return { ...next, lossAccepted: next.excluded, reason }
 }
 

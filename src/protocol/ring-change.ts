@@ -24,7 +24,8 @@
  * - Of the N old owners of each partition at least max(N - W + 1, N - R + 1), with majorities for W and R,
  *   are not excluded: one of them has each acknowledged write. Otherwise the change stops, until an operator
  *   accepts the loss. It is looked at before anybody is excluded, too, because an excluded peer cannot be had
- *   back with what it holds.
+ *   back with what it holds. Then only those count that say, under the number before, that they have all of
+ *   the partition, and that their disks give it: who catches up may need the very one that is to go.
  * - Who is excluded counts in no quorum under that number or a later one, and takes nothing under them: what
  *   he has of the time before is on others, or its loss is accepted, and nobody looks for more with him.
  * - Nor does *finish* come before as many of the new owners of each partition are left: the old ones drop it
@@ -48,6 +49,7 @@
 import { assert } from '../base/assert.ts'
 import type { NodeId } from '../base/ids.ts'
 import { type Configuration, type Keyspace, targetLayout } from './configuration.ts'
+import { isLacking, type Lacks } from './lacks.ts'
 import type { Ring } from './ring.ts'
 
 /** A partition that a peer owns under the new layout and that has other owners there than in the old one. */
@@ -90,8 +92,12 @@ export interface Shortage {
   readonly keyspace: Keyspace
   readonly partition: number
   readonly owners: readonly NodeId[]
-  /** Of these, those that are not excluded. */
+  /** Of these, those that are not excluded and have all of it, as far as that was asked. */
   readonly left: readonly NodeId[]
+  /** Those that are not excluded, and say that they lack some of it. */
+  readonly lacking: readonly NodeId[]
+  /** Those that are not excluded, and do not say. */
+  readonly silent: readonly NodeId[]
 }
 
 /**
@@ -100,6 +106,57 @@ export interface Shortage {
  */
 export function findShortage(ring: Ring): Shortage | null {
   return shortageIn(ring, 0)
+}
+
+/**
+ * Of the first partition, if any, of which too few owners would be left to have all that was acknowledged: by
+ * number, or because others that would be left do not say now that they have it. Whom nobody waits for any
+ * more anyway is no reason: only partitions of those that are to be excluded are looked at so closely.
+ * @param excluded already
+ * @param said what members that are up say that they lack; who is not in it did not say
+ */
+export function findLoss(
+  next: Ring,
+  excluded: readonly NodeId[],
+  said: ReadonlyMap<NodeId, Lacks>,
+): Shortage | null {
+  const shortage = findShortage(next)
+  if (shortage !== null) return shortage
+  const going = next.configuration.excluded.filter((nodeId) => !excluded.includes(nodeId))
+  if (going.length === 0) return null
+  for (const keyspaces of next.alike()) {
+    for (let partition = 0; partition < next.partitionCount; partition++) {
+      const owners = next.writeOwners(keyspaces[0], partition)[0] ?? []
+      if (!going.some((nodeId) => owners.includes(nodeId))) continue
+      const doubt = doubtIn(next, keyspaces, partition, owners, said)
+      if (doubt !== null) return doubt
+    }
+  }
+  return null
+}
+
+/** @param keyspaces with these owners of the partition */
+function doubtIn(
+  { configuration }: Ring,
+  keyspaces: readonly Keyspace[],
+  partition: number,
+  owners: readonly NodeId[],
+  said: ReadonlyMap<NodeId, Lacks>,
+): Shortage | null {
+  const staying = owners.filter((owner) => !configuration.excluded.includes(owner))
+  // Most lack nothing at all, and there may be many keyspaces.
+  if (staying.every((owner) => said.get(owner)?.size === 0)) return null
+  const silent = staying.filter((owner) => !said.has(owner))
+  for (const keyspace of keyspaces) {
+    const lacking = staying.filter((owner) => {
+      const lacks = said.get(owner)
+      return lacks !== undefined && isLacking(lacks, keyspace.id, partition)
+    })
+    const left = staying.filter((owner) => !silent.includes(owner) && !lacking.includes(owner))
+    if (left.length < sourcesNeeded(owners.length))
+      return { keyspace, partition, owners, left, lacking, silent }
+  }
+  return null
 }
 
 /**
@@ -125,7 +182,9 @@ function shortageIn(ring: Ring, layout: 0 | 1): Shortage | null {
       const owners = ring.writeOwners(keyspace, partition)[layout]
       if (owners === undefined) continue
       const left = owners.filter((owner) => !excluded.includes(owner))
-      if (left.length < sourcesNeeded(owners.length)) return { keyspace, partition, owners, left }
+      if (left.length < sourcesNeeded(owners.length)) {
+        return { keyspace, partition, owners, left, lacking: [], silent: [] }
+      }
     }
   }
   return null

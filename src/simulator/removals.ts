@@ -16,6 +16,8 @@ import type { SimPeer, Simulation } from './simulation.ts'
 const REPLACED_CHANCE = 0.5
 /** Until who died is asked to be removed again: others must have noticed, and no change may be open. */
 const REMOVE_AGAIN_MS = 2000
+/** After so many who warn of a loss it is not hoped any more that others come back, or catch up. */
+const WARNINGS_TO_HEED = 10
 /**
  * Who is given up is asked nothing alone from so long before on: clients then know what became of all they
  * asked.
@@ -137,19 +139,20 @@ export class Removals {
   }
 
   /**
-   * By its id: who never met it does not know where it was. Asks until it is done, or until it is told that
-   * acknowledged writes may be lost with it.
+   * By its id: who never met it does not know where it was. Asks until it is done, or until it was told often
+   * that acknowledged writes may be lost with it.
    */
   async #remove(nodeId: NodeId, who: string, mayLose: boolean): Promise<'done' | 'at risk'> {
     this.#dead.set(nodeId, `${who} is being removed`)
-    for (;;) {
+    for (let warnings = 0; ; ) {
       const { service } = pick(this.#prng, this.#clients)
       const refusal = await refusalOf(() => service.remove(nodeId, mayLose))
       if (refusal === null) {
         this.#counts.removals += 1
         return 'done'
       }
-      if (!mayLose && refusal.includes('--accept-loss')) return 'at risk'
+      if (!mayLose && refusal.includes('--accept-loss')) warnings += 1
+      if (warnings === WARNINGS_TO_HEED) return 'at risk'
       this.#dead.set(nodeId, `${who} cannot be removed: ${refusal}`)
       await this.#pause(REMOVE_AGAIN_MS)
     }

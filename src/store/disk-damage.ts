@@ -33,6 +33,11 @@ export class DiskDamage {
     return this.#known.size
   }
 
+  /** There may be more than are known. */
+  get isFull(): boolean {
+    return this.#known.size >= MAX_KNOWN
+  }
+
   /** Since this peer was started. */
   get restored(): number {
     return this.#restored
@@ -60,7 +65,7 @@ export class DiskDamage {
   /** @returns true when it was not known */
   note(databaseKey: Bytes): boolean {
     const name = toHex(databaseKey)
-    if (this.#known.has(name) || this.#known.size >= MAX_KNOWN) return false
+    if (this.#known.has(name) || this.isFull) return false
     const place = { keyspaceId: keyspaceOf(databaseKey), partition: partitionOf(databaseKey) }
     this.#known.set(name, { ...place, key: userKey(databaseKey), databaseKey })
     this.#found()

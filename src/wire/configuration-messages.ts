@@ -4,13 +4,15 @@
  * request.
  */
 
-import { MAX_WEIGHT, MAX_ZONE_LENGTH } from '../protocol/configuration-check.ts'
+import { MAX_KEYSPACES } from '../protocol/configuration.ts'
+import { MAX_PARTITION_COUNT, MAX_WEIGHT, MAX_ZONE_LENGTH } from '../protocol/configuration-check.ts'
 import { VOTE_REFUSALS } from '../protocol/synod.ts'
 import { MAX_ACCEPTOR_ID_LENGTH, MAX_CONFIGURATION_BYTES } from './configuration-codec.ts'
 import * as field from './fields.ts'
 import {
   bool,
   bytes,
+  list,
   type MessageOf,
   type MessageTable,
   optional,
@@ -55,6 +57,8 @@ export const configurationRequests = {
   ],
   /** Give me your configuration if its number is above this. */
   fetchConfiguration: [44, { id, above: number }],
+  /** What do you lack of what you may have acknowledged? `number`: see `lacksReply`. */
+  askLacks: [51, { id, number }],
 } as const satisfies MessageTable
 
 export const configurationReplies = {
@@ -89,6 +93,18 @@ export const configurationReplies = {
   joinReply: [49, { id, isTaken: bool, refusal: optional(string(MAX_PENDING_LENGTH)), pending }],
   /** Null: nothing above the number asked about. */
   configurationReply: [50, { id, configuration: optional(configuration) }],
+  /** As it is now, while the sender has acknowledged configuration `number`. See `protocol/lacks.ts`. */
+  lacksReply: [
+    52,
+    {
+      id,
+      number,
+      lacks: list(
+        struct({ keyspaceId: field.keyspaceId, partitions: bytes(MAX_PARTITION_COUNT / 8) }),
+        MAX_KEYSPACES,
+      ),
+    },
+  ],
 } as const satisfies MessageTable
 
 export type ConfigurationRequest = MessageOf<typeof configurationRequests>

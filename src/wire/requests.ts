@@ -233,7 +233,8 @@ export interface KvService {
    * back when nobody waits for it any more. At any time, also in the middle of a change.
    * @param peer its address or id
    * @param acceptLoss also where only it may have acknowledged writes; not unless it is given
-   * @throws NOT_FOUND; CONFLICT: it is up, or writes may be lost with it
+   * @throws NOT_FOUND; CONFLICT: it is up, or writes may be lost with it, since too few of the other owners
+   * are up and say that they have everything
    */
   remove(peer: string, acceptLoss?: boolean): Promise<RingChangeReply>
 }

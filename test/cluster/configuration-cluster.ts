@@ -12,6 +12,7 @@ import type { Clock } from '../../src/effects/clock.ts'
 import type { Log } from '../../src/effects/log.ts'
 import type { Storage } from '../../src/effects/storage.ts'
 import type { Configuration, Phase } from '../../src/protocol/configuration.ts'
+import { LACKS_NOTHING, type Lacks } from '../../src/protocol/lacks.ts'
 import { compareBallots, type Votes } from '../../src/protocol/synod.ts'
 import {
   type ConfigurationAnswer,
@@ -43,6 +44,7 @@ export interface TestPeer {
   /** One higher with every start and crash: what belongs to an earlier life has no effect. */
   life: number
   waitsFor: string | null
+  lacks: Lacks
   /** In this phase it takes over data, and does not end. */
   takesOverIn: Phase | null
   /** Storage.writeFile fails. */
@@ -183,6 +185,7 @@ export class TestCluster {
       isUp: false,
       life: 0,
       waitsFor: null,
+      lacks: LACKS_NOTHING,
       takesOverIn: null,
       isDiskBroken: false,
       adopted: [],
@@ -242,6 +245,7 @@ export class TestCluster {
           nameOf: (nodeId) => `${nodeId}:7001`,
         },
         waitsFor: () => (peer.driver.current?.phase === peer.takesOverIn ? 'takes over' : peer.waitsFor),
+        lacks: () => peer.lacks,
       },
       this.#timing,
     )

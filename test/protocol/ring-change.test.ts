@@ -12,10 +12,12 @@ import {
   retarget,
   switchOver,
 } from '../../src/protocol/configuration-change.ts'
+import { bitsOf, isLacking, LACKS_NOTHING, type Lacks } from '../../src/protocol/lacks.ts'
 import { layoutMoves } from '../../src/protocol/layout-plan.ts'
 import { createRing, type Ring } from '../../src/protocol/ring.ts'
 import {
   dutiesOf,
+  findLoss,
   findShortage,
   isRetargetDue,
   membersWaitedFor,
@@ -183,6 +185,52 @@ test('as many sources as are needed share an owner with every majority', () => {
     assert.ok(sourcesNeeded(count) + Math.floor(count / 2) + 1 > count)
     assert.ok(sourcesNeeded(count) - 1 + Math.floor(count / 2) + 1 <= count, 'and no more than needed')
   }
+})
+
+const peerCounts = fc.integer({ min: 1, max: 7 })
+
+test('who is to go leaves as many that say that they have everything as must have it', () => {
+  const named = fc.array(fc.constantFrom('whole', 'partly', 'silent'), { minLength: 7, maxLength: 7 })
+  const lackedBy = fc.array(fc.integer({ min: 0, max: 15 }), { minLength: 7, maxLength: 7 })
+  fc.assert(
+    fc.property(peerCounts, named, lackedBy, fc.nat(), (count, kinds, lacked, pick) => {
+      if (count < 2) return
+      const base = clusterOf(count)
+      const gone = node(pick % count)
+      const said = new Map<NodeId, Lacks>()
+      for (let i = 0; i < count; i++) {
+        const bits = bitsOf(16, (partition) => partition === lacked[i])
+        if (kinds[i] === 'whole') said.set(node(i), LACKS_NOTHING)
+        if (kinds[i] === 'partly') said.set(node(i), new Map([[1 as KeyspaceId, bits]]))
+      }
+      const next = createRing(exclude(base, gone, 0))
+      const has = (owner: NodeId, id: KeyspaceId, partition: number): boolean => {
+        const lacks = said.get(owner)
+        return owner !== gone && lacks !== undefined && !isLacking(lacks, id, partition)
+      }
+      const isShort = base.keyspaces.some((keyspace) => {
+        return Array.from({ length: 16 }, (_, partition) => partition).some((partition) => {
+          const owners = next.allOwners(keyspace, partition)
+          const left = owners.filter((owner) => has(owner, keyspace.id, partition))
+          return owners.includes(gone) && left.length < sourcesNeeded(owners.length)
+        })
+      })
+      assert.is(findLoss(next, [], said) !== null, isShort)
+      assert.is(findLoss(next, [gone], new Map()) !== null, findShortage(next) !== null, 'nobody goes now')
+    }),
+  )
+})
+
+test('it is said who lacks something, and who says nothing', () => {
+  const base = { ...clusterOf(3), keyspaces: clusterOf(3).keyspaces.filter(({ name }) => name === 'full') }
+  const next = createRing(exclude(base, node(2), 0))
+  const bits = bitsOf(16, (partition) => partition === 9)
+  const said = new Map<NodeId, Lacks>([[node(0), LACKS_NOTHING]])
+  const loss = findLoss(next, [], said.set(node(1), new Map([[2 as KeyspaceId, bits]])))
+  assert.equal([loss?.partition, loss?.left, loss?.lacking], [9, [node(0)], [node(1)]])
+  said.delete(node(1))
+  const more = findLoss(next, [], said)
+  assert.equal([more?.partition, more?.left, more?.silent], [0, [node(0)], [node(1)]])
 })
 
 test.run()

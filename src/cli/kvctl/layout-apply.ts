@@ -6,7 +6,8 @@ export default class LayoutApply extends CtlCommand {
   static override description = [
     'The number is the one that `kvctl layout plan` named: when anything was staged, applied or decided',
     'since, this is refused, so that what begins is what you have looked at. So it is where too few owners',
-    'are left beside those that are removed to have all that was acknowledged, unless with --accept-loss.',
+    'are left beside those that are removed that are up and say that they have all that was acknowledged,',
+    'unless with --accept-loss.',
   ].join(' ')
   static override flags = {
     number: Flags.integer({

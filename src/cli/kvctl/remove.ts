@@ -7,7 +7,8 @@ export default class Remove extends CtlCommand {
   static override description = [
     'What it owned is rebuilt from the other owners, and it cannot come back but with an empty data',
     'directory, as a new peer. That is possible at any time, also in the middle of a change. Where too few',
-    'other owners are left to have all that was acknowledged it is refused, unless with --accept-loss.',
+    'other owners are left that are up and say that they have all that was acknowledged, it is refused,',
+    'unless with --accept-loss.',
     'A peer that is up is to `kvctl leave`.',
   ].join(' ')
   static override args = {
