@@ -147,15 +147,21 @@ export class Removals {
     for (let warnings = 0; ; ) {
       const { service } = pick(this.#prng, this.#clients)
       const refusal = await refusalOf(() => service.remove(nodeId, mayLose))
-      if (refusal === null) {
+      if (refusal === null && this.#isGivenUp(nodeId)) {
         this.#counts.removals += 1
         return 'done'
       }
-      if (!mayLose && refusal.includes('--accept-loss')) warnings += 1
+      if (!mayLose && refusal?.includes('--accept-loss')) warnings += 1
       if (warnings === WARNINGS_TO_HEED) return 'at risk'
-      this.#dead.set(nodeId, `${who} cannot be removed: ${refusal}`)
+      this.#dead.set(nodeId, `${who} cannot be removed: ${refusal ?? 'who was asked does not know it yet'}`)
       await this.#pause(REMOVE_AGAIN_MS)
     }
+  }
+
+  /** One that has not heard of its joining says that it is no member, as others do when it is gone. */
+  #isGivenUp(nodeId: NodeId): boolean {
+    const known = this.#simulation.peers.flatMap(({ node }) => node?.configuration ?? [])
+    return known.some(({ excluded, removed }) => excluded.includes(nodeId) || removed.includes(nodeId))
   }
 
   #pause(ms: number): Promise<void> {
