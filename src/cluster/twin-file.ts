@@ -37,11 +37,10 @@ export class TwinFile {
    */
   async read(): Promise<Bytes | null> {
     const copies: (Copy | null)[] = []
-    for (const name of this.#names()) copies.push(this.#open(name, await this.#storage.readFile(name)))
-    let newest: Copy | null = null
-    for (const copy of copies) {
-      if (copy !== null && (newest === null || copy.sequence > newest.sequence)) newest = copy
+    for (const name of twinNames(this.#name)) {
+      copies.push(this.#open(name, await this.#storage.readFile(name)))
     }
+    const newest = newestOf(copies)
     if (newest === null) return null
     this.#sequence = newest.sequence
     if (copies.every((copy) => copy?.sequence === newest.sequence)) return newest.payload
@@ -63,11 +62,7 @@ export class TwinFile {
     const copy = concatBytes(header, payload)
     new DataView(copy.buffer).setBigUint64(0, checksum(this.#name, copy))
     // One after the other: a crash in the middle of one leaves the other whole.
-    for (const name of this.#names()) await this.#storage.writeFile(name, copy)
-  }
-
-  #names(): readonly string[] {
-    return [this.#name, `${this.#name}.copy`]
+    for (const name of twinNames(this.#name)) await this.#storage.writeFile(name, copy)
   }
 
   #open(name: string, bytes: Bytes | null): Copy | null {
@@ -75,6 +70,24 @@ export class TwinFile {
     if (copy === null && bytes !== null) this.#log.warn('twin_file.damaged', { file: name })
     return copy
   }
+}
+
+/** The names of the two. */
+export function twinNames(name: string): readonly string[] {
+  return [name, `${name}.copy`]
+}
+
+/** Of the copies that are there the newest sound one, for who only looks; null: none is sound. */
+export function newestCopy(name: string, found: readonly Bytes[]): Copy | null {
+  return newestOf(found.map((bytes) => openCopy(name, bytes)))
+}
+
+function newestOf(copies: readonly (Copy | null)[]): Copy | null {
+  let newest: Copy | null = null
+  for (const copy of copies) {
+    if (copy !== null && (newest === null || copy.sequence > newest.sequence)) newest = copy
+  }
+  return newest
 }
 
 /** What one copy holds; null when it is damaged. @param name the twins' name, not that of the copy */

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -16,7 +16,7 @@ const START_TIMEOUT_MS = 20_000
 /** Starts it and waits for the guide. */
 async function startCluster(
   args: readonly string[],
-): Promise<{ readonly child: ChildProcess; readonly guide: string; errors(): string }> {
+): Promise<{ readonly child: ChildProcess; readonly guide: string; output(): string; errors(): string }> {
   const child = spawn(process.execPath, [KVNODE, 'cluster', ...args], {
     cwd: directory,
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -34,7 +34,7 @@ async function startCluster(
     if (child.exitCode !== null || Date.now() > deadlineMs) throw new Error(`no guide: ${output}${errors}`)
     await sleep(20)
   }
-  return { child, guide: output, errors: () => errors }
+  return { child, guide: output, output: () => output, errors: () => errors }
 }
 
 /** The first of so many free ports. */
@@ -122,6 +122,48 @@ test('peers that an earlier run did not have are told of at once, and join', asy
   assert.match(two.guide, new RegExp(`127.0.0.1:${first + 1} +ready`))
   assert.not.match(two.guide, 'have joined so far')
   await interrupt(two.child)
+})
+
+test('a peer that has left is named and left out, and the others are back', async () => {
+  const first = await portsInARow(3)
+  const addresses = [0, 1, 2].map((index) => `127.0.0.1:${first + index}`)
+  const [founder = '', second = '', third = ''] = addresses
+  const same = ['--port', String(first), '--peers', '3', '--data', 'left']
+  const before = await startCluster(same)
+  assert.is((await run('kvctl', ['put', 'k', 'v', '--peer', second])).code, 0)
+  const leave = await run('kvctl', ['leave', founder, '--peer', second])
+  assert.is(leave.code, 0, leave.stderr)
+  // Its process ends once the others know.
+  const deadlineMs = Date.now() + START_TIMEOUT_MS
+  while (!before.output().includes(`${founder} ended`)) {
+    assert.ok(Date.now() < deadlineMs, before.output())
+    await sleep(20)
+  }
+  await interrupt(before.child)
+  const after = await startCluster(same)
+  assert.is(after.errors().match(/no member of its cluster any more/g)?.length, 1)
+  assert.match(after.errors(), `${founder} is no member of its cluster any more`)
+  assert.match(after.errors(), `directory left/${first} moved away`)
+  assert.not.match(after.guide, founder)
+  for (const address of [second, third]) assert.match(after.guide, new RegExp(`${address} +ready`))
+  const got = await run('kvctl', ['get', 'k', '--peer', third])
+  assert.is(got.stdout.trim(), 'v')
+  assert.is(await interrupt(after.child), 0)
+})
+
+test('under npm start what cannot start is told, and the program ends', async () => {
+  const first = await portsInARow(2)
+  const same = ['--port', String(first), '--peers', '2', '--data', 'damaged']
+  await interrupt((await startCluster(same)).child)
+  for (const name of ['identity', 'identity.copy']) {
+    writeFileSync(join(directory, 'damaged', String(first + 1), name), 'no identity')
+  }
+  const { code, stderr } = await run('kvnode', ['cluster', ...same], {
+    cwd: directory,
+    env: { npm_lifecycle_event: 'start' },
+  })
+  assert.is.not(code, 0)
+  assert.match(stderr, 'are damaged')
 })
 
 test('a peer that was killed before is no failure of the stop', async () => {

@@ -9,7 +9,9 @@ import { makeDirectory } from '../../platform/directories.ts'
 import { fail } from '../../platform/disk-failure.ts'
 import type { ClusterStatus } from '../../wire/requests.ts'
 import { EXIT_UNAVAILABLE } from '../exit-code.ts'
+import { AdvisedError } from '../failure.ts'
 import { onStopSignals, signalExitCode } from '../stop-signals.ts'
+import { findDeparted, knowsThatItDeparted, tellWhoDeparted } from './departed.ts'
 import { renderGuide } from './guide.ts'
 import { PeerProcess } from './peer-child.ts'
 import { choosePorts, HOST, otherPort } from './ports.ts'
@@ -26,25 +28,32 @@ const PARENT_POLL_MS = 250
 
 export async function runCluster(options: ClusterOptions): Promise<void> {
   const ports = await choosePorts(options)
-  const plans = ports.map((port) => ({
-    address: makeAddress(HOST, port),
+  const all = ports.map((port) => ({
+    ...{ address: makeAddress(HOST, port), port },
     dataDir: join(options.data, String(port)),
     logFile: join(options.data, `${port}.log`),
   }))
-  if (options.clean) for (const { dataDir } of plans) rmSync(dataDir, { recursive: true, force: true })
+  if (options.clean) for (const { dataDir } of all) rmSync(dataDir, { recursive: true, force: true })
   await makeDirectory(resolve(options.data)).catch((error) => fail(`cannot use ${options.data}`, error))
+  const departed = findDeparted(all.map(({ dataDir }) => dataDir))
+  const plans = all.filter(({ dataDir }) => !departed.has(dataDir))
+  for (const plan of all) if (departed.has(plan.dataDir)) tellWhoDeparted(plan)
+  if (plans.length === 0) {
+    const what = 'none of these peers is a member of its cluster any more'
+    throw new AdvisedError('INVALID_ARGUMENT', what, `--clean deletes their data in ${options.data}`)
+  }
   // One founds the cluster, or has the data of an earlier run to go back to; the others join it.
   const founder = Math.max(
     0,
     plans.findIndex(({ dataDir }) => belongsToCluster(dataDir)),
   )
   const seed = plans[founder]?.address as Address
-  tellWhoIsNew(plans, options)
+  tellWhoIsNew(plans, options, departed.size === 0)
   const peers = plans.map((plan, index) => {
     const settings: PeerOptions = {
       ...defaults(),
       host: HOST,
-      port: ports[index] as number,
+      port: plan.port,
       data: plan.dataDir,
       join: index === founder ? [] : [seed],
       logLevel: options.logLevel,
@@ -55,17 +64,21 @@ export async function runCluster(options: ClusterOptions): Promise<void> {
   await superviseCluster(peers, founder, options)
 }
 
-/** Data of an earlier run with fewer peers: what is going to happen, before there is anything to wait for. */
+/**
+ * Data of an earlier run with fewer peers: what is going to happen, before there is anything to wait for.
+ * @param isComplete these are the first ports, with none left out
+ */
 function tellWhoIsNew(
   plans: readonly { readonly address: Address; readonly dataDir: string }[],
   options: ClusterOptions,
+  isComplete: boolean,
 ): void {
   const old = plans.filter(({ dataDir }) => belongsToCluster(dataDir)).length
   if (old === 0 || old === plans.length) return
   const fresh = plans.filter(({ dataDir }) => !belongsToCluster(dataDir)).map(({ address }) => address)
   const joiners = fresh.join(', ')
   const what = `${options.data} has the data of ${old} of these peers; ${joiners} will join their cluster`
-  const isFirst = plans.slice(0, old).every(({ dataDir }) => belongsToCluster(dataDir))
+  const isFirst = isComplete && plans.slice(0, old).every(({ dataDir }) => belongsToCluster(dataDir))
   const others = isFirst ? `--peers ${old} runs those there are, ` : ''
   const advice = `${others}--clean deletes their data first`
   process.stderr.write(`${what}\n(${advice})\n`)
@@ -76,10 +89,8 @@ async function superviseCluster(
   founder: number,
   options: ClusterOptions,
 ): Promise<void> {
-  let isStopping = false
-  let stopped: readonly PeerProcess[] = []
+  let stopped: readonly PeerProcess[] | null = null
   const stop = (): void => {
-    isStopping = true
     stopped = peers.filter((peer) => peer.exitCode === null)
     process.stdout.write('\nstopping …\n')
     for (const peer of peers) peer.stop()
@@ -89,30 +100,46 @@ async function superviseCluster(
     process.exit(signalExitCode(signal))
   })
   const stopWatching = onParentGone(() => {
-    if (!isStopping) stop()
+    if (stopped === null) stop()
   })
   try {
-    const warning = await started(peers, founder)
+    await guideUntilEnded(peers, founder, options, () => stopped !== null)
+  } finally {
+    stopListening()
+    stopWatching()
+  }
+  // Of those that had ended before it was said when they did; this is about the stop.
+  const isInOrder = (stopped ?? []).every((peer: PeerProcess) => peer.exitCode === 0)
+  process.exitCode = isInOrder ? 0 : EXIT_UNAVAILABLE
+}
+
+/** @throws why the cluster did not start, or that it ended, unless it is stopping: then none of them runs */
+async function guideUntilEnded(
+  peers: readonly PeerProcess[],
+  founder: number,
+  options: ClusterOptions,
+  isStopping: () => boolean,
+): Promise<void> {
+  try {
+    const departed = new Set<PeerProcess>()
+    const warning = await started(peers, founder, departed)
     const other = await otherPort(options)
-    if (!isStopping) process.stdout.write(await renderGuide(peers, options, other, warning))
+    const members = peers.filter((peer) => !departed.has(peer))
+    if (!isStopping()) process.stdout.write(await renderGuide(members, options, other, warning))
+    for (const peer of members) {
+      void peer.ended.then((how) => {
+        if (!isStopping()) process.stdout.write(`${peer.address} ${how}; its log is ${peer.logFile}\n`)
+      })
+    }
   } catch (error) {
-    if (!isStopping) {
+    if (!isStopping()) {
       for (const peer of peers) peer.stop()
       await Promise.all(peers.map((peer) => peer.ended))
       throw error
     }
   }
-  for (const peer of peers) {
-    void peer.ended.then((how) => {
-      if (!isStopping) process.stdout.write(`${peer.address} ${how}; its log is ${peer.logFile}\n`)
-    })
-  }
   await Promise.all(peers.map((peer) => peer.ended))
-  stopListening()
-  stopWatching()
-  if (!isStopping) throw new KvError('UNAVAILABLE', 'every peer has ended')
-  // Of those that had ended before it was said when they did; this is about the stop.
-  process.exitCode = stopped.every((peer) => peer.exitCode === 0) ? 0 : EXIT_UNAVAILABLE
+  if (!isStopping()) throw new KvError('UNAVAILABLE', 'every peer has ended')
 }
 
 /**
@@ -132,20 +159,37 @@ function onParentGone(stop: () => void): () => void {
 
 /**
  * Waits until all peers own their share of the ring: null, or what is missing.
+ * @param departed gets those that find themselves members no more, and are not waited for
  * @throws what a peer said that could not start
  */
-async function started(peers: readonly PeerProcess[], founder: number): Promise<string | null> {
-  const ready = Promise.all(peers.map((peer) => peer.ready(START_TIMEOUT_MS)))
+async function started(
+  peers: readonly PeerProcess[],
+  founder: number,
+  departed: Set<PeerProcess>,
+): Promise<string | null> {
+  const each = peers.map(async (peer) => {
+    try {
+      await peer.ready(START_TIMEOUT_MS)
+    } catch (error) {
+      if (!knowsThatItDeparted(peer.dataDir)) throw error
+      departed.add(peer)
+      tellWhoDeparted(peer)
+    }
+  })
+  const ready = Promise.all(each)
   ready.catch(() => {}) // It is looked at below, unless the founder's own failure comes first.
-  await peers[founder]?.ready(START_TIMEOUT_MS)
-  const forming = formed(peers)
+  await each[founder]
+  const forming = formed(peers, departed)
   forming.catch(() => {}) // Likewise.
   const warning = await Promise.race([forming, ready.then(() => forming)])
   if (warning === null) await ready
   return warning
 }
 
-async function formed(peers: readonly PeerProcess[]): Promise<string | null> {
+async function formed(
+  peers: readonly PeerProcess[],
+  departed: ReadonlySet<PeerProcess>,
+): Promise<string | null> {
   const { withClient } = await import('../kvctl/session.ts')
   const startedMs = performance.now()
   let obstacle = { text: '', sinceMs: startedMs, isTold: false }
@@ -155,15 +199,17 @@ async function formed(peers: readonly PeerProcess[]): Promise<string | null> {
       for (;;) {
         const status = await service.status()
         const normal = status.peers.filter((peer) => peer.state === 'UN').length
-        if (status.layout.phase === 'stable' && normal >= peers.length) return absentees(status)
+        const expected = peers.length - departed.size
+        if (status.layout.phase === 'stable' && normal >= expected) return absentees(status)
         const nowMs = performance.now()
-        const isShort = normal < peers.length
-        const joined = `${normal} of ${peers.length} peers have joined so far`
+        const isShort = normal < expected
+        const joined = `${normal} of ${expected} peers have joined so far`
         const counted = isShort ? joined : `all ${normal} peers are there, and the ring still changes`
         const text = [counted, ...status.warnings].join('; ')
         if (text !== obstacle.text) obstacle = { text, sinceMs: nowMs, isTold: false }
         const isStuck = nowMs - obstacle.sinceMs > STUCK_MS || nowMs - startedMs > FORM_TIMEOUT_MS
-        if (isStuck || peers.some((peer) => peer.exitCode !== null)) return text
+        const hasEnded = peers.some((peer) => peer.exitCode !== null && !departed.has(peer))
+        if (isStuck || hasEnded) return text
         if (!obstacle.isTold && nowMs - startedMs > PATIENCE_MS) {
           process.stderr.write(`waiting: ${text}\n`)
           obstacle.isTold = true
