@@ -350,10 +350,10 @@ export class Node {
     leftovers.configurationChanged()
     if (before !== null) dropped.configurationChanged(before, next)
     this.#topologyChanged()
-    if (!this.#isRemoved(this.#running)) return
-    if (before?.excluded.includes(this.nodeId) === true) {
-      this.#turnedOut('it was given up while it was away')
-    } else this.#left(hasHandedOver(before, next, this.nodeId))
+    if (this.#isLeaving || !this.#isRemoved(this.#running)) return
+    // Numbers may be skipped, that in which it was given up too: only who took part in each step has left.
+    if (hasHandedOver(before, next, this.nodeId)) this.#left()
+    else this.#turnedOut('it was given up while it was away')
   }
 
   #isRemoved({ configuration, identity }: Parts): boolean {
@@ -397,16 +397,16 @@ export class Node {
   }
 
   /** It is no member any more, and has nothing that the others lack: but they may not know that yet. */
-  #left(isInOrder: boolean): void {
-    if (this.#stopping !== null || this.#isLeaving) return
+  #left(): void {
+    if (this.#stopping !== null) return
     this.#isLeaving = true
     const { log, storage } = this.#effects
     const wasReady = this.#isReady
     log.info('node.left', { number: this.#ring?.number })
-    if (!wasReady) this.#fatal = isInOrder ? hasLeft(storage.name) : wasRemoved('it has left', storage.name)
+    if (!wasReady) this.#fatal = hasLeft(storage.name)
     const { identity } = this.#running
     // Unless that is noted, the next start says to keep the directory: no harm is done.
-    const noted = isInOrder ? identity.leave().catch(() => undefined) : null
+    const noted = identity.leave().catch(() => undefined)
     void Promise.all([this.#farewell(this.#running), noted]).then(() => {
       if (this.#stopping !== null) return
       this.stop().catch((error: unknown) => log.error('node.not_stopped', { error }))
