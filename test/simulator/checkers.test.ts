@@ -295,6 +295,43 @@ test('2: a stand-in record may go to the owners of now instead of those it was m
   checker.letGo('a', place, [other])
 })
 
+// Campaign seed 9113: a change began between the hand-over and the fsync of what it removed.
+test('2: a stand-in record that all owners had may go under the next number, which brings others', () => {
+  const [owner, other] = [parseNodeId('owner'), parseNodeId('other')]
+  const newcomer = parseNodeId('newcomer')
+  const letGo = (told: readonly NodeId[], after: readonly NodeId[] = []): void => {
+    const place = 'siblings/k'
+    const checker = createHandOverChecker((nodeId) => `host of ${nodeId}`)
+    checker.durable('a', place, { ...stored(dot(2), 'y'), isStandIn: true, standInFor: [owner] })
+    for (const nodeId of told) checker.durable(`host of ${nodeId}`, place, stored(dot(2), 'y'))
+    checker.goesOn('a', () => [other])
+    for (const nodeId of after) checker.durable(`host of ${nodeId}`, place, stored(dot(2), 'y'))
+    checker.letGo('a', place, [other, newcomer])
+  }
+  letGo([other])
+  violates(() => letGo([]), 2, /lacks some/)
+  violates(() => letGo([newcomer]), 2, /lacks some/)
+  // The newcomer may have been compared with it before.
+  violates(() => letGo([], [other]), 2, /lacks some/)
+})
+
+test('2: what a stand-in keeps alone, or has more of since, is not delivered under its number', () => {
+  const [owner, newcomer] = [parseNodeId('owner'), parseNodeId('newcomer')]
+  const place = 'siblings/k'
+  const checker = createHandOverChecker((nodeId) => `host of ${nodeId}`)
+  const keep = (n: number, value: string): void => {
+    checker.durable('a', place, { ...stored(dot(n), value), isStandIn: true, standInFor: [owner] })
+  }
+  keep(1, 'x')
+  checker.goesOn('a', () => [owner])
+  violates(() => checker.letGo('a', place, [owner, newcomer]), 2, /host of owner lacks some/)
+  keep(1, 'x')
+  checker.durable('host of owner', place, stored(dot(1), 'x'))
+  checker.goesOn('a', () => [owner])
+  keep(2, 'y')
+  violates(() => checker.letGo('a', place, [owner, newcomer]), 2, /host of owner lacks some/)
+})
+
 test('4: equal roots over different records are found', () => {
   const holding = (host: string, root: bigint, fingerprint: number) => {
     return { host, partitions: new Map([[7, { root, fingerprint }]]) }

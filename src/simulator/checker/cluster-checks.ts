@@ -20,7 +20,7 @@ import { createDepartureChecker } from './departures.ts'
 import { createDotLedger, type DotLedger } from './dot-ledger.ts'
 import { createDurabilityChecker } from './durability.ts'
 import { createHandOverChecker } from './hand-overs.ts'
-import { keepersOf } from './keepers.ts'
+import { createKeepers } from './keepers.ts'
 import { createNumberChecker } from './numbers.ts'
 import { createPurgeChecker, type PurgeChecker } from './purges.ts'
 import { createQuorumChecker } from './quorums.ts'
@@ -108,7 +108,7 @@ class Checks implements ClusterChecks {
   #ring: Ring | null = null
   /** The newest that is on anybody's disk. */
   #newest: Ring | null = null
-  #keepers = noKeepers(null)
+  readonly #keepers = createKeepers((nodeId) => this.#hosts.get(nodeId) ?? null)
   readonly #rings = new WeakMap<Configuration, Ring>()
   #simulation: Simulation | null = null
   /** Hosts whose peers have gone for good. */
@@ -212,7 +212,8 @@ class Checks implements ClusterChecks {
 
   readonly ledger: DiskLedger = {
     isElsewhere: (host, isForGood) => {
-      return this.#durability.isElsewhere(host, (place) => this.#keepersOf(place, isForGood))
+      const ring = present(this.#newest, 'a peer has a configuration')
+      return this.#durability.isElsewhere(host, (place) => this.#keepers.of(ring, place, isForGood))
     },
     replaced: (host) => this.#replaced(host),
   }
@@ -265,6 +266,7 @@ class Checks implements ClusterChecks {
     const configuration = bytes === null ? null : decidedIn(file, bytes)
     if (configuration === null) return
     this.#numbersOnDisk.set(host, configuration.number)
+    this.#handOvers.goesOn(host, (stored) => this.#heirsOf(host, stored))
     const self = this.#idsOnDisk.get(host)
     if (configuration.members.some(({ nodeId }) => nodeId === self)) this.#hosts.set(self as NodeId, host)
     if (this.#decided.has(configuration.number)) return
@@ -447,20 +449,6 @@ class Checks implements ClusterChecks {
     return known
   }
 
-  /** Hosts that are to keep a place under the newest configuration, in lists. */
-  #keepersOf(place: Place, isForGood: boolean): readonly ReadonlySet<string>[] {
-    const ring = present(this.#newest, 'a peer has a configuration')
-    if (this.#keepers.ring !== ring) this.#keepers = noKeepers(ring)
-    const byPlace = isForGood ? this.#keepers.forGood : this.#keepers.forAWhile
-    let keepers = byPlace.get(place)
-    if (keepers === undefined) {
-      const hostsOf = (list: readonly NodeId[]) => list.flatMap((owner) => this.#hosts.get(owner) ?? [])
-      keepers = keepersOf(ring, place, isForGood).map((list) => new Set(hostsOf(list)))
-      byPlace.set(place, keepers)
-    }
-    return keepers
-  }
-
   readonly #look = (): void => {
     this.#learn()
     this.#forgetRemoved()
@@ -488,10 +476,4 @@ class Checks implements ClusterChecks {
     this.#guarded(() => this.#departures.judge())
     world.scheduler.after(TREES_INTERVAL_MS, this.#lookAtTrees)
   }
-}
-
-/** Hosts that are to keep a place, by place, for as long as a configuration is the newest. */
-function noKeepers(ring: Ring | null) {
-  const none = (): Map<Place, readonly ReadonlySet<string>[]> => new Map()
-  return { ring, forGood: none(), forAWhile: none() }
 }

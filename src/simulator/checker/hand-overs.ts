@@ -14,6 +14,8 @@ import { showDots } from './visibility.ts'
 export interface HandOverChecker {
   /** A record is durable on a host's disk. */
   durable(host: string, place: Place, stored: StoredRecord): void
+  /** Its disk has a new configuration, and its peer will go by it next. @param ownersOf by the one before */
+  goesOn(host: string, ownersOf: (stored: StoredRecord) => readonly NodeId[]): void
   /**
    * A stand-in record is durably gone from a host.
    * @param owners of the key whom it may be meant for, as the ring is now
@@ -29,6 +31,14 @@ export function createHandOverChecker(hostOf: (nodeId: NodeId) => string | null)
   const had = new Map<string, Map<Place, DotSet>>()
   /** By host. */
   const kept = new Map<string, Map<Place, StoredRecord>>()
+  /**
+   * By host: of what it keeps, what all owners had on their own disks while the host went by one
+   * configuration. From then on it may let go of that, whatever begins before its disk is done. Whom a change
+   * brings as owners compare with those that owned the key before it, once all members, the host too, go by
+   * the change; all of these had it by then. It must have been all: one that is told only after the change
+   * began may have been compared with before.
+   */
+  const delivered = new Map<string, Map<Place, DotSet>>()
 
   /** Somebody else keeps all of it for the same peer. */
   const isKeptFor = (nodeId: NodeId, place: Place, seen: DotSet): boolean => {
@@ -47,6 +57,11 @@ export function createHandOverChecker(hostOf: (nodeId: NodeId) => string | null)
     return lacking === undefined ? null : hostOf(lacking)
   }
 
+  const hasHad = (nodeId: NodeId, place: Place, seen: DotSet): boolean => {
+    const host = hostOf(nodeId)
+    return host !== null && includesDotSet(had.get(host)?.get(place) ?? EMPTY_DOTS, seen)
+  }
+
   return {
     durable(host, place, stored) {
       if (stored.isStandIn) {
@@ -57,11 +72,21 @@ export function createHandOverChecker(hostOf: (nodeId: NodeId) => string | null)
       const places = had.get(host) ?? new Map<Place, DotSet>()
       had.set(host, places.set(place, unionDotSets(places.get(place) ?? EMPTY_DOTS, stored.record.seen)))
     },
+    goesOn(host, ownersOf) {
+      const places = delivered.get(host) ?? new Map<Place, DotSet>()
+      for (const [place, stored] of kept.get(host) ?? []) {
+        const { seen } = stored.record
+        const owners = ownersOf(stored)
+        if (owners.length > 0 && owners.every((owner) => hasHad(owner, place, seen))) places.set(place, seen)
+      }
+      delivered.set(host, places)
+    },
     letGo(host, place, owners) {
       const stored = kept.get(host)?.get(place)
       kept.get(host)?.delete(place)
       if (stored === undefined) return
       const { seen } = stored.record
+      if (includesDotSet(delivered.get(host)?.get(place) ?? EMPTY_DOTS, seen)) return
       const lacking = findLacking(place, seen, stored.standInFor)
       if (lacking === null) return
       // When the ring has changed since, the owners of now are whom it is meant for.
@@ -71,6 +96,7 @@ export function createHandOverChecker(hostOf: (nodeId: NodeId) => string | null)
     },
     replaced(host) {
       kept.delete(host)
+      delivered.delete(host)
     },
   }
 }

@@ -30,3 +30,26 @@ export function keepersOf(ring: Ring, place: Place, isForGood: boolean): readonl
   const all = others(ring.allOwners(keyspace, partition))
   return ring.configuration.phase === 'switched' ? [all, ...reads.slice(-1)] : [all]
 }
+
+export interface Keepers {
+  /** Hosts that are to keep a place, in lists. */
+  of(ring: Ring, place: Place, isForGood: boolean): readonly ReadonlySet<string>[]
+}
+
+/** Remembers by place, for as long as it is asked about the same ring. @param hostOf null: not known yet */
+export function createKeepers(hostOf: (nodeId: NodeId) => string | null): Keepers {
+  const none = (): Map<Place, readonly ReadonlySet<string>[]> => new Map()
+  let [known, forGood, forAWhile] = [null as Ring | null, none(), none()]
+  return {
+    of(ring, place, isForGood) {
+      if (ring !== known) [known, forGood, forAWhile] = [ring, none(), none()]
+      const byPlace = isForGood ? forGood : forAWhile
+      const before = byPlace.get(place)
+      if (before !== undefined) return before
+      const hostsOf = (list: readonly NodeId[]) => list.flatMap((owner) => hostOf(owner) ?? [])
+      const keepers = keepersOf(ring, place, isForGood).map((list) => new Set(hostsOf(list)))
+      byPlace.set(place, keepers)
+      return keepers
+    },
+  }
+}
