@@ -107,6 +107,25 @@ test('2: what owners were told to purge may leave with the next write: that reco
   assert.ok(isStripped())
 })
 
+test('3: a record whose values were lost on the way to a disk is not taken for a purged one', () => {
+  const { checker, write } = purging()
+  write('c', bare(2))
+  assert.equal(checker.purged(K), EMPTY_DOTS)
+  write('a', bare(2))
+  write('b', bare(2))
+  assert.equal(checker.purged(K), upTo(2))
+  write('d', bare(3))
+  assert.equal(checker.purged(K), upTo(2))
+})
+
+test('3: what was to be purged is, also where a new owner is the first to be handed it bare', () => {
+  const { checker, write } = purging()
+  checker.ordered(K, () => true)
+  assert.equal(checker.purged(K), EMPTY_DOTS)
+  write('c', bare(2))
+  assert.equal(checker.purged(K), upTo(2))
+})
+
 test('2: a write may be stored once more under another name, in place of itself', () => {
   const checker = createDepartureChecker(
     createDotLedger(),

@@ -92,6 +92,8 @@ class Purges implements PurgeChecker {
   /** Since when (virtual ms) a disk's newest record has the values that it has, of those that expire. */
   readonly #sinceMs = new Map<string, Map<Place, number>>()
   readonly #purged = new Map<Place, DotSet>()
+  /** What records had seen that were to lose their values, whether or not a disk was handed one without. */
+  readonly #ordered = new Map<Place, DotSet>()
   readonly #stripped = new Map<Place, Set<string>>()
   readonly #newestMortal = new Map<Place, number>()
   /** Of these keys a disk let go for good. */
@@ -134,8 +136,8 @@ class Purges implements PurgeChecker {
     const before = this.#newest.get(host)?.get(place)
     note(this.#newest, host, place, record)
     if (record.values.length > 0) return this.#noteSince(host, place, before, record)
+    if (before === undefined || before.values.length === 0) return this.#noteBare(place, record)
     add(this.#purged, place, record.seen)
-    if (before === undefined || before.values.length === 0) return
     this.counts.stripped++
     this.#checkStrip(host, place, before, record)
   }
@@ -178,7 +180,9 @@ class Purges implements PurgeChecker {
 
   ordered(place: Place, isMeant: (record: KeyRecord) => boolean): void {
     for (const [, record] of holdersOf(this.#owned, place)) {
-      if (isMeant(record)) return this.#noteStripped(place, record)
+      if (!isMeant(record)) continue
+      add(this.#ordered, place, record.seen)
+      return this.#noteStripped(place, record)
     }
   }
 
@@ -222,6 +226,16 @@ class Purges implements PurgeChecker {
     const stripped = this.#stripped.get(place) ?? new Set()
     this.#stripped.set(place, stripped)
     for (const { dot } of values) stripped.add(dotName(dot))
+  }
+
+  /**
+   * A disk that had no values of the key is handed a record without any. Nobody needs to know what that has
+   * seen when it came from disks that were purged, each looked at when it was. Otherwise the values were lost
+   * on their way, and that excuses nothing.
+   */
+  #noteBare(place: Place, { seen }: KeyRecord): void {
+    const known = unionDotSets(this.purged(place), this.#ordered.get(place) ?? EMPTY_DOTS)
+    if (includesDotSet(known, seen)) add(this.#purged, place, seen)
   }
 
   #checkStrip(host: string, place: Place, before: KeyRecord, bare: KeyRecord): void {
