@@ -13,8 +13,10 @@ export type Obstacle =
   | 'incomplete'
   /** The other owner cannot list its keys, or there are keys of which it cannot read the record. */
   | 'unreadable'
-  /** The peer that compares cannot, or cannot store what the other one has. */
+  /** The peer that compares cannot. */
   | 'unreadableHere'
+  /** A record cannot hold what both of them have. */
+  | 'overfull'
 
 export interface ComparedPartition {
   readonly keyspaceId: KeyspaceId

@@ -21,6 +21,7 @@ import { BackgroundJob } from './background-job.ts'
 import { placesOf } from './catch-up.ts'
 import type { ComparedPartition } from './comparison.ts'
 import type { Coordination } from './coordination.ts'
+import { damageAdvice } from './damage-advice.ts'
 import { DutyLedger, type ObstructedPartition } from './duty-ledger.ts'
 import { Pace } from './pace.ts'
 import { type CopyProgress, NOTHING_COPIED, PartitionCopy } from './partition-copy.ts'
@@ -35,9 +36,10 @@ const IDLE_MS = 60_000
 const NOTED_AT_ONCE = 2048
 const NOWHERE: ReadonlySet<string> = new Set()
 const CANNOT = 'cannot take over what it is to own'
-const HERE =
-  'there are records that its own disk does not give, or that have no room here: start it with an empty ' +
-  "data directory, or stop it and use 'kvctl remove'"
+const HERE = 'there are records that its own disk does not give'
+const OVERFULL =
+  'keys have concurrent values that do not fit into one record: put or delete those without a context, ' +
+  "which replaces all their values (the log names them as 'key.overfull')"
 const THERE =
   'records there are damaged; bring back the data directory there from a backup, or go on with what the ' +
   "other owners have by 'kvctl repair --accept-loss'"
@@ -142,15 +144,23 @@ export class Takeover {
 
   /** What does not come about unless a person does something, in words; null: all goes by itself. */
   get complaint(): string | null {
+    // Where nothing is to be taken over it is said of what is left over.
+    if (this.#duties.open === 0) return null
     const { complaint } = this.#with.store.inventory
-    if (this.#duties.open === 0 || complaint !== null) return complaint
+    if (complaint !== null) return `${complaint}: ${this.#damageAdvice}`
     const obstructed = this.#duties.obstructed()
     const here = obstructed.filter(({ obstacles }) => obstacles.includes('unreadableHere'))
-    if (here.length > 0) return `${CANNOT}: of ${placesOf(here)} ${HERE}`
+    if (here.length > 0) return `${CANNOT}: of ${placesOf(here)} ${HERE}: ${this.#damageAdvice}`
+    const overfull = obstructed.filter(({ obstacles }) => obstacles.includes('overfull'))
+    if (overfull.length > 0) return `${CANNOT}: in ${placesOf(overfull)} ${OVERFULL}`
     const stuck = obstructed.filter(isStuck)
     if (stuck.length === 0) return null
     const peers = [...new Set(stuck.flatMap(({ left }) => left))].map(this.#shownName)
     return `${CANNOT}: ${placesOf(stuck)} cannot be read at ${firstFew(peers)}; ${THERE}`
+  }
+
+  get #damageAdvice(): string {
+    return damageAdvice(this.#with.ring(), this.#with.selfId)
   }
 
   /**

@@ -68,7 +68,7 @@ const MAX_CANDIDATES = 16_384
 const MAX_PARTITION_CANDIDATES = 8192
 
 /** Of a key that differed: both hold the same; the peer could not store ours; theirs is not here, and why. */
-type Outcome = 'equal' | 'notGiven' | 'unreadable' | 'unreadableHere'
+type Outcome = 'equal' | 'notGiven' | 'unreadable' | 'unreadableHere' | 'overfull'
 
 interface Candidate {
   readonly keyspace: Keyspace
@@ -314,7 +314,7 @@ export class TreeExchange {
     const difference = ours ^ theirs
     if (overfull.isVain(place, difference)) {
       overfull.note(place)
-      return 'unreadableHere'
+      return 'overfull'
     }
     const era = this.#with.eras.begin()
     try {
@@ -322,7 +322,7 @@ export class TreeExchange {
     } catch (error) {
       if (!(error instanceof RecordOverflow)) throw error
       overfull.note(place, difference)
-      return 'unreadableHere'
+      return 'overfull'
     } finally {
       this.#with.eras.end(era)
     }

@@ -14,8 +14,6 @@ import type { Store } from '../store/store.ts'
 const FIRST_RETRY_MS = 200
 const LAST_RETRY_MS = 5000
 const IDLE_MS = 60_000
-/** Of a peer whose disk is damaged. */
-const ADVICE = "when that stays so, start it with an empty data directory, or stop it and use 'kvctl remove'"
 
 export interface LeftoversHost {
   /** Null before the first configuration. */
@@ -23,6 +21,8 @@ export interface LeftoversHost {
   isLeftOver(ring: Ring, place: TreePlace): boolean
   /** Whether every member that is not excluded has acknowledged the configuration in force here. */
   isAcknowledged(): Promise<boolean>
+  /** What a person may do when the disk is damaged. */
+  damageAdvice(): string
 }
 
 export class Leftovers {
@@ -72,7 +72,9 @@ export class Leftovers {
 
   /** What does not come about unless a person does something, in words; null: all goes by itself. */
   get complaint(): string | null {
-    return this.#store.inventory.complaint ?? this.#obstacle
+    const { complaint } = this.#store.inventory
+    if (complaint !== null) return `${complaint}: ${this.#host.damageAdvice()}`
+    return this.#obstacle && `${this.#obstacle}; when that stays so, ${this.#host.damageAdvice()}`
   }
 
   /** @returns ms until it is worth looking again */
@@ -83,7 +85,7 @@ export class Leftovers {
       return restMs
     } catch (error) {
       if (!(error instanceof KvError)) throw error
-      this.#obstacle = `cannot drop partitions that it owns no more: ${error.message}; ${ADVICE}`
+      this.#obstacle = `cannot drop partitions that it owns no more: ${error.message}`
       this.#log.warn('leftovers.kept', { error, retryMs: this.#retryMs })
       return this.#retry()
     }

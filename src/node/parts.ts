@@ -17,6 +17,7 @@ import { BackgroundJob } from '../coordinator/background-job.ts'
 import { CatchUp } from '../coordinator/catch-up.ts'
 import type { Coordination } from '../coordinator/coordination.ts'
 import { Coordinator } from '../coordinator/coordinator.ts'
+import { damageAdvice } from '../coordinator/damage-advice.ts'
 import { FenceKeeper } from '../coordinator/fence-keeper.ts'
 import { FenceMember } from '../coordinator/fence-member.ts'
 import { HintedHandoff } from '../coordinator/hinted-handoff.ts'
@@ -337,6 +338,7 @@ function leftoversOf(
     ring,
     isLeftOver: (now, { keyspaceId, partition }) => now.isLeftOver(identity.nodeId, keyspaceId, partition),
     isAcknowledged: () => configuration.isAcknowledged(),
+    damageAdvice: () => damageAdvice(ring(), identity.nodeId),
   })
 }
 

@@ -172,10 +172,18 @@ export function isRetargetDue(ring: Ring): boolean {
   return phase === 'begun' || shortageIn(ring, 1) !== null
 }
 
+/** By number, the other owners of now have all that was acknowledged, whatever becomes of this member. */
+export function canDoWithout(ring: Ring, nodeId: NodeId): boolean {
+  return shortageIn(ring, 0, [...ring.configuration.excluded, nodeId]) === null
+}
+
 /** @param layout 0: the owners of now; 1: those that the open change brings, where they are others */
-function shortageIn(ring: Ring, layout: 0 | 1): Shortage | null {
-  const { configuration, partitionCount } = ring
-  const { excluded } = configuration
+function shortageIn(
+  ring: Ring,
+  layout: 0 | 1,
+  excluded: readonly NodeId[] = ring.configuration.excluded,
+): Shortage | null {
+  const { partitionCount } = ring
   if (excluded.length === 0) return null
   for (const [keyspace] of ring.alike()) {
     for (let partition = 0; partition < partitionCount; partition++) {

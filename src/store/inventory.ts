@@ -97,11 +97,10 @@ export class Inventory {
     return this.#retry !== null
   }
 
-  /** For people: what they have to do before it is known what there is; null: nothing. */
+  /** For people: what keeps it from being known what there is, until they do something; null: nothing. */
   get complaint(): string | null {
     if (!this.isUnreadable) return null
-    const advice = "start it with an empty data directory, or stop it and use 'kvctl remove'"
-    return `cannot read all of its disk, and does not know what it holds: ${advice}`
+    return 'cannot read all of its disk, and does not know what it holds'
   }
 
   /** Of trees: the one that goes on, or the last one; null: there was none yet. */

@@ -124,4 +124,22 @@ test('nothing is cut, other keys go on, and a write without a context brings own
   await simulation.stop()
 })
 
+test('a change of the ring that such a key holds up says so, and goes on after such a write', async () => {
+  const { simulation, clients } = await healed('overfull while the ring changes')
+  const [first, , last] = simulation.peers as [SimPeer, SimPeer, SimPeer]
+  const { service } = present(first.node, 'it runs')
+  await simulation.settle(service.leave(last.address))
+  await simulation.run(60_000)
+  const told = await warningsOf(simulation, first)
+  assert.match(told, /cannot take over .*everywhere\/\d+.* do not fit into one record: put or delete those/)
+  assert.not.match(told, /empty data directory|kvctl remove/)
+  await simulation.settle((clients[0] as Client).put('crowded', 'after', options))
+  const isDone = (): boolean => {
+    const configuration = first.node?.configuration
+    return configuration?.phase === 'stable' && configuration.members.length === SIDES - 1
+  }
+  assert.ok(await simulation.until(isDone, 600_000))
+  await simulation.stop()
+})
+
 test.run()

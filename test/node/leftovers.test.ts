@@ -43,6 +43,7 @@ async function losing(seed: string): Promise<Peer> {
     ring: () => ring,
     isLeftOver,
     isAcknowledged: async () => peer.isAcknowledged,
+    damageAdvice: () => 'advice',
   })
   const peer = {
     ...{ world, store, leftovers, isAcknowledged: true },
