@@ -11,7 +11,20 @@ import { createDurabilityChecker } from '../../src/simulator/checker/durability.
 import { createHandOverChecker } from '../../src/simulator/checker/hand-overs.ts'
 import { createSessionChecker } from '../../src/simulator/checker/sessions.ts'
 import { checkEqualRoots } from '../../src/simulator/checker/trees.ts'
-import { ACTOR, bare, dot, LWW, OTHER, only, Story, stored, upTo, violates } from './checker-story.ts'
+import { placeOf } from '../../src/simulator/history.ts'
+import {
+  ACTOR,
+  bare,
+  dot,
+  LWW,
+  OTHER,
+  only,
+  SIBLINGS,
+  Story,
+  stored,
+  upTo,
+  violates,
+} from './checker-story.ts'
 
 const test = suite('checkers')
 
@@ -191,6 +204,21 @@ test('2: a write acknowledged by more owners than have it on disk is found', () 
   assert.is(checker.holdersOfAll('siblings/k', new Set(['b', 'c'])), 1)
 })
 
+test('2: a stand-in that handed over counts beyond W for what it had, and not within W', () => {
+  const checker = createDurabilityChecker(() => EMPTY_DOTS)
+  const write = new Story({ ...SIBLINGS, isSloppy: true }).begin('x', [dot(1)])
+  const place = placeOf(write.keyspace.name, write.key)
+  Object.assign(write, { outcome: 'ok', reply: upTo(1), disksTold: 3 })
+  const keep = (): void => checker.durable('c', place, { ...stored(dot(1), 'x'), isStandIn: true })
+  checker.durable('a', place, stored(dot(1), 'x'))
+  keep()
+  checker.letGo('c', place, { isStandIn: true, isPutAside: false })
+  violates(() => checker.writeEnded?.(write), 2, /acknowledged by 2 disks but is durable on 1/)
+  checker.durable('b', place, stored(dot(1), 'x'))
+  checker.writeEnded?.(write)
+  violates(() => checker.writeEnded?.({ ...write, disksTold: 4 }), 2, /by 4 disks but is durable on 3/)
+})
+
 test('2: a disk that knows less than before is found', () => {
   const checker = createDurabilityChecker(() => EMPTY_DOTS)
   checker.durable('a', 'siblings/k', stored(dot(2), 'y'))
@@ -233,7 +261,7 @@ test('2: a disk that was lost counts for what it had been told before, and for n
 test('2: a record that went into quarantine may know less when it comes back', () => {
   const checker = createDurabilityChecker(() => EMPTY_DOTS)
   checker.durable('a', 'siblings/k', stored(dot(2), 'y'))
-  checker.letGo('a', 'siblings/k', { isStandIn: false })
+  checker.letGo('a', 'siblings/k', { isStandIn: false, isPutAside: false })
   checker.durable('a', 'siblings/k', stored(dot(1), 'x'))
 })
 

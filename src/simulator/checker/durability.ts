@@ -17,7 +17,7 @@ export interface DurabilityChecker extends HistoryObserver {
   /** A record is durable on a host's disk. @param place null when the keyspace is no longer known */
   durable(host: string, place: Place | null, stored: StoredRecord): void
   /** A record is durably gone from a host, or in quarantine, where it says nothing any more. */
-  letGo(host: string, place: Place, removed: Pick<RemovedKey, 'isStandIn'>): void
+  letGo(host: string, place: Place, removed: Pick<RemovedKey, 'isStandIn' | 'isPutAside'>): void
   /** A record is durably gone from a host, which owns it no more. */
   dropped(host: string, place: Place, nowMs: number): void
   /** A host's disk is another one: only what is told from here on is on it. */
@@ -45,6 +45,8 @@ export function createDurabilityChecker(purged: (place: Place) => DotSet): Durab
   const gone: { readonly disks: Disks; readonly atMs: number }[] = []
   /** Records that were dropped, with what they had seen and when. */
   const dropped = new Map<Place, { readonly host: string; readonly seen: DotSet; readonly atMs: number }[]>()
+  /** What stand-ins let go of when its owners had it; that they had is another check's (`hand-overs.ts`). */
+  const handedOver: Disks = new Map()
   const acknowledged = new Map<Place, DotSet>()
 
   const seenBy = (host: string, place: Place): DotSet => disks.get(host)?.get(place) ?? EMPTY_DOTS
@@ -111,8 +113,11 @@ export function createDurabilityChecker(purged: (place: Place) => DotSet): Durab
       disks.get(host)?.delete(place)
       dropped.set(place, [...(dropped.get(place) ?? []), { host, seen, atMs: nowMs }])
     },
-    letGo(host, place, { isStandIn }) {
-      ;(isStandIn ? standIns : disks).get(host)?.delete(place)
+    letGo(host, place, { isStandIn, isPutAside }) {
+      const kind = isStandIn ? standIns : disks
+      const seen = kind.get(host)?.get(place)
+      if (seen !== undefined && isStandIn && !isPutAside) note(handedOver, host, place, seen)
+      kind.get(host)?.delete(place)
     },
     writeEnded(write) {
       if (write.outcome !== 'ok' || write.reply === null) return
@@ -120,9 +125,12 @@ export function createDurabilityChecker(purged: (place: Place) => DotSet): Durab
       const place = placeOf(write.keyspace.name, write.key)
       acknowledged.set(place, unionDotSets(acknowledged.get(place) ?? EMPTY_DOTS, reply))
       const kinds = [...hadSince(write, place), ...(write.keyspace.isSloppy ? [standIns] : [])]
+      const promised = write.keyspace.copiesVary ? 1 : write.w
       const count = holders(place, reply, [disks, ...kinds])
-      const promised = Math.max(write.keyspace.copiesVary ? 1 : write.w, write.disksTold)
       if (count < promised) throw new Violation(2, tooFew(write, count, promised))
+      // Beyond W it tells who said so: a stand-in may have handed over since, where owners were counted too.
+      const told = holders(place, reply, [disks, ...kinds, handedOver])
+      if (told < write.disksTold) throw new Violation(2, tooFew(write, told, write.disksTold))
     },
   }
 }
