@@ -13,6 +13,19 @@ import { describeWrite, showDots } from './visibility.ts'
 /** By host, what its disk has seen of each key. */
 type Disks = Map<string, Map<Place, DotSet>>
 
+/** What was on them when it was told. */
+interface GoneDisks {
+  readonly disks: Disks
+  readonly atMs: number
+}
+
+/** What a record had seen when it was dropped. */
+interface DroppedRecord {
+  readonly host: string
+  readonly seen: DotSet
+  readonly atMs: number
+}
+
 export interface DurabilityChecker extends HistoryObserver {
   /** A record is durable on a host's disk. @param place null when the keyspace is no longer known */
   durable(host: string, place: Place | null, stored: StoredRecord): void
@@ -41,10 +54,8 @@ export interface DurabilityChecker extends HistoryObserver {
 export function createDurabilityChecker(purged: (place: Place) => DotSet): DurabilityChecker {
   const disks: Disks = new Map()
   const standIns: Disks = new Map()
-  /** Disks that are gone, and since when: what they had was on them when it was told. */
-  const gone: { readonly disks: Disks; readonly atMs: number }[] = []
-  /** Records that were dropped, with what they had seen and when. */
-  const dropped = new Map<Place, { readonly host: string; readonly seen: DotSet; readonly atMs: number }[]>()
+  const gone: GoneDisks[] = []
+  const dropped = new Map<Place, DroppedRecord[]>()
   /** What stand-ins let go of when its owners had it; that they had is another check's (`hand-overs.ts`). */
   const handedOver: Disks = new Map()
   const acknowledged = new Map<Place, DotSet>()
@@ -56,11 +67,8 @@ export function createDurabilityChecker(purged: (place: Place) => DotSet): Durab
     return isForgotten ? Number.POSITIVE_INFINITY : holdingHosts(place, dots, kinds, purged(place)).size
   }
 
-  /** Disks that are gone, and records that were dropped, since a write began. */
   const hadSince = ({ startMs }: WriteOperation, place: Place): readonly Disks[] => {
-    const lost = gone.filter(({ atMs }) => atMs > startMs).map((each) => each.disks)
-    const had = (dropped.get(place) ?? []).filter(({ atMs }) => atMs > startMs)
-    return [...lost, ...had.map(({ host, seen }): Disks => new Map([[host, new Map([[place, seen]])]]))]
+    return lostSince(startMs, place, gone, dropped.get(place) ?? [])
   }
 
   return {
@@ -100,11 +108,7 @@ export function createDurabilityChecker(purged: (place: Place) => DotSet): Durab
       const { seen } = stored.record
       if (stored.isStandIn) return note(standIns, host, place, seen)
       const before = seenBy(host, place)
-      // What is erased and written again at once reaches the disk as one write.
-      if (!includesDotSet(seen, before) && !includesDotSet(unionDotSets(seen, purged(place)), before)) {
-        const lost = `had ${showDots(before)}, now has ${showDots(seen)}`
-        throw new Violation(2, `the record of ${place} on ${host} went backwards: it ${lost}`)
-      }
+      checkForward(host, place, before, seen, purged(place))
       note(disks, host, place, seen)
     },
     dropped(host, place, nowMs) {
@@ -148,6 +152,25 @@ function seenElsewhere(
   const owners = keepers === null ? [...disks] : [...disks].filter(([name]) => keepers.has(name))
   const others = [...owners, ...standIns].filter(([name]) => name !== host)
   return others.flatMap(([, disk]) => disk.get(place) ?? []).reduce(unionDotSets, EMPTY_DOTS)
+}
+
+/** What is erased and written again at once reaches the disk as one write. */
+function checkForward(host: string, place: Place, before: DotSet, seen: DotSet, purged: DotSet): void {
+  if (includesDotSet(seen, before) || includesDotSet(unionDotSets(seen, purged), before)) return
+  const lost = `had ${showDots(before)}, now has ${showDots(seen)}`
+  throw new Violation(2, `the record of ${place} on ${host} went backwards: it ${lost}`)
+}
+
+/** Disks that are gone, and records of a key that were dropped, since a write began. */
+function lostSince(
+  startMs: number,
+  place: Place,
+  gone: readonly GoneDisks[],
+  dropped: readonly DroppedRecord[],
+): readonly Disks[] {
+  const lost = gone.filter(({ atMs }) => atMs > startMs).map(({ disks }) => disks)
+  const had = dropped.filter(({ atMs }) => atMs > startMs)
+  return [...lost, ...had.map(({ host, seen }): Disks => new Map([[host, new Map([[place, seen]])]]))]
 }
 
 /** Whose disks have seen these, but for what nobody needs to know any more. */
