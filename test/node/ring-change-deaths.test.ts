@@ -131,19 +131,13 @@ test('who leaves drives no change that others can drive', async () => {
 })
 
 test('who has left tells those that do not know, before it stops', async () => {
-  const finishedMs = (await leaveDriven(null))?.atMs ?? 0
-  let heard = 0
-  for (const earlierMs of EARLIER_MS) {
-    const left = await leaveDriven(finishedMs - earlierMs)
-    if (left === null) continue
-    const { world, leaver, others } = left
-    if (others.some(({ node }) => node.configuration?.phase === 'stable')) continue
-    heard += 1
-    assert.ok(await world.until(() => isStable(others, 3)), `${earlierMs} ms`)
-    assert.ok(await world.until(() => leaver.hasLeft), `${earlierMs} ms`)
+  await afterEachCut(async ({ world, leaver, others }, when) => {
+    if (others.some(knowsTheEnd)) return false
+    assert.ok(await world.until(() => isStable(others, 3)), when)
+    assert.ok(await world.until(() => leaver.hasLeft), when)
     assert.not(world.logged.includes('node.farewell_unheard'))
-  }
-  assert.ok(heard > 0, 'nobody knew but the one that left')
+    return true
+  })
 })
 
 /**
@@ -175,6 +169,23 @@ async function leaveDriven(cutMs: number | null) {
   return { world, leaver, others, atMs: world.sim.scheduler.nowMs }
 }
 
+type Left = NonNullable<Awaited<ReturnType<typeof leaveDriven>>>
+
+/** @param look false: somebody else knew that it was over */
+async function afterEachCut(look: (left: Left, when: string) => Promise<boolean>): Promise<void> {
+  const finishedMs = (await leaveDriven(null))?.atMs ?? 0
+  let unheard = 0
+  for (const earlierMs of EARLIER_MS) {
+    const left = await leaveDriven(finishedMs - earlierMs)
+    if (left !== null && (await look(left, `${earlierMs} ms`))) unheard += 1
+  }
+  assert.ok(unheard > 0, 'nobody knew but the one that left')
+}
+
+function knowsTheEnd({ node }: TestPeer): boolean {
+  return node.configuration?.phase === 'stable'
+}
+
 test('one that left is told so when it is started again', async () => {
   const { world, peers, first } = await cluster(4, 'started again')
   const last = peers[3] as TestPeer
@@ -194,20 +205,14 @@ test('one that left is told so when it is started again', async () => {
 })
 
 test('one that stopped before anybody heard of it tells them when it is started again', async () => {
-  const finishedMs = (await leaveDriven(null))?.atMs ?? 0
-  let heard = 0
-  for (const earlierMs of EARLIER_MS) {
-    const left = await leaveDriven(finishedMs - earlierMs)
-    if (left === null) continue
-    const { world, leaver, others } = left
+  await afterEachCut(async ({ world, leaver, others }, when) => {
     leaver.crash()
     await world.pass(5000)
-    if (others.some(({ node }) => node.configuration?.phase === 'stable')) continue
-    heard += 1
+    if (others.some(knowsTheEnd)) return false
     assert.is((await rejection(world.settle(leaver.begin()))).code, 'CONFLICT')
-    assert.ok(isStable(others, 3), `${earlierMs} ms`)
-  }
-  assert.ok(heard > 0, 'nobody knew but the one that left')
+    assert.ok(isStable(others, 3), when)
+    return true
+  })
 })
 
 // Campaign seed 3 of changes of the ring: its own words about the other ended it.

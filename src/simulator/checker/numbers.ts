@@ -1,7 +1,8 @@
 /**
- * Invariant 6, on the wire: no quorum counts answers given under different numbers. It rests on what each
- * peer may say. It acknowledges a number only once it goes by it; from then on it answers nothing that was
- * asked under a lower one; and it never answers for a number that it has not reached.
+ * What invariant 6 (no quorum counts answers given under different numbers) rests on, on the wire: what each
+ * peer may say. What the one who asked then counts is not looked at. A peer acknowledges a number only once
+ * it goes by it; from then on it answers nothing that was asked under a lower one; and it never answers for a
+ * number that it has not reached.
  *
  * What was asked before the peer went by its number may be answered after: that was done under the old one.
  */
